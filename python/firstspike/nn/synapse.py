@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any, Literal, Self, TypedDict
 
 import torch
@@ -14,6 +13,7 @@ from .._base import checks
 from .._base.modules import make_permanent
 from ..spikes import SpikeTimes
 from .pool import PooledSpikes
+from .settings import NamedOptions
 from .weight_normalization import WeightNormalization
 
 Affine = Literal["channel", "layer"] | None
@@ -33,7 +33,7 @@ class SynapseOptions(TypedDict, total=False):
     generator: Generator | None
 
 
-class Synapse(nn.Module):
+class Synapse(nn.Module, NamedOptions):
     """The current X[t] = gamma (W s[t]) + beta of a layer (arXiv 2410.23619, Eq. 17).
 
     Parameters
@@ -67,18 +67,6 @@ class Synapse(nn.Module):
     normalization: nn.Module | None
     quantizer: nn.Module | None
     _sizes: tuple[str, ...] = ()  # names of attributes that are keyword arguments of the class
-
-    def __init_subclass__(cls, **arguments: Any) -> None:
-        """Name all options of the base classes in the signature of a layer."""
-        super().__init_subclass__(**arguments)
-        shown = dict(inspect.signature(cls.__init__).parameters)
-        options = any(p.kind is p.VAR_KEYWORD for p in shown.values())
-        for base in cls.__mro__[1:] if options else ():
-            if "__init__" in vars(base) and issubclass(base, Synapse):
-                inherited = inspect.signature(base.__init__).parameters
-                shown |= {n: p for n, p in inherited.items() if p.kind is p.KEYWORD_ONLY and n not in shown}
-        named = [p for n, p in shown.items() if n != "self" and not (options and p.kind is p.VAR_KEYWORD)]
-        cls.__signature__ = inspect.Signature(named)  # type: ignore[attr-defined]
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import torch
 from torch import Generator, Tensor, nn
@@ -15,7 +15,7 @@ from .._base.geometry import padding_of
 from ..functional import windowed
 from ..spikes import SpikeTimes
 from .image_scaling import as_float
-from .settings import Settings
+from .settings import NamedOptions, Settings
 
 
 class WindowEncoder(Settings):
@@ -54,18 +54,35 @@ class WindowEncoder(Settings):
         return functional.window_encode(x, self.steps)
 
 
-class WindowedSynapses(Settings):
+class SynapsesOptions(TypedDict, total=False):
+    """Keyword arguments of all layers of windows."""
+
+    avg_pool: int
+    generator: Generator | None
+
+
+class WindowedOptions(SynapsesOptions, total=False):
+    """Keyword arguments of the layers of windows that fire."""
+
+    steps: int
+    normalization: bool
+    clip: float | None
+    clip_per_channel: bool
+    momentum: float
+    eps: float
+
+
+class WindowedSynapses(Settings, NamedOptions):
     """Base of layers of windows: a weight, and its product with the values of spikes."""
 
+    dropout: float = 0.0
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int] = (0, 0)
     groups: int = 1
 
-    def __init__(
-        self, shape: tuple[int, ...], avg_pool: int, generator: Generator | None, dropout: float = 0.0
-    ) -> None:
+    def __init__(self, shape: tuple[int, ...], *, avg_pool: int = 1, generator: Generator | None = None) -> None:
         super().__init__()
-        self.avg_pool, self.dropout = checks.size("avg_pool", avg_pool), checks.real("dropout", dropout, 0.0, 0.99)
+        self.avg_pool = checks.size("avg_pool", avg_pool)
         self.weight = nn.Parameter(torch.empty(shape))
         nn.init.kaiming_normal_(self.weight, generator=generator)
 
@@ -83,23 +100,12 @@ class WindowedSynapses(Settings):
 
     def settings(self) -> dict[str, Any]:
         """The keyword arguments with which the module can be built again."""
-        if self.weight.dim() == 2:
-            return {
-                "in_features": self.weight.shape[1],
-                "out_features": self.weight.shape[0],
-                "avg_pool": self.avg_pool,
-                "dropout": self.dropout,
-            }
         outputs, inputs, *kernel = self.weight.shape
-        return {
-            "in_channels": inputs * self.groups,
-            "out_channels": outputs,
-            "kernel_size": tuple(kernel),
-            "stride": self.stride,
-            "padding": self.padding,
-            "groups": self.groups,
-            "avg_pool": self.avg_pool,
-        }
+        shared = {"avg_pool": self.avg_pool}
+        if not kernel:
+            return {"in_features": inputs, "out_features": outputs, "dropout": self.dropout} | shared
+        sizes = {"in_channels": inputs * self.groups, "out_channels": outputs, "kernel_size": tuple(kernel)}
+        return sizes | {"stride": self.stride, "padding": self.padding, "groups": self.groups} | shared
 
 
 class WindowedReadout(WindowedSynapses):
@@ -109,12 +115,8 @@ class WindowedReadout(WindowedSynapses):
     ----------
     in_features, out_features : int
         Maps [B, C, H, W] are flattened in the order C, H, W.
-    avg_pool : int
-        Average pooling of maps by k x k before.
-    dropout : float
+    avg_pool, dropout, generator
         As in `WindowedLinear`.
-    generator : torch.Generator
-        Of the first weights.
 
     Examples
     --------
@@ -128,14 +130,14 @@ class WindowedReadout(WindowedSynapses):
         in_features: int,
         out_features: int,
         *,
-        avg_pool: int = 1,
         dropout: float = 0.0,
-        generator: Generator | None = None,
+        **options: Unpack[SynapsesOptions],
     ) -> None:
         inputs, outputs = checks.size("in_features", in_features), checks.size("out_features", out_features)
-        super().__init__((outputs, inputs), avg_pool, generator, dropout)
+        super().__init__((outputs, inputs), **options)
+        self.dropout = checks.real("dropout", dropout, 0.0, 0.99)
         # Values are in units of clips of about 3 deviations: smaller weights would learn more slowly than in a ReLU net.
-        nn.init.normal_(self.weight, std=3 / math.sqrt(inputs), generator=generator)
+        nn.init.normal_(self.weight, std=3 / math.sqrt(inputs), generator=options.get("generator"))
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, spikes: SpikeTimes) -> Tensor:
@@ -154,17 +156,16 @@ class WindowedLayer(WindowedSynapses):
     def __init__(
         self,
         shape: tuple[int, ...],
-        avg_pool: int,
-        generator: Generator | None,
+        *,
         steps: int,
-        normalization: bool,
-        clip: float | None,
-        clip_per_channel: bool,
-        momentum: float,
-        eps: float,
-        dropout: float = 0.0,
+        normalization: bool = True,
+        clip: float | None = None,
+        clip_per_channel: bool = False,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+        **options: Unpack[SynapsesOptions],
     ) -> None:
-        super().__init__(shape, avg_pool, generator, dropout)
+        super().__init__(shape, **options)
         self.steps = checks.window(steps)
         self.momentum, self.eps = checks.real("momentum", momentum, 0.0, 1.0), checks.real("eps", eps, 0.0)
         outputs = shape[0]
@@ -190,8 +191,7 @@ class WindowedLayer(WindowedSynapses):
         normalize = self.gamma is not None and self.training
         if normalize and z.numel() < 2 * z.shape[-1]:
             raise ValueError(f"spikes must give at least two values per channel in training, got {tuple(spikes.shape)}")
-        moments = None if normalize else self.running
-        normal = moments, self.gamma, self.bias, self.eps
+        normal = None if normalize else self.running, self.gamma, self.bias, self.eps
         fired, made = windowed.fired_of(z, self.clip, self.steps, normal, normalize)
         if normalize and self.running is not None:
             self.running.lerp_(made, self.momentum)
@@ -251,23 +251,11 @@ class WindowedLinear(WindowedLayer):
     """
 
     def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        *,
-        steps: int,
-        avg_pool: int = 1,
-        dropout: float = 0.0,
-        normalization: bool = True,
-        clip: float | None = None,
-        clip_per_channel: bool = False,
-        momentum: float = 0.1,
-        eps: float = 1e-5,
-        generator: Generator | None = None,
+        self, in_features: int, out_features: int, *, dropout: float = 0.0, **options: Unpack[WindowedOptions]
     ) -> None:
         shape = checks.size("out_features", out_features), checks.size("in_features", in_features)
-        more = normalization, clip, clip_per_channel, momentum, eps, dropout
-        super().__init__(shape, avg_pool, generator, steps, *more)
+        super().__init__(shape, **options)
+        self.dropout = checks.real("dropout", dropout, 0.0, 0.99)
 
 
 class WindowedConv2d(WindowedLayer):
@@ -280,9 +268,7 @@ class WindowedConv2d(WindowedLayer):
     padding : int, (vertical, horizontal), or "same"
     groups : int
         As in `torch.nn.Conv2d`; in_channels groups make a depthwise convolution.
-    avg_pool : int
-        Average pooling of the input by k x k before the product.
-    steps, normalization, clip, clip_per_channel, momentum, eps, generator
+    steps, avg_pool, normalization, clip, clip_per_channel, momentum, eps, generator
         As in `WindowedLinear`.
 
     Examples
@@ -298,24 +284,16 @@ class WindowedConv2d(WindowedLayer):
         out_channels: int,
         kernel_size: int | tuple[int, int],
         *,
-        steps: int,
         stride: int | tuple[int, int] = 1,
         padding: int | tuple[int, int] | str = 0,
         groups: int = 1,
-        avg_pool: int = 1,
-        normalization: bool = True,
-        clip: float | None = None,
-        clip_per_channel: bool = False,
-        momentum: float = 0.1,
-        eps: float = 1e-5,
-        generator: Generator | None = None,
+        **options: Unpack[WindowedOptions],
     ) -> None:
         inputs, outputs = checks.size("in_channels", in_channels), checks.size("out_channels", out_channels)
         groups, kernel = checks.size("groups", groups), checks.pair("kernel_size", kernel_size, 1)
         if inputs % groups or outputs % groups:
             raise ValueError(f"groups must divide in_channels and out_channels, {inputs} and {outputs}, got {groups}")
-        shape = (outputs, inputs // groups, *kernel)
-        super().__init__(shape, avg_pool, generator, steps, normalization, clip, clip_per_channel, momentum, eps)
+        super().__init__((outputs, inputs // groups, *kernel), **options)
         self.stride = checks.pair("stride", stride, 1)
         self.padding, self.groups = padding_of(padding, kernel, self.stride), groups
 
@@ -327,10 +305,8 @@ class WindowedShortcut(WindowedSynapses):
     ----------
     in_channels, out_channels : int
     stride : int or (vertical, horizontal)
-    avg_pool : int
-        Average pooling by k x k before, as in the block's first layer.
-    generator : torch.Generator
-        Of the first weights.
+    avg_pool, generator
+        As in `WindowedLinear`, and in the block's first layer.
 
     Examples
     --------
@@ -345,17 +321,16 @@ class WindowedShortcut(WindowedSynapses):
         out_channels: int,
         *,
         stride: int | tuple[int, int] = 1,
-        avg_pool: int = 1,
-        generator: Generator | None = None,
+        **options: Unpack[SynapsesOptions],
     ) -> None:
         shape = checks.size("out_channels", out_channels), checks.size("in_channels", in_channels), 1, 1
-        super().__init__(shape, avg_pool, generator)
+        super().__init__(shape, **options)
         self.stride = checks.pair("stride", stride, 1)
 
     def settings(self) -> dict[str, Any]:
         """The keyword arguments with which the module can be built again."""
-        outputs, inputs = self.weight.shape[:2]
-        return {"in_channels": inputs, "out_channels": outputs, "stride": self.stride, "avg_pool": self.avg_pool}
+        shared = ("in_channels", "out_channels", "stride", "avg_pool")
+        return {name: value for name, value in super().settings().items() if name in shared}
 
     def forward(self, spikes: SpikeTimes) -> Tensor:
         """The current [B, out_channels, H', W'] of spikes [B, in_channels, H, W]."""
@@ -394,9 +369,8 @@ class WindowedResidual(nn.Module):
         if not layers or not isinstance(layers[-1], WindowedLayer):
             raise TypeError("layers must end with a WindowedLinear or WindowedConv2d")
         self.shortcut: nn.Module | None = shortcut
-        self.register_parameter(
-            "scale", nn.Parameter(torch.ones(checks.size("channels", channels))) if shortcut is None else None
-        )
+        scale = nn.Parameter(torch.ones(checks.size("channels", channels))) if shortcut is None else None
+        self.register_parameter("scale", scale)
 
     def forward(self, spikes: SpikeTimes) -> SpikeTimes:
         """Spikes of the last layer."""

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.compiler import is_compiling
 from torch.nn import Parameter
 
 from .._base.geometry import Geometry
@@ -135,18 +136,14 @@ _profiled: Callable[[], bool] = torch.autograd._profiler_enabled  # type: ignore
 
 def bypasses_dispatcher(*arguments: Any) -> bool:
     """Whether only autograd would notice that a call with these arguments skips the dispatcher."""
-    if torch.compiler.is_compiling() or _function_mode() or _profiled():
-        return False
-    if _modes() not in _PLAIN_MODES:
+    if is_compiling() or _function_mode() or _profiled() or _modes() not in _PLAIN_MODES:
         return False
     for argument in arguments:
         kind = type(argument)
-        if kind in _NO_TENSORS:
-            continue
         if kind is Tensor or kind is Parameter:
             if _keys(argument) not in _PLAIN_KEYS:
                 return False
-        elif isinstance(argument, Tensor):
+        elif kind not in _NO_TENSORS and isinstance(argument, Tensor):
             return False
     return True
 
@@ -161,20 +158,24 @@ def _eager(
     recorded = None if backward is None else _recorded(kernel, save, backward)
 
     def call(*arguments: Any) -> Any:
-        bypasses = bypasses_dispatcher(*arguments)
-        if not bypasses:
-            _refuse_tracers()
+        if bypasses_dispatcher(*arguments) and forward_ad._current_level < 0:
+            return recorded(*arguments) if recorded and _wants_gradient(arguments) else kernel(*arguments)
+        _refuse_tracers()
         if forward_ad._current_level >= 0:
             _refuse_tangents(arguments)
-        if not bypasses:
-            return dispatched(*arguments)
-        return recorded(*arguments) if recorded and _wants_gradient(arguments) else kernel(*arguments)
+        return dispatched(*arguments)
 
     return call
 
 
 def _wants_gradient(arguments: tuple[Any, ...]) -> bool:
-    return torch.is_grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in arguments)
+    """Whether one of these plain tensors requires a gradient: a loop by type, as each call of a layer asks."""
+    if torch.is_grad_enabled():
+        for x in arguments:
+            kind = type(x)
+            if (kind is Tensor or kind is Parameter) and x.requires_grad:
+                return True
+    return False
 
 
 def _recorded(
@@ -196,7 +197,7 @@ def _recorded(
 
 def _refuse_tracers() -> None:
     """Raise RuntimeError inside transforms that cannot record our operators: torch.jit.trace, torch.func's vmap, grad and jvp."""
-    if torch.compiler.is_compiling():
+    if is_compiling():
         return
     if torch._C._is_tracing():
         raise RuntimeError(
