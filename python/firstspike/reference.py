@@ -1,6 +1,6 @@
 """The readable float64 reference of every fused function: plain torch, a loop over the steps, autograd, float32 or float64.
 
-Names and signatures are those of `firstspike.functional`, `firstspike.encode` and `firstspike.decode`; a call takes a
+Names and arguments are those of `firstspike.functional`, `firstspike.encode` and `firstspike.decode`; a call takes a
 `SpikeTrain` (or `SpikeTimes`) and returns a `SpikeTrain`, which holds all T steps and thereby its own gradient. It
 computes in the float type of the weight or current that it is given. Slow on purpose: tests compare with it. To stay
 readable it does not check its arguments; the fused functions of the same names do.
@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ._base.checks import SILENT
+from ._base.geometry import pixels
 from .ops._operator import first_order_only
 from .surrogate import Surrogate, triangle
 
@@ -216,32 +217,21 @@ def conv2d_current(
         torch.Size([4, 1, 2, 2, 2])
     """
     x = _pool(spikes.dense().to(weight.dtype), avg_pool)
-    if weight.shape[2:] == (1, 1):  # a product: docs/start/troubleshooting.md says why
-        (rows, columns), (above, beside) = ((n, n) if isinstance(n, int) else n for n in (stride, padding))
-        sites = F.pad(x, (beside, beside, above, above))[..., ::rows, ::columns].movedim(2, -1)
-        return F.linear(sites, weight.flatten(1), bias).movedim(-1, 2)
+    if weight.shape[2:] == (1, 1):
+        stride, padding = ((n, n) if isinstance(n, int) else n for n in (stride, padding))
+        return F.linear(pixels(x, stride, padding).movedim(2, -1), weight.flatten(1), bias).movedim(-1, 2)
     current = F.conv2d(x.flatten(0, 1), weight, bias, stride, padding)
     return torch.unflatten(current, 0, x.shape[:2])
 
 
-def ramp(
-    current: Tensor,
-    steps: int,
-    *,
-    threshold: float = 1.0,
-    decay: float = 1.0,
-    surrogate: Surrogate = triangle(),
-    synaptic_decay: float = 0.0,
-) -> SpikeTrain:
-    """Direct coding: the constant current [B, ...] enters in every one of ``steps`` steps.
+def ramp(current: Tensor, steps: int, **neuron: Any) -> SpikeTrain:
+    """Direct coding: the constant current [B, ...] enters in every one of ``steps`` steps; neuron: as in `fire`.
 
     Examples:
         >>> reference.ramp(torch.tensor([[1.0, 0.3, 0.1]]), 4).times.tolist()
         [[0, 3, 255]]
     """
-    every_step = torch.stack([current] * steps)
-    neuron: dict[str, Any] = {"threshold": threshold, "decay": decay, "surrogate": surrogate}
-    return SpikeTrain(fire(every_step, **neuron, synaptic_decay=synaptic_decay))
+    return SpikeTrain(fire(torch.stack([current] * steps), **neuron))
 
 
 def linear(
@@ -250,14 +240,11 @@ def linear(
     bias: Tensor | None = None,
     *,
     avg_pool: int = 1,
-    threshold: float | Tensor = 1.0,
-    decay: float = 1.0,
-    surrogate: Surrogate = triangle(),
-    synaptic_decay: float = 0.0,
-    shortcut: _Spikes | None = None,
-    shortcut_scale: float | Tensor = 1.0,
+    **neuron: Any,
 ) -> SpikeTrain:
     """Fully connected layer of neurons: spikes [B, N], or a map [B, C, H, W] pooled and flattened; weight [O, N].
+
+    neuron: threshold, a number or [O], shortcut and shortcut_scale as in `functional.linear`; the rest as in `fire`.
 
     Examples:
         >>> x = reference.SpikeTrain.from_times(torch.tensor([[0, 2, 255]], dtype=torch.uint8), 4)
@@ -265,9 +252,7 @@ def linear(
         >>> reference.linear(x, weight).times.tolist()
         [[2]]
     """
-    current = linear_current(spikes, weight, bias, avg_pool=avg_pool)
-    neuron: dict[str, Any] = {"decay": decay, "surrogate": surrogate, "synaptic_decay": synaptic_decay}
-    return _fired(current, threshold, neuron, shortcut, shortcut_scale)
+    return _fired(linear_current(spikes, weight, bias, avg_pool=avg_pool), **neuron)
 
 
 def conv2d(
@@ -278,14 +263,9 @@ def conv2d(
     stride: int | tuple[int, int] = 1,
     padding: int | tuple[int, int] = 0,
     avg_pool: int = 1,
-    threshold: float | Tensor = 1.0,
-    decay: float = 1.0,
-    surrogate: Surrogate = triangle(),
-    synaptic_decay: float = 0.0,
-    shortcut: _Spikes | None = None,
-    shortcut_scale: float | Tensor = 1.0,
+    **neuron: Any,
 ) -> SpikeTrain:
-    """Convolution of a map [B, C, H, W], pooled first, with weight [O, C, kh, kw].
+    """Convolution of a map [B, C, H, W], pooled first, with weight [O, C, kh, kw]; neuron: as in `linear`.
 
     Examples:
         >>> x = reference.SpikeTrain.from_times(torch.zeros(1, 1, 3, 3, dtype=torch.uint8), 4)
@@ -294,16 +274,15 @@ def conv2d(
         tensor([0], dtype=torch.uint8)
     """
     current = conv2d_current(spikes, weight, bias, stride=stride, padding=padding, avg_pool=avg_pool)
-    neuron: dict[str, Any] = {"decay": decay, "surrogate": surrogate, "synaptic_decay": synaptic_decay}
-    return _fired(current, threshold, neuron, shortcut, shortcut_scale)
+    return _fired(current, **neuron)
 
 
 def _fired(
     current: Tensor,
-    threshold: float | Tensor,
-    neuron: dict[str, Any],
-    shortcut: _Spikes | None,
-    scale: float | Tensor,
+    threshold: float | Tensor = 1.0,
+    shortcut: _Spikes | None = None,
+    shortcut_scale: float | Tensor = 1.0,
+    **neuron: Any,
 ) -> SpikeTrain:
     """Spikes of the current [T, B, O, ...] with a shortcut's spikes added, in units of thresholds [O]."""
     per_channel = (-1, *[1] * (current.dim() - 3))
@@ -312,6 +291,7 @@ def _fired(
         if current.dim() == 5:  # every n-th row and column of a larger map
             rows, columns = (max(1, -(-x.shape[i] // current.shape[i])) for i in (-2, -1))
             x = x[..., ::rows, ::columns]
+        scale = shortcut_scale
         if isinstance(scale, Tensor) and scale.dim():  # of one per output the shortcut's channels count
             scale = (scale if len(scale) == 1 else scale[: x.shape[2]]).view(per_channel)
         x = x * scale

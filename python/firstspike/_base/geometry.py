@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Size, Tensor
 
 from . import checks
@@ -180,3 +181,12 @@ def from_sites(x: Tensor, shape: torch.Size | tuple[int, ...]) -> Tensor:
     if x.dim() == 4:
         return x.view(shape)
     return x.reshape(*x.shape[:-4], *shape)
+
+
+def pixels(x: Tensor, stride: Sequence[int], padding: Sequence[int]) -> Tensor:
+    """The units of maps [..., H, W] that a kernel of one pixel sees, so that its product needs no stride.
+
+    With one, oneDNN (torch 2.13) writes past its buffer in the weight gradient (docs/start/troubleshooting.md).
+    """
+    (rows, columns), (above, beside) = stride, padding
+    return F.pad(x, (beside, beside, above, above))[..., ::rows, ::columns]

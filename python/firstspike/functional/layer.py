@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .. import ops
 from .._base import checks
-from .._base.geometry import Geometry, anchor_to_sites, from_sites, geometry_of, shortcut_stride, to_sites
+from .._base.geometry import Geometry, anchor_to_sites, from_sites, geometry_of, pixels, shortcut_stride, to_sites
 from ..ops.direct import direct_convolution
 from ..spikes import SpikeTimes, Support, cat
 from ..surrogate import KINDS, Surrogate
@@ -126,12 +126,10 @@ def dense_current(x: Tensor, weight: Tensor, bias: Tensor | None, sizes: Sizes) 
 def _convolution(
     x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, int], padding: tuple[int, int]
 ) -> Tensor:
-    """As torch.conv2d. Kernels of one pixel are a product: oneDNN (torch 2.13) writes past its buffer in their gradient."""
+    """As torch.conv2d; kernels of one pixel are a product."""
     if weight.shape[2:] != (1, 1):
         return F.conv2d(x, weight, bias, stride, padding)
-    (rows, columns), (above, beside) = stride, padding
-    sites = F.pad(x, (beside, beside, above, above))[:, :, ::rows, ::columns].movedim(1, -1)
-    return F.linear(sites, weight.flatten(1), bias).movedim(-1, 1)
+    return F.linear(pixels(x, stride, padding).movedim(1, -1), weight.flatten(1), bias).movedim(-1, 1)
 
 
 def accumulate(current: Tensor, decay: float, synaptic_decay: float = 0.0) -> Tensor:

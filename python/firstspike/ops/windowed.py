@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from .._base.geometry import pixels
 from ._operator import operator
 from ._support import array, cpu, empty, require_record, threads
 
@@ -33,9 +34,8 @@ class Product(NamedTuple):
 class Neurons(NamedTuple):
     """What turns currents into times, in the order of the schemas; see cpp/cpu/windowed.h."""
 
-    moments: (
-        Tensor | None
-    )  # [2, C], mean and variance; None: no normalisation, or with `batch` the variance of the currents
+    # [2, C], mean and variance; None: no normalisation, or with `batch` the variance of the currents
+    moments: Tensor | None
     gamma: Tensor | None  # [C]
     beta: Tensor | None  # [C]
     clip: Tensor  # [1] or [C]
@@ -161,29 +161,21 @@ def _product_backward(gradient: Tensor, times: Tensor, weight: Tensor, *settings
         at_values = gradient.mm(weight).view(values.shape) if to_anchor else none
         at_weight = gradient.t().mm(values.flatten(1)) if to_weight else none
     else:
-        (down, across), (above, beside) = how.stride, how.padding
-        pixel = tuple(weight.shape[2:]) == (1, 1) and (down, across) != (1, 1)
-        seen = values
-        if pixel:  # oneDNN (torch 2.13) writes past its buffer in this gradient: without the stride it does not
-            padded = torch.nn.functional.pad(values, (beside, beside, above, above))
-            seen = padded[:, :, ::down, ::across].contiguous(memory_format=torch.channels_last)
-        moves = ([1, 1], [0, 0]) if pixel else (list(how.stride), list(how.padding))
-        at_values, at_weight, _ = torch.ops.aten.convolution_backward(
-            _maps(gradient),
-            seen,
-            weight,
-            None,
-            *moves,
-            [1, 1],
-            False,
-            [0, 0],
-            how.groups,
-            [to_anchor, to_weight, False],
-        )
-        if pixel and to_anchor:
-            spread = torch.zeros_like(padded)
-            spread[:, :, ::down, ::across] = at_values
-            at_values = spread[:, :, above : above + values.shape[2], beside : beside + values.shape[3]]
+
+        def part(number: int, x: Tensor, stride: Sequence[int], padding: Sequence[int]) -> Tensor:
+            """The convolution's gradient at its input (0) or its weight (1)."""
+            how_moved = [*stride], [*padding], [1, 1], False, [0, 0], how.groups
+            wanted = [number == 0, number == 1, False]
+            gradients = torch.ops.aten.convolution_backward(_maps(gradient), x, weight, None, *how_moved, wanted)
+            return gradients[number]  # type: ignore[no-any-return]
+
+        at_values = part(0, values, how.stride, how.padding) if to_anchor else none
+        at_weight = none
+        if to_weight and tuple(weight.shape[2:]) == (1, 1):
+            seen = pixels(values, how.stride, how.padding).contiguous(memory_format=torch.channels_last)
+            at_weight = part(1, seen, (1, 1), (0, 0))
+        elif to_weight:
+            at_weight = part(1, values, how.stride, how.padding)
     if to_anchor:
         at_values = _sites(at_values)
         at_values = at_values if how.pool == 1 else _unpool(at_values, list(times.shape), how.pool)
