@@ -1,4 +1,4 @@
-"""`operator`: one function that registers an operator of the namespace `firstspike` with its implementations and gradient.
+"""`operator`: registers an operator of the namespace `firstspike` with its implementations and gradient.
 
 What holds for all operators is done here, once: the call that skips torch's dispatcher where nobody would notice, the refusal of
 tracers and of forward mode, and the refusal of second derivatives.
@@ -28,25 +28,28 @@ CUDA_IMPLEMENTATIONS: dict[str, Callable[..., Any]] = {}  # by name, for the tes
 INPUT = "Tensor times, Tensor? anchor, Tensor? in_offset, Tensor? in_place"
 
 
-def operator(
-    schema: str,
+def operator(schema: str) -> Callable[..., Callable[..., Any]]:
+    """Define an operator: `operator(schema)(cpu=..., fake=..., ...)`, with the arguments of `_implement`, is its function."""
+    LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
+    return functools.partial(_implement, schema[: schema.index("(")])
+
+
+def _implement(
+    name: str,
     *,
     cpu: Callable[..., Any],
-    cuda: Callable[..., Any] | None,
     fake: Callable[..., Any],
+    cuda: Callable[..., Any] | None = None,
     save: Callable[..., None] | None = None,
     gradients: Callable[..., Any] | None = None,
     linear: bool = False,
 ) -> Callable[..., Any]:
-    """Define an operator with its implementations, its fake kernel and its derivative; return it as a function.
+    """Register an operator's implementations, its fake kernel and its derivative; return it as a function.
 
-    cuda: None if the operator is for the CPU alone. save(ctx, inputs, output): the `setup_context` of
-    `torch.library.register_autograd`. gradients(ctx, saved, *gradients): its `backward`, which gets the saved tensors as well.
-    linear: torch's own functions make the gradients from the incoming ones, by gradients(ctx, *gradients); then they may be
-    differentiated again.
+    save(ctx, inputs, output): the `setup_context` of `torch.library.register_autograd`. gradients(ctx, saved, *gradients): its
+    `backward`, which gets the saved tensors as well. linear: torch's own functions make the gradients from the incoming ones, by
+    gradients(ctx, *gradients); then they may be differentiated again.
     """
-    name = schema[: schema.index("(")]
-    LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
     LIBRARY.impl(name, _untraced(cpu), "CPU")
     if cuda is not None:
         LIBRARY.impl(name, _untraced(cuda), "CUDA")

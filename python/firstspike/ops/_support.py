@@ -20,6 +20,7 @@ from . import _cuda
 
 _LARGE = 4096  # floats from which the kernels' own store of blocks is worth its overhead
 cpu: Any = kernels.cpu
+Maybe = Tensor | None
 # Neurons per support group, neighbouring channels of one site of one sample, by device type. The operators that record a support
 # take it as an argument, so that it stands in their graphs: on the CPU it depends on the instruction set.
 TILES: dict[str, int] = {"cpu": cpu.tile, "cuda": _cuda.TILE, "meta": cpu.tile}

@@ -118,17 +118,9 @@ def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor) -> tuple[Tensor
 # As torch.conv2d, of maps and weights in channels-last memory. The second has the gradients at the data, the weight and the bias;
 # empty where `needs` is false.
 direct_convolution = operator(
-    "direct_convolution(Tensor x, Tensor weight, Tensor? bias, SymInt[] stride, SymInt[] padding) -> Tensor",
-    cpu=_forward,
-    cuda=_forward_cuda,
-    fake=_forward,
-    save=_save,
-    gradients=_gradients,
-)
+    "direct_convolution(Tensor x, Tensor weight, Tensor? bias, SymInt[] stride, SymInt[] padding) -> Tensor"
+)(cpu=_forward, cuda=_forward_cuda, fake=_forward, save=_save, gradients=_gradients)
 direct_convolution_backward = operator(
     "direct_convolution_backward(Tensor gradient, Tensor x, Tensor weight, SymInt[] stride, SymInt[] padding, bool[] needs)"
-    " -> (Tensor, Tensor, Tensor)",
-    cpu=_backward,
-    cuda=_backward_cuda,
-    fake=_backward_fake,
-)
+    " -> (Tensor, Tensor, Tensor)"
+)(cpu=_backward, cuda=_backward_cuda, fake=_backward_fake)

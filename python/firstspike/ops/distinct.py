@@ -11,20 +11,16 @@ from torch import Tensor
 from .._base.checks import MAX_STEPS, SILENT
 from ._cuda import TILE
 from ._operator import INPUT, operator
-from ._support import anchor_like, array, cpu, empty, groups_of, same_shape, support_of, threads
+from ._support import Maybe, anchor_like, array, cpu, empty, groups_of, same_shape, support_of, threads
 
 
-def _forward(
-    times: Tensor, anchor: Tensor | None, offset: Tensor | None, place: Tensor | None, pool: int
-) -> tuple[Tensor, Tensor, Tensor]:
+def _forward(times: Tensor, anchor: Maybe, offset: Maybe, place: Maybe, pool: int) -> tuple[Tensor, ...]:
     left = torch.empty(times.shape, dtype=torch.uint8)
     repeated = cpu.distinct_spikes(tuple(times.shape), pool, array(times), threads(), array(left))
     return anchor_like(anchor, times), left, torch.tensor(repeated)
 
 
-def _forward_cuda(
-    times: Tensor, anchor: Tensor | None, offset: Tensor | None, place: Tensor | None, pool: int
-) -> tuple[Tensor, Tensor, Tensor]:
+def _forward_cuda(times: Tensor, anchor: Maybe, offset: Maybe, place: Maybe, pool: int) -> tuple[Tensor, ...]:
     """Made of torch's functions: a pass over bytes, which is little beside the layers' own work."""
     left, firing = torch.full_like(times, SILENT), []
     windows = _units(times, pool)
@@ -38,9 +34,7 @@ def _forward_cuda(
     return anchor_like(anchor, times), left, (torch.stack(firing).sum(0) > 1).sum()
 
 
-def _forward_fake(
-    times: Tensor, anchor: Tensor | None, offset: Tensor | None, place: Tensor | None, pool: int
-) -> tuple[Tensor, Tensor, Tensor]:
+def _forward_fake(times: Tensor, anchor: Maybe, offset: Maybe, place: Maybe, pool: int) -> tuple[Tensor, ...]:
     return anchor_like(anchor, times), torch.empty_like(times), times.new_empty((), dtype=torch.int64)
 
 
@@ -50,7 +44,7 @@ def _units(x: Tensor, pool: int) -> list[Tensor]:
     return [x[:, y:height:pool, i:width:pool] for y in range(pool) for i in range(pool)]
 
 
-def _backward(gradient: Tensor, left: Tensor, offset: Tensor | None, place: Tensor | None, pool: int) -> Tensor:
+def _backward(gradient: Tensor, left: Tensor, offset: Maybe, place: Maybe, pool: int) -> Tensor:
     gradient = gradient.contiguous()
     out = empty(gradient.shape)
     support = support_of(offset, place)
@@ -60,7 +54,7 @@ def _backward(gradient: Tensor, left: Tensor, offset: Tensor | None, place: Tens
     return out
 
 
-def _backward_cuda(gradient: Tensor, left: Tensor, offset: Tensor | None, place: Tensor | None, pool: int) -> Tensor:
+def _backward_cuda(gradient: Tensor, left: Tensor, offset: Maybe, place: Maybe, pool: int) -> Tensor:
     channels = left.shape[-1]
     if offset is None or place is None:
         neuron = torch.arange(left.numel(), device=left.device).view(left.shape)
@@ -99,18 +93,10 @@ def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor, *_: Any) -> Seq
 
 # (anchor, times, repeated): of the units of each pool x pool window that fire in the same step, the first keeps its spike; units
 # in no window are silent. repeated: int64 scalar, the windows, of one channel each, with spikes in more than one step.
-distinct = operator(
-    f"distinct({INPUT}, int pool) -> (Tensor anchor, Tensor left, Tensor repeated)",
-    cpu=_forward,
-    cuda=_forward_cuda,
-    fake=_forward_fake,
-    save=_save,
-    gradients=_gradients,
+distinct = operator(f"distinct({INPUT}, int pool) -> (Tensor anchor, Tensor left, Tensor repeated)")(
+    cpu=_forward, cuda=_forward_cuda, fake=_forward_fake, save=_save, gradients=_gradients
 )
 # The gradient of a window and a step goes to the unit that fires in it, or to the window's first unit where none does.
 distinct_backward = operator(
-    "distinct_backward(Tensor gradient, Tensor left, Tensor? in_offset, Tensor? in_place, int pool) -> Tensor",
-    cpu=_backward,
-    cuda=_backward_cuda,
-    fake=same_shape,
-)
+    "distinct_backward(Tensor gradient, Tensor left, Tensor? in_offset, Tensor? in_place, int pool) -> Tensor"
+)(cpu=_backward, cuda=_backward_cuda, fake=same_shape)

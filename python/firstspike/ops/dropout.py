@@ -12,7 +12,7 @@ from torch import Tensor
 from .._base.checks import MAX_STEPS
 from ._cuda import TILE, Arguments, kernels, on_device, pointer
 from ._operator import INPUT, operator
-from ._support import anchor_like, array, cpu, empty, groups_of, same_shape, support_of, threads
+from ._support import Maybe, anchor_like, array, cpu, empty, groups_of, same_shape, support_of, threads
 
 DROPOUT_LEVELS = 65536  # `keep` is out of so many
 
@@ -33,7 +33,7 @@ def _steps(gradient: Tensor, place: Tensor | None) -> int:
 
 
 def _forward(
-    times: Tensor, anchor: Tensor | None, offset: Tensor | None, place: Tensor | None, seed: Tensor, keep: int
+    times: Tensor, anchor: Maybe, offset: Maybe, place: Maybe, seed: Tensor, keep: int
 ) -> tuple[Tensor, Tensor]:
     left = torch.empty(times.shape, dtype=torch.uint8)
     cpu.drop_spikes(*_sizes(times.shape), array(times), array(seed), keep, threads(), array(left))
@@ -41,7 +41,7 @@ def _forward(
 
 
 def _forward_cuda(
-    times: Tensor, anchor: Tensor | None, offset: Tensor | None, place: Tensor | None, seed: Tensor, keep: int
+    times: Tensor, anchor: Maybe, offset: Maybe, place: Maybe, seed: Tensor, keep: int
 ) -> tuple[Tensor, Tensor]:
     left, at = torch.empty_like(times), Arguments(times.device)
     source = at.bytes("times", times, times.numel()), at.integers("seed", seed, 1)
@@ -50,9 +50,7 @@ def _forward_cuda(
     return anchor_like(anchor, times), left
 
 
-def _backward(
-    gradient: Tensor, offset: Tensor | None, place: Tensor | None, seed: Tensor, shape: Sequence[int], keep: int
-) -> Tensor:
+def _backward(gradient: Tensor, offset: Maybe, place: Maybe, seed: Tensor, shape: Sequence[int], keep: int) -> Tensor:
     gradient, left = gradient.contiguous(), empty(gradient.shape)
     arrays = array(gradient), support_of(offset, place), array(seed)
     cpu.drop_gradient(_steps(gradient, place), *_sizes(shape), *arrays, keep, threads(), array(left))
@@ -60,7 +58,7 @@ def _backward(
 
 
 def _backward_cuda(
-    gradient: Tensor, offset: Tensor | None, place: Tensor | None, seed: Tensor, shape: Sequence[int], keep: int
+    gradient: Tensor, offset: Maybe, place: Maybe, seed: Tensor, shape: Sequence[int], keep: int
 ) -> Tensor:
     gradient, at, sizes = gradient.contiguous(), Arguments(gradient.device), _sizes(shape)
     left, size = torch.empty_like(gradient), gradient.shape[0] * math.prod(sizes)
@@ -85,8 +83,7 @@ def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor, _: Any) -> tupl
 
 
 # (anchor, times) of the spikes that stay, `keep` of `DROPOUT_LEVELS` on average. seed: int64 [1].
-dropout = operator(
-    f"dropout({INPUT}, Tensor seed, int keep) -> (Tensor anchor, Tensor left)",
+dropout = operator(f"dropout({INPUT}, Tensor seed, int keep) -> (Tensor anchor, Tensor left)")(
     cpu=_forward,
     cuda=_forward_cuda,
     fake=lambda times, anchor, *_: (anchor_like(anchor, times), torch.empty_like(times)),
@@ -95,8 +92,5 @@ dropout = operator(
 )
 dropout_backward = operator(
     "dropout_backward(Tensor gradient, Tensor? in_offset, Tensor? in_place, Tensor seed, SymInt[] shape, int keep)"
-    " -> Tensor",
-    cpu=_backward,
-    cuda=_backward_cuda,
-    fake=same_shape,
-)
+    " -> Tensor"
+)(cpu=_backward, cuda=_backward_cuda, fake=same_shape)

@@ -9,14 +9,12 @@ import torch
 from torch import Tensor
 
 from ._operator import INPUT, operator
-from ._support import array, cpu, data_dependent_size, support_of, threads
+from ._support import Maybe, array, cpu, data_dependent_size, support_of, threads
 
 WIDEST = 16  # windows of more than WIDEST x WIDEST units the kernel does not take
 
 
-def _forward(
-    times: Tensor, anchor: Tensor | None, offset: Tensor | None, place: Tensor | None, pool: int
-) -> tuple[Tensor, ...]:
+def _forward(times: Tensor, anchor: Maybe, offset: Maybe, place: Maybe, pool: int) -> tuple[Tensor, ...]:
     batch, height, width, channels = times.shape
     pooled = torch.empty((batch, height // pool, width // pool, channels), dtype=torch.uint8)
     winner = torch.empty_like(pooled)
@@ -29,9 +27,7 @@ def _forward(
     return torch.zeros((), dtype=torch.float32).expand(source.shape), pooled, offset, place, source
 
 
-def _forward_fake(
-    times: Tensor, anchor: Tensor | None, offset: Tensor | None, place: Tensor | None, pool: int
-) -> tuple[Tensor, ...]:
+def _forward_fake(times: Tensor, anchor: Maybe, offset: Maybe, place: Maybe, pool: int) -> tuple[Tensor, ...]:
     batch, height, width, channels = times.shape
     pooled = times.new_empty((batch, height // pool, width // pool, channels))
     if offset is None or place is None:
@@ -75,16 +71,8 @@ def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor | None, *_: Any)
 # (anchor, times, offset, place, source): the times of the windows and, where the units have a support, the windows'.
 # source: int64, which of the units' entries each entry is. For the CPU alone, windows of at most WIDEST x WIDEST units.
 earliest_pool = operator(
-    f"earliest_pool({INPUT}, int pool) -> (Tensor anchor, Tensor pooled, Tensor offset, Tensor place, Tensor source)",
-    cpu=_forward,
-    cuda=None,
-    fake=_forward_fake,
-    save=_save,
-    gradients=_gradients,
-)
-earliest_pool_backward = operator(
-    "earliest_pool_backward(Tensor gradient, Tensor source, Tensor in_place) -> Tensor",
-    cpu=_backward,
-    cuda=None,
-    fake=_backward_fake,
+    f"earliest_pool({INPUT}, int pool) -> (Tensor anchor, Tensor pooled, Tensor offset, Tensor place, Tensor source)"
+)(cpu=_forward, fake=_forward_fake, save=_save, gradients=_gradients)
+earliest_pool_backward = operator("earliest_pool_backward(Tensor gradient, Tensor source, Tensor in_place) -> Tensor")(
+    cpu=_backward, fake=_backward_fake
 )

@@ -57,17 +57,9 @@ def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor) -> tuple[Tensor
 
 
 # Dense spikes of the shape of `current`, [steps, batch, ...].
-fire = operator(
-    "fire(Tensor current, float[] neuron) -> Tensor",
-    cpu=_forward,
-    cuda=_forward_cuda,
-    fake=same_shape,
-    save=_save,
-    gradients=_gradients,
+fire = operator("fire(Tensor current, float[] neuron) -> Tensor")(
+    cpu=_forward, cuda=_forward_cuda, fake=same_shape, save=_save, gradients=_gradients
 )
-fire_backward = operator(
-    "fire_backward(Tensor gradient, Tensor current, float[] neuron) -> Tensor",
-    cpu=_backward,
-    cuda=_backward_cuda,
-    fake=same_shape,
+fire_backward = operator("fire_backward(Tensor gradient, Tensor current, float[] neuron) -> Tensor")(
+    cpu=_backward, cuda=_backward_cuda, fake=same_shape
 )

@@ -128,17 +128,9 @@ def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor) -> tuple[Tensor
 
 # Membranes [steps, batch, height, width, channels].
 integrate_layer = operator(
-    f"integrate_layer({INPUT}, Tensor weight, Tensor? bias, SymInt[] geometry, float[] decays) -> Tensor",
-    cpu=_forward,
-    cuda=_forward_cuda,
-    fake=_forward_fake,
-    save=_save,
-    gradients=_gradients,
-)
+    f"integrate_layer({INPUT}, Tensor weight, Tensor? bias, SymInt[] geometry, float[] decays) -> Tensor"
+)(cpu=_forward, cuda=_forward_cuda, fake=_forward_fake, save=_save, gradients=_gradients)
 integrate_layer_backward = operator(
     "integrate_layer_backward(Tensor gradient, Tensor times, Tensor? in_offset, Tensor? in_place, Tensor weight,"
-    " SymInt[] geometry, float[] decays, bool[] needs) -> (Tensor, Tensor, Tensor)",
-    cpu=_backward,
-    cuda=partial(_backward, entries=_entries_cuda),
-    fake=_backward_fake,
-)
+    " SymInt[] geometry, float[] decays, bool[] needs) -> (Tensor, Tensor, Tensor)"
+)(cpu=_backward, cuda=partial(_backward, entries=_entries_cuda), fake=_backward_fake)

@@ -186,23 +186,15 @@ def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor | None, *_: Any)
 
 _fire_layer = operator(
     f"fire_layer({INPUT}, Tensor weight, Tensor? bias, SymInt[] geometry, float[] neuron, bool record, int tile)"
-    " -> (Tensor anchor, Tensor fired, Tensor offset, Tensor slope, Tensor place)",
-    cpu=_forward,
-    cuda=_forward_cuda,
-    fake=_forward_fake,
-    save=_save,
-    gradients=_gradients,
-)
+    " -> (Tensor anchor, Tensor fired, Tensor offset, Tensor slope, Tensor place)"
+)(cpu=_forward, cuda=_forward_cuda, fake=_forward_fake, save=_save, gradients=_gradients)
 # Gradients at the anchor, the weight and the bias; empty where `needs` is false. Also the backward pass of `integrate_layer`,
 # whose entries have no slope.
 fire_layer_backward = operator(
     "fire_layer_backward(Tensor gradient, Tensor times, Tensor? in_offset, Tensor? in_place, Tensor weight,"
     " Tensor offset, Tensor? slope, Tensor place, SymInt[] geometry, float[] decays, bool[] needs)"
-    " -> (Tensor, Tensor, Tensor)",
-    cpu=_backward,
-    cuda=_backward_cuda,
-    fake=_backward_fake,
-)
+    " -> (Tensor, Tensor, Tensor)"
+)(cpu=_backward, cuda=_backward_cuda, fake=_backward_fake)
 
 
 def fire_layer(*arguments: Any) -> tuple[Tensor, ...]:

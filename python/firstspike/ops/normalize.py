@@ -122,17 +122,9 @@ def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor | None, _: Any) 
 
 # (normal, moments): the weight normalised to `deviation`, times gamma [O]; its means and inverse deviations, float64 [1 or O, 2].
 normalize_weight = operator(
-    "normalize_weight(Tensor weight, Tensor? gamma, float deviation, bool per_output) -> (Tensor normal, Tensor moments)",
-    cpu=_forward,
-    cuda=_forward_torch,
-    fake=_forward_fake,
-    save=_save,
-    gradients=_gradients,
-)
+    "normalize_weight(Tensor weight, Tensor? gamma, float deviation, bool per_output) -> (Tensor normal, Tensor moments)"
+)(cpu=_forward, cuda=_forward_torch, fake=_forward_fake, save=_save, gradients=_gradients)
 normalize_weight_backward = operator(
     "normalize_weight_backward(Tensor gradient, Tensor weight, Tensor? gamma, Tensor moments, float deviation, bool per_output)"
-    " -> (Tensor, Tensor)",
-    cpu=_backward,
-    cuda=_backward_torch,
-    fake=_backward_fake,
-)
+    " -> (Tensor, Tensor)"
+)(cpu=_backward, cuda=_backward_torch, fake=_backward_fake)

@@ -25,6 +25,8 @@ from ._support import (
     tile_of,
 )
 
+Decays = Sequence[float]  # of the membrane and of the synaptic current
+
 
 def _sizes(x: Tensor) -> tuple[int, int]:
     """Sites and channels of currents [B, H, W, C]."""
@@ -63,13 +65,7 @@ def _forward_fake(current: Tensor, steps: int, neuron: Sequence[float], record: 
 
 
 def _backward(
-    gradient: Tensor,
-    offset: Tensor,
-    slope: Tensor,
-    place: Tensor,
-    shape: Sequence[int],
-    steps: int,
-    decays: Sequence[float],
+    gradient: Tensor, offset: Tensor, slope: Tensor, place: Tensor, shape: Sequence[int], steps: int, decays: Decays
 ) -> Tensor:
     """gradient: at the support entries."""
     at_current = gradient.new_empty(tuple(shape))
@@ -79,13 +75,7 @@ def _backward(
 
 
 def _backward_cuda(
-    gradient: Tensor,
-    offset: Tensor,
-    slope: Tensor,
-    place: Tensor,
-    shape: Sequence[int],
-    steps: int,
-    decays: Sequence[float],
+    gradient: Tensor, offset: Tensor, slope: Tensor, place: Tensor, shape: Sequence[int], steps: int, decays: Decays
 ) -> Tensor:
     at_current, gradient, at = gradient.new_empty(tuple(shape)), gradient.contiguous(), Arguments(gradient.device)
     sizes, entries = _sizes(at_current), place.shape[1]
@@ -115,16 +105,12 @@ def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor | None, *_: Any)
 
 _ramp = operator(
     "ramp(Tensor current, int steps, float[] neuron, bool record, int tile)"
-    " -> (Tensor anchor, Tensor fired, Tensor offset, Tensor slope, Tensor place)",
-    cpu=_forward,
-    cuda=_forward_cuda,
-    fake=_forward_fake,
-    save=_save,
-    gradients=_gradients,
-)
+    " -> (Tensor anchor, Tensor fired, Tensor offset, Tensor slope, Tensor place)"
+)(cpu=_forward, cuda=_forward_cuda, fake=_forward_fake, save=_save, gradients=_gradients)
 ramp_backward = operator(
     "ramp_backward(Tensor gradient, Tensor offset, Tensor slope, Tensor place, SymInt[] shape, int steps, float[] decays)"
-    " -> Tensor",
+    " -> Tensor"
+)(
     cpu=_backward,
     cuda=_backward_cuda,
     fake=lambda gradient, offset, slope, place, shape, *_: gradient.new_empty(tuple(shape)),

@@ -1,6 +1,6 @@
 """`fire_layer_shortcut`: `fire_layer` with spikes that go into the current of its outputs one by one.
 
-On the CPU alone; elsewhere the layer gets its input and the shortcut's spikes side by side (`layer_call.with_shortcut`).
+On the CPU alone; elsewhere the layer gets its input and the shortcut's spikes side by side (`functional.layer.with_shortcut`).
 """
 
 from __future__ import annotations
@@ -113,21 +113,13 @@ def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor | None, *_: Any)
 _fire_layer_shortcut = operator(
     f"fire_layer_shortcut({INPUT}, Tensor weight, Tensor? bias, SymInt[] geometry, float[] neuron, bool record, int tile,"
     " Tensor shortcut, Tensor? shortcut_anchor, Tensor? shortcut_offset, Tensor? shortcut_place, Tensor scale)"
-    " -> (Tensor anchor, Tensor fired, Tensor offset, Tensor slope, Tensor place)",
-    cpu=_forward,
-    cuda=None,
-    fake=_forward_fake,
-    save=_save,
-    gradients=_gradients,
-)
+    " -> (Tensor anchor, Tensor fired, Tensor offset, Tensor slope, Tensor place)"
+)(cpu=_forward, fake=_forward_fake, save=_save, gradients=_gradients)
 # Gradients at the shortcut's anchor and the scale; empty where `needs` is false.
 shortcut_backward = operator(
     "shortcut_backward(Tensor gradient, Tensor shortcut, Tensor? in_offset, Tensor? in_place, Tensor scale,"
-    " Tensor offset, Tensor slope, Tensor place, SymInt[] geometry, float[] decays, bool[] needs) -> (Tensor, Tensor)",
-    cpu=_backward,
-    cuda=None,
-    fake=_backward_fake,
-)
+    " Tensor offset, Tensor slope, Tensor place, SymInt[] geometry, float[] decays, bool[] needs) -> (Tensor, Tensor)"
+)(cpu=_backward, fake=_backward_fake)
 
 
 def fire_layer_shortcut(*arguments: Any, shortcut: tuple[Any, ...]) -> tuple[Tensor, ...]:

@@ -99,8 +99,7 @@ def _at_support_cuda(gradient: Tensor, offset: Tensor, place: Tensor) -> Tensor:
     return out
 
 
-from_dense = operator(
-    "from_dense(Tensor x) -> (Tensor anchor, Tensor times)",
+from_dense = operator("from_dense(Tensor x) -> (Tensor anchor, Tensor times)")(
     cpu=_from_dense,
     cuda=_from_dense_cuda,
     fake=_from_dense_fake,
@@ -109,26 +108,13 @@ from_dense = operator(
     linear=True,
 )
 # The train as float32 [T, B, H, W, C], with the gradient of the anchor.
-dense = operator(
-    "dense(Tensor times, Tensor? anchor, int steps) -> Tensor",
-    cpu=_dense,
-    cuda=_dense_cuda,
-    fake=_dense_fake,
-    gradients=_dense_gradient,
-    linear=True,
+dense = operator("dense(Tensor times, Tensor? anchor, int steps) -> Tensor")(
+    cpu=_dense, cuda=_dense_cuda, fake=_dense_fake, gradients=_dense_gradient, linear=True
 )
 # The anchor of a support as [T, B, H, W, C].
-dense_anchor = operator(
-    "dense_anchor(Tensor anchor, Tensor offset, Tensor place, SymInt[] shape) -> Tensor",
-    cpu=_dense_anchor,
-    cuda=_dense_anchor,
-    fake=_dense_anchor,
-    save=_dense_anchor_save,
-    gradients=_dense_anchor_gradient,
+dense_anchor = operator("dense_anchor(Tensor anchor, Tensor offset, Tensor place, SymInt[] shape) -> Tensor")(
+    cpu=_dense_anchor, cuda=_dense_anchor, fake=_dense_anchor, save=_dense_anchor_save, gradients=_dense_anchor_gradient
 )
-at_support = operator(
-    "at_support(Tensor gradient, Tensor offset, Tensor place) -> Tensor",
-    cpu=_at_support,
-    cuda=_at_support_cuda,
-    fake=lambda gradient, offset, place: gradient.new_empty(place.shape[1]),
+at_support = operator("at_support(Tensor gradient, Tensor offset, Tensor place) -> Tensor")(
+    cpu=_at_support, cuda=_at_support_cuda, fake=lambda gradient, offset, place: gradient.new_empty(place.shape[1])
 )

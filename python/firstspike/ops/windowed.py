@@ -297,63 +297,34 @@ def _earliest_backward_fake(gradient: Tensor, winner: Tensor, shape: list[int], 
 _PRODUCT = "int steps, int pool, int[] stride, int[] padding, int groups"
 _NEURONS = "Tensor? moments, Tensor? gamma, Tensor? beta, Tensor clip, float eps, int steps, bool batch"
 # The values a / T of spike times, averaged over windows of pool x pool units; a remainder is cropped.
-values = operator(
-    "windowed_values(Tensor times, Tensor? anchor, int steps, int pool) -> Tensor",
-    cpu=_values,
-    cuda=None,
-    fake=_values_fake,
-    save=_values_save,
-    gradients=_values_gradient,
+values = operator("windowed_values(Tensor times, Tensor? anchor, int steps, int pool) -> Tensor")(
+    cpu=_values, fake=_values_fake, save=_values_save, gradients=_values_gradient
 )
-unpool = operator(
-    "windowed_unpool(Tensor gradient, SymInt[] shape, int pool) -> Tensor", cpu=_unpool, cuda=None, fake=_unpool_fake
+unpool = operator("windowed_unpool(Tensor gradient, SymInt[] shape, int pool) -> Tensor")(
+    cpu=_unpool, fake=_unpool_fake
 )
 # Products of these values: [B, O] with a weight [O, N] of maps flattened in the order C, H, W, and the convolution
 # [B, H', W', O] with a weight [O, C / groups, kh, kw]. The bytes are kept for the gradient; floats are made of them anew.
-product = operator(
-    f"windowed_product(Tensor times, Tensor? anchor, Tensor weight, {_PRODUCT}) -> Tensor",
-    cpu=_product,
-    cuda=None,
-    fake=_product_fake,
-    save=_product_save,
-    gradients=_product_gradients,
+product = operator(f"windowed_product(Tensor times, Tensor? anchor, Tensor weight, {_PRODUCT}) -> Tensor")(
+    cpu=_product, fake=_product_fake, save=_product_save, gradients=_product_gradients
 )
 product_backward = operator(
     f"windowed_product_backward(Tensor gradient, Tensor times, Tensor weight, {_PRODUCT}, bool to_anchor, bool to_weight)"
-    " -> (Tensor at_anchor, Tensor at_weight)",
-    cpu=_product_backward,
-    cuda=None,
-    fake=_product_backward_fake,
-)
+    " -> (Tensor at_anchor, Tensor at_weight)"
+)(cpu=_product_backward, fake=_product_backward_fake)
 # (anchor, times, codes, moments) of currents. One byte per neuron, its code, is kept for the gradient.
 fire = operator(
     f"windowed_fire(Tensor current, {_NEURONS}, bool record)"
-    " -> (Tensor anchor, Tensor times, Tensor codes, Tensor moments_out)",
-    cpu=_fire,
-    cuda=None,
-    fake=_fire_fake,
-    save=_fire_save,
-    gradients=_fire_gradients,
-)
+    " -> (Tensor anchor, Tensor times, Tensor codes, Tensor moments_out)"
+)(cpu=_fire, fake=_fire_fake, save=_fire_save, gradients=_fire_gradients)
 fire_backward = operator(
     f"windowed_fire_backward(Tensor gradient, Tensor codes, {_NEURONS})"
-    " -> (Tensor current, Tensor at_gamma, Tensor at_beta, Tensor at_clip)",
-    cpu=_fire_backward,
-    cuda=None,
-    fake=_fire_backward_fake,
-)
+    " -> (Tensor current, Tensor at_gamma, Tensor at_beta, Tensor at_clip)"
+)(cpu=_fire_backward, fake=_fire_backward_fake)
 # (anchor, times, winner): the earliest spike of each window, whose value is the largest.
 earliest = operator(
-    "windowed_earliest(Tensor times, Tensor? anchor, int pool) -> (Tensor anchor_out, Tensor pooled, Tensor winner)",
-    cpu=_earliest,
-    cuda=None,
-    fake=_earliest_fake,
-    save=_earliest_save,
-    gradients=_earliest_gradient,
-)
+    "windowed_earliest(Tensor times, Tensor? anchor, int pool) -> (Tensor anchor_out, Tensor pooled, Tensor winner)"
+)(cpu=_earliest, fake=_earliest_fake, save=_earliest_save, gradients=_earliest_gradient)
 earliest_backward = operator(
-    "windowed_earliest_backward(Tensor gradient, Tensor winner, SymInt[] shape, int pool) -> Tensor",
-    cpu=_earliest_backward,
-    cuda=None,
-    fake=_earliest_backward_fake,
-)
+    "windowed_earliest_backward(Tensor gradient, Tensor winner, SymInt[] shape, int pool) -> Tensor"
+)(cpu=_earliest_backward, fake=_earliest_backward_fake)
