@@ -14,6 +14,7 @@ from torch import Generator, Tensor, fx, nn
 
 from . import nn as fs
 from ._base import checks
+from ._base.geometry import padding_of
 from .models.relu import ReluNet
 from .nn.image_scaling import as_float
 from .nn.windowed import WindowedLayer
@@ -147,13 +148,13 @@ class _Affine:
         """The layer for inputs in units of `scale`."""
         outputs, inputs, *kernel = self.weight.shape
         made: WindowedLayer | fs.WindowedReadout
-        options: dict[str, Any] = {"avg_pool": self.avg_pool, "generator": Generator()}
-        firing = {"steps": self.steps, "normalization": False, "clip_per_channel": len(self.clip) > 1} | options
+        shared: dict[str, Any] = {"avg_pool": self.avg_pool, "generator": Generator()}
+        firing = {"steps": self.steps, "normalization": False, "clip_per_channel": len(self.clip) > 1} | shared
+        moves: dict[str, Any] = {"stride": self.stride, "padding": self.padding, "groups": self.groups}
         if not self.node:
-            made = fs.WindowedReadout(inputs, outputs, **options)
+            made = fs.WindowedReadout(inputs, outputs, **shared)
         elif kernel:
-            how = {"stride": self.stride, "padding": self.padding, "groups": self.groups}
-            made = fs.WindowedConv2d(inputs * self.groups, outputs, (kernel[0], kernel[1]), **how, **firing)  # type: ignore[arg-type]
+            made = fs.WindowedConv2d(inputs * self.groups, outputs, (kernel[0], kernel[1]), **moves, **firing)
         else:
             made = fs.WindowedLinear(inputs, outputs, **firing)
         made.weight.data.copy_(self.weight * self.per_input(scale))
@@ -383,7 +384,8 @@ class _Reader:
             if module.dilation != (1, 1) or module.padding_mode != "zeros":
                 _refuse(name, "is dilated, or pads by other values than zeros", "train it with dilation 1 and zeros")
             affine.stride, affine.groups = (module.stride[0], module.stride[1]), module.groups
-            affine.padding = _padding(module, name)
+            padding = 0 if module.padding == "valid" else module.padding
+            affine.padding = padding_of(padding, _pair(module.kernel_size), affine.stride)
         elif len(shape) != 2:
             _refuse(name, f"is applied to each row of {shape}", "put a Flatten before it")
         factors = [_factor(pool, before) for pool, _, before in state.averages]
@@ -521,16 +523,6 @@ def _max_pool(pool: nn.MaxPool2d, name: str, shape: tuple[int, ...]) -> fs.Earli
     if kernel[0] == kernel[1] and stride == kernel and not any(padding):
         return fs.EarliestPool2d(kernel[0])
     return fs.WindowedMaxPool2d(kernel, stride, padding)
-
-
-def _padding(conv: nn.Conv2d, name: str) -> tuple[int, int]:
-    if conv.padding == "valid":
-        return 0, 0
-    if isinstance(conv.padding, str):
-        if not (conv.kernel_size[0] % 2 and conv.kernel_size[1] % 2):
-            _refuse(name, "has an even kernel and padding 'same'", "pad by numbers")
-        return conv.kernel_size[0] // 2, conv.kernel_size[1] // 2
-    return conv.padding[0], conv.padding[1]
 
 
 def _pair(value: Any) -> Any:

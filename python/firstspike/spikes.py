@@ -169,7 +169,7 @@ class SpikeTimes:
             return self
         times = self.times.reshape(shape)
         anchor, lead = self._anchor_and_lead()
-        return self._with(times, anchor if anchor is None else anchor.reshape(*lead, *times.shape))
+        return SpikeTimes._trusted(times, self.steps, None if anchor is None else anchor.reshape(*lead, *times.shape))
 
     def flatten(self, start_dim: int = 1, end_dim: int = -1) -> SpikeTimes:
         """Flatten the dimensions from `start_dim`, at least 1 (the batch stays), to `end_dim`."""
@@ -187,7 +187,8 @@ class SpikeTimes:
             raise TypeError(
                 f"index must be slices or a tensor of samples, got {checks.shown(index)}; sample i alone is [i : i + 1]"
             )
-        return self._with(self.times[slices], None if anchor is None else anchor[(*map(slice, lead), *slices)])
+        anchor = None if anchor is None else anchor[(*map(slice, lead), *slices)]
+        return SpikeTimes._trusted(self.times[slices], self.steps, anchor)
 
     def rescale(self, steps: int) -> SpikeTimes:
         """The same spikes over another number of steps: a time t becomes floor(t steps / T), the step of the same moment.
@@ -211,14 +212,13 @@ class SpikeTimes:
         if times is self.times:
             return self
         anchor, _ = self._anchor_and_lead()
-        return self._with(times, anchor if anchor is None else anchor.to(device, non_blocking=non_blocking))
+        return SpikeTimes._trusted(
+            times, self.steps, None if anchor is None else anchor.to(device, non_blocking=non_blocking)
+        )
 
     def detach(self) -> SpikeTimes:
         """The same spikes, cut from the graph."""
-        return self._with(self.times, None)
-
-    def _with(self, times: Tensor, anchor: Tensor | None) -> SpikeTimes:
-        return SpikeTimes._trusted(times, self.steps, anchor)
+        return SpikeTimes._trusted(self.times, self.steps)
 
     @classmethod
     def _trusted(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -19,12 +19,7 @@ from ..samples import Layer, generator, layer, spike_times
 SURROGATES = [triangle(), rectangle(0.5), atan()]
 
 
-@pytest.fixture(autouse=True)
-def keep_threads() -> Iterator[None]:
-    """Restore torch's number of threads."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("keep_threads")
 
 
 def cases(surrogate: Surrogate) -> dict[str, Layer]:
@@ -147,7 +142,6 @@ import resource
 import numpy as np
 import torch
 from firstspike import SpikeTimes, functional
-from firstspike._base.kernels import cpu
 from firstspike._base.kernels import cpu
 from tests.emulator.program.test_engine import core
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -22,12 +20,7 @@ SHAPES = st.sampled_from(
 SEEDS = st.integers(0, 2**20)
 
 
-@pytest.fixture(autouse=True)
-def keep_threads() -> Iterator[None]:
-    """Restore torch's number of threads."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("keep_threads")
 
 
 @given(

@@ -137,7 +137,7 @@ def test_the_generator_decides() -> None:
     [
         {},
         {"readout": "twd-linear", "population": 3, "gamma": 2.0, "scale": 3.0, "surrogate": rectangle(0.5)},
-        {"dropout": 0.5},
+        {"dropout": 0.5, "threshold": 0.8, "learn_threshold": True},
         {"readout": "twd-exp", "output_gain": 0.5, "output_surrogate": triangle(1.5), "hidden_gain": 0.7},
         {"encoder": "latency-log", "affine": "layer", "normalization": "channel", "decay": 0.9},
         {"encoder": "latency-log", "affine": None, "normalization": False, "init": "kaiming", "decay": 0.9},

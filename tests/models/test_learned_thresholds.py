@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import nn
 
-import firstspike
 from firstspike import data, emulator, models, train
 from firstspike import nn as fs
 
@@ -50,19 +49,6 @@ def test_prepared_for_inference_the_scores_are_the_same_bits():
     """A block's shortcut is in units of its thresholds as well."""
     net, x = varied(build()).eval(), torch.rand(16, 1, 8, 8, generator=generator(2))
     assert torch.equal(models.prepare_for_inference(net)(x), net(x))
-
-
-def test_config_file_and_copies_keep_it(tmp_path: Path):
-    net = varied(build())
-    config = net.config()
-    assert config["learn_threshold"] is True and config["threshold"] == 0.8
-    again = models.from_config(config)
-    again.load_state_dict(net.state_dict())
-    firstspike.save(net, tmp_path / "net.safetensors")
-    x = torch.rand(8, 1, 8, 8, generator=generator(3))
-    for other in (again, firstspike.load(tmp_path / "net.safetensors"), copy.deepcopy(net)):
-        assert torch.equal(other(x), net(x))
-        assert isinstance(other.layers[0].threshold, nn.Parameter)
 
 
 def test_prepared_and_quantised_nets_use_the_thresholds():

@@ -144,18 +144,6 @@ def test_net_against_the_reference(name: str) -> None:
         torch.testing.assert_close(one.double(), other, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", NETS)
-def test_autocast_keeps_float32(name: str) -> None:
-    net, x = build(name), images()
-    scores = net(x)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        got = net(x)
-    assert got.dtype == torch.float32
-    assert torch.equal(got, scores)
-    for one, other in zip(gradients(net, scores), gradients(net, got), strict=True):
-        assert torch.equal(one, other)
-
-
 COMPILED = [(name, "aot_eager") for name in NETS] + [pytest.param("cnn", "inductor", marks=pytest.mark.slow)]
 
 

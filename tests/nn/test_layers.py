@@ -115,16 +115,6 @@ def test_dense_train_of_single_spikes_gives_the_same(kind: Any, sizes: tuple, op
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("shape", [(0, 3, 8, 8), (1, 3, 8, 8)])
-def test_small_batches(shape: tuple[int, ...]) -> None:
-    conv = nn.TTFSConv2d(3, 5, 3, steps=STEPS, padding=1)
-    linear = nn.TTFSLinear(5 * 16, 7, steps=STEPS, avg_pool=2)
-    out = nn.Integrate(7, 2, steps=STEPS)(linear(conv(train(*shape))))
-    assert out.shape == (STEPS, shape[0], 2)
-    out.sum().backward()
-    assert conv.weight.grad.shape == conv.weight.shape
-
-
 @pytest.mark.parametrize("kind", [nn.TTFSConv2d, nn.DirectConv2d])
 def test_padding_that_keeps_the_size(kind: Any) -> None:
     layer = kind(3, 5, (5, 3), padding="same", steps=STEPS)

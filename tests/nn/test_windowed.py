@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from firstspike import SpikeTimes, functional, nn
+from firstspike.nn.settings import Settings
 
 from ..samples import generator
 
@@ -82,7 +83,7 @@ def test_folding_keeps_the_spikes(clip_per_channel: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "layer", [m for m in net().modules() if hasattr(m, "settings")], ids=lambda m: type(m).__name__
+    "layer", [m for m in net().modules() if isinstance(m, Settings)], ids=lambda m: type(m).__name__
 )
 def test_settings_build_the_module_again(layer: Any) -> None:
     made = type(layer)(**layer.settings())

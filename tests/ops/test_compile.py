@@ -6,11 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from firstspike import SpikeTimes, functional, models
+from firstspike import SpikeTimes, functional
 from firstspike.ops import _support
 from firstspike.surrogate import atan, rectangle
 
-from ..samples import generator
 from ..torch_version import needs_one_graph
 from .nets import Cnn, Mlp, Neurons, inputs, learn
 
@@ -56,15 +55,6 @@ def test_inductor(make: type[torch.nn.Module]) -> None:
     check(net, compiled, 3, 1)
 
 
-def test_pools() -> None:
-    net = models.build("4C3-EP2-6C3-MP2-9-5", input_shape=(1, 10, 10), steps=4, generator=generator(0))
-    x = torch.rand(3, 1, 10, 10, generator=generator(1))
-    compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
-    for got, want in zip(learn(net, compiled, x), learn(net, net, x), strict=True):
-        torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6)
-        assert want.any()
-
-
 @pytest.mark.parametrize("make", [Mlp, Cnn], ids=["mlp", "cnn"])
 def test_the_width_of_a_group_is_part_of_the_graph(
     make: type[torch.nn.Module], monkeypatch: pytest.MonkeyPatch
@@ -91,14 +81,6 @@ def test_a_graph_of_another_width_is_refused() -> None:
     assert len(ramp(current, 4, [1.0, 1.0, 0.0, 1.0, 0.0], True, width)[2]) == 3  # offsets of two groups
     with pytest.raises(RuntimeError, match=f"groups of {width + 1} neurons.*compile it again"):
         ramp(current, 4, [1.0, 1.0, 0.0, 1.0, 0.0], True, width + 1)
-
-
-@pytest.mark.parametrize("readout", ["membrane-mean", "twd-exp", "first-spike"])
-def test_a_whole_net_is_one_graph(readout: str) -> None:
-    net = models.build(
-        "8C3-AP2-R(8C3-8C3)-R(8C3s2-8C3)-MP2-10", input_shape=(1, 12, 12), steps=4, readout=readout, dropout=0.1
-    )
-    assert torch._dynamo.explain(net)(torch.rand(2, 1, 12, 12)).graph_count == 1
 
 
 @pytest.mark.filterwarnings(

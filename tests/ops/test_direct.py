@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,13 +14,7 @@ from firstspike.ops import direct
 
 from ..samples import generator
 
-
-@pytest.fixture(autouse=True)
-def keep_threads() -> Iterator[None]:
-    """Restore torch's number of threads."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("keep_threads")
 
 
 # Shape of the data, outputs and kernel, stride, padding.

@@ -12,8 +12,6 @@ from firstspike.train.distributed import ProcessGroup
 
 from .conftest import make_dataset, run
 
-CPU = torch.device("cpu")
-
 
 def test_order_and_scale():
     dataset = make_dataset(10, 0)
@@ -47,41 +45,43 @@ def test_an_epoch_draws_anew_and_the_same_when_it_is_repeated():
     dataset = make_dataset(40, 0)
     config = Config(batch=8, epochs=3, augmentation=Augmentation(shift=1, erase=0.5), unerased_epochs=1)
     first, again, second, last = (
-        torch.cat([b.x for b in epoch_batches(dataset, config, epoch, CPU, ProcessGroup())]) for epoch in (0, 0, 1, 2)
+        torch.cat([b.x for b in epoch_batches(dataset, config, epoch, ProcessGroup())]) for epoch in (0, 0, 1, 2)
     )
     assert torch.equal(first, again) and not torch.equal(first, second)
     unerased = config.replace(augmentation=Augmentation(shift=1), unerased_epochs=0)
-    assert torch.equal(last, torch.cat([b.x for b in epoch_batches(dataset, unerased, 2, CPU, ProcessGroup())]))
+    assert torch.equal(last, torch.cat([b.x for b in epoch_batches(dataset, unerased, 2, ProcessGroup())]))
 
 
 def test_a_loader_shuffles_by_seed_and_epoch():
     loader = DataLoader(TensorDataset(torch.arange(30.0)[:, None], torch.arange(30) % 4), batch_size=7, shuffle=True)
 
     def order(seed, epoch, **options):
-        return torch.cat([b.x for b in loader_batches(loader, CPU, seed=seed, epoch=epoch, **options)])
+        return torch.cat([b.x for b in loader_batches(loader, ProcessGroup(), seed=seed, epoch=epoch, **options)])
 
     assert torch.equal(order(0, 1), order(0, 1))
     assert not torch.equal(order(0, 1), order(0, 2)) and not torch.equal(order(0, 1), order(1, 1))
-    parts = [list(loader_batches(loader, CPU, seed=0, epoch=1, processes=ProcessGroup(rank, 2))) for rank in range(2)]
+    parts = [list(loader_batches(loader, ProcessGroup(rank, 2), seed=0, epoch=1)) for rank in range(2)]
     joined = [torch.cat([one.x, other.x]) for one, other in zip(*parts, strict=True)]
     assert torch.equal(torch.cat(joined), order(0, 1))
 
 
 def test_spikes_and_bytes_of_a_loader():
     times = encode.latency(torch.rand(6, 5), 4)
-    (batch,) = loader_batches(DataLoader([0], collate_fn=lambda _: (times, [0] * 6)), CPU)
+    (batch,) = loader_batches(DataLoader([0], collate_fn=lambda _: (times, [0] * 6)), ProcessGroup())
     assert isinstance(batch.x, SpikeTimes) and batch.y.dtype == torch.int64
     pixels = torch.full((2, 1, 2, 2), 51, dtype=torch.uint8)
-    (batch,) = loader_batches(DataLoader([0], collate_fn=lambda _: (pixels, torch.zeros(2, dtype=torch.int8))), CPU)
+    (batch,) = loader_batches(
+        DataLoader([0], collate_fn=lambda _: (pixels, torch.zeros(2, dtype=torch.int8))), ProcessGroup()
+    )
     assert batch.x.unique().tolist() == [torch.tensor(0.2).item()]
 
 
 def test_validation_and_limit_draw_per_class():
     labels = torch.arange(100) % 4
     whole = from_arrays(torch.rand(100, 5), labels)
-    parts = split(Config(validation=0.2, limit=40), (whole, whole), CPU)
+    parts = split(Config(validation=0.2, limit=40), (whole, whole), torch.device("cpu"))
     assert parts.train.labels.bincount().tolist() == [8] * 4 and parts.validation.labels.bincount().tolist() == [2] * 4
-    again = split(Config(validation=0.2, limit=40, seed=3), (whole, whole), CPU)
+    again = split(Config(validation=0.2, limit=40, seed=3), (whole, whole), torch.device("cpu"))
     assert torch.equal(again.validation.images, parts.validation.images)
 
 

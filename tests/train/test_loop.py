@@ -78,11 +78,6 @@ def test_losses_may_give_a_mean_or_one_value_per_sample(config, sets):
     assert found[1:] == pytest.approx([found[0]] * 2, rel=1e-5)
 
 
-def test_learned_thresholds_stay_positive(config, sets):
-    net = run(config.replace(learn_threshold=True, lr=0.5), sets).model
-    assert net.layers[0].threshold.min() > 0
-
-
 def test_a_net_that_works_in_place_leaves_the_data_as_they_are(config, sets):
     before = sets[0].images.clone()
     run(config, sets, model=nn.Sequential(nn.Flatten(), nn.ReLU(inplace=True), nn.Linear(36, 4)))

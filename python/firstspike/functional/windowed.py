@@ -12,6 +12,7 @@ from torch import Tensor
 from .. import ops
 from .._base import checks
 from .._base.geometry import geometry_of, pool_of
+from ..ops.windowed import in_sites
 from ..spikes import SpikeTimes
 from .layer import full_precision
 
@@ -228,9 +229,5 @@ def dropped(spikes: SpikeTimes, share: float) -> SpikeTimes:
 
 
 def valued_of(spikes: SpikeTimes) -> tuple[Tensor, Tensor | None]:
-    """Times, in site order where they are those of maps, and the anchor of their values."""
+    """Times, maps in site order, and the anchor of their values."""
     return in_sites(spikes.times), spikes._value_anchor()
-
-
-def in_sites(x: Tensor) -> Tensor:
-    return (x.permute(0, 2, 3, 1) if x.dim() == 4 else x).contiguous()

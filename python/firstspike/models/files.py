@@ -29,10 +29,11 @@ FORMAT, VERSION = "firstspike-net", "1"
 # Bounds of a description: modules, modules within modules, every number, characters of every text.
 _PARTS, _DEPTH, _NUMBER, _TEXT = 4096, 32, 2**31, 4096
 # The kinds that their settings describe: classes of `firstspike.nn`, and torch's with the attributes that are settings.
+_OTHERS = (fs.FiringLayer, fs.Residual, fs.Synapse, fs.WindowedResidual)
 _KINDS: dict[str, type[nn.Module]] = {
     name: kind
     for name, kind in vars(fs).items()
-    if isinstance(kind, type) and hasattr(kind, "settings") and kind not in (fs.FiringLayer, fs.Residual, fs.Synapse)
+    if isinstance(kind, type) and hasattr(kind, "settings") and kind not in _OTHERS
 }
 _TORCH: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Identity: (), nn.Flatten: ("start_dim", "end_dim"), nn.Dropout: ("p",),
@@ -182,14 +183,11 @@ def _describe(module: nn.Module, name: str) -> dict[str, Any]:
             "config": module._config,
         }
         return described | _described_scaling(getattr(module, "normalize", None), name)
-    if isinstance(module, fs.WindowedResidual) and kind is fs.WindowedResidual:
+    if isinstance(module, fs.Residual | fs.WindowedResidual) and kind in (fs.Residual, fs.WindowedResidual):
         parts = [_describe(part, f"{name}.layers.{n}") for n, part in enumerate(module.layers)]
-        if module.shortcut is None:
-            return {"kind": "WindowedResidual", "parts": parts, "settings": {"channels": len(module.scale)}}
-        return {"kind": "WindowedResidual", "parts": parts, "shortcut": _describe(module.shortcut, f"{name}.shortcut")}
-    if isinstance(module, fs.Residual) and kind is fs.Residual:
-        parts = [_describe(part, f"{name}.layers.{n}") for n, part in enumerate(module.layers)]
-        return {"kind": "Residual", "parts": parts, "settings": module.settings()}
+        described = {"kind": kind.__name__, "parts": parts, "settings": module.settings()}
+        side = getattr(module, "shortcut", None)
+        return described if side is None else described | {"shortcut": _describe(side, f"{name}.shortcut")}
     if _CHAINS.get(kind.__name__) is kind:
         named = {n: _describe(part, f"{name}.{n}") for n, part in module._modules.items() if part is not None}
         return {"kind": kind.__name__, "names": [*named], "parts": [*named.values()]}

@@ -72,7 +72,27 @@ class Observation:
         return torch.stack(counts).sum(0) if counts else torch.zeros_like(self.decision_step)
 
 
-class TTFSNet(nn.Module):
+class BuiltNet(nn.Module):
+    """A net that may come from a string, and then knows the arguments of `models.build`."""
+
+    _config: dict[str, Any] | None = None  # set by `models.build`
+
+    @property
+    def spec(self) -> str:
+        """The string from which `models.build` made the net; "" for a net made of layers."""
+        return "" if self._config is None else str(self._config["spec"])
+
+    def config(self) -> dict[str, Any]:
+        """The arguments with which `models.build` made this net, as JSON can hold them, for `models.from_config`.
+
+        Later changes of the net are not in it; `firstspike.save` stores the net as it is.
+        """
+        if self._config is None:
+            raise ValueError("a net made of layers has no config of models.build; firstspike.save stores it")
+        return copy.deepcopy(self._config)
+
+
+class TTFSNet(BuiltNet):
     """A feed-forward net: an encoder, layers of `firstspike.nn` in order, a readout. `models.build` makes it from a string.
 
     Parameters
@@ -128,21 +148,6 @@ class TTFSNet(nn.Module):
         self.flat = dense and getattr(first, "avg_pool", 1) == 1
         checks.optional("normalize", normalize, fs.Normalize, "an nn.Normalize")
         self.normalize = normalize
-        self._config: dict[str, Any] | None = None  # of `models.build`, which sets it
-
-    @property
-    def spec(self) -> str:
-        """The string from which `models.build` made the net; "" for a net made of layers."""
-        return "" if self._config is None else str(self._config["spec"])
-
-    def config(self) -> dict[str, Any]:
-        """The arguments with which `models.build` made this net, as JSON can hold them, for `models.from_config`.
-
-        Later changes of the net are not in it; `firstspike.save` stores the net as it is.
-        """
-        if self._config is None:
-            raise ValueError("a net made of layers has no config of models.build; firstspike.save stores it")
-        return copy.deepcopy(self._config)
 
     def forward(self, x: Tensor | SpikeTimes) -> Tensor:
         """Scores, float32 [B, classes], of x [B, *input_shape]; nets without convolutions take [B, N], too.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -16,11 +15,11 @@ from ..nn.image_scaling import as_float
 from ..nn.windowed import WindowedLayer
 from ..spikes import SpikeTimes
 from .grammar import Conv, Pool, Residual, fail
-from .net import Observation
+from .net import BuiltNet, Observation
 from .sizes import SizedLayer, check_input_shape, layer_sizes
 
 
-class WindowedNet(nn.Module):
+class WindowedNet(BuiltNet):
     """A net of windows: an encoder, layers, a readout. `models.build(..., timing="layer")` makes it from a string.
 
     Parameters
@@ -53,23 +52,11 @@ class WindowedNet(nn.Module):
         self.layers = nn.ModuleList(checks.in_order("layers", layers, nn.Module, "modules"))
         checks.instance("readout", readout, fs.WindowedReadout, "an nn.WindowedReadout")
         self.readout, self.input_shape = readout, check_input_shape(input_shape)
-        self._config: dict[str, Any] | None = None
-
-    @property
-    def spec(self) -> str:
-        """The string from which `models.build` made the net; "" for a net made of layers."""
-        return "" if self._config is None else str(self._config["spec"])
 
     @property
     def latency(self) -> int:
         """The steps of all windows of layers that fire: scores are there so long after the input's window."""
         return sum(layer.steps for layer in self.layers.modules() if isinstance(layer, WindowedLayer))
-
-    def config(self) -> dict[str, Any]:
-        """The arguments with which `models.build` made this net, for `models.from_config`; ValueError for one of layers."""
-        if self._config is None:
-            raise ValueError("a net made of layers has no config of models.build; firstspike.save stores it")
-        return copy.deepcopy(self._config)
 
     def forward(self, x: Tensor | SpikeTimes) -> Tensor:
         """Scores, float32 [B, classes], of x [B, *input_shape], uint8 or float32 in [0, 1], or SpikeTimes in a window."""

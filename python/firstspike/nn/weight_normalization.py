@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from torch import Tensor
 
@@ -36,6 +35,8 @@ class WeightNormalization(Settings):
     0.16
     """
 
+    _settings = ("steps", "fan_in", "gain", "granularity")
+
     def __init__(self, steps: int, fan_in: int, gain: float = 1.0, *, granularity: str = "layer") -> None:
         super().__init__()
         self.steps = checks.steps(steps)
@@ -52,8 +53,3 @@ class WeightNormalization(Settings):
     def forward(self, weight: Tensor, gamma: Tensor | None = None) -> Tensor:
         """Return the normalised weight, float32 [O, ...], times gamma, [O] or [1], if given."""
         return functional.normalize_weight(weight, self.deviation, gamma, granularity=self.granularity)
-
-    def settings(self) -> dict[str, Any]:
-        """Return the keyword arguments with which the module can be built again."""
-        settings = {"steps": self.steps, "fan_in": self.fan_in, "gain": self.gain}
-        return settings | ({"granularity": self.granularity} if self.granularity != "layer" else {})

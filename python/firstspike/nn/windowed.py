@@ -13,6 +13,7 @@ from .. import functional
 from .._base import checks
 from .._base.geometry import padding_of
 from ..functional import windowed
+from ..ops.windowed import in_sites
 from ..spikes import SpikeTimes
 from .image_scaling import as_float
 from .settings import NamedOptions, Settings
@@ -184,7 +185,7 @@ class WindowedLayer(WindowedSynapses):
         """
         z = self._current(spikes)
         if current is not None:
-            current = windowed.in_sites(current)
+            current = in_sites(current)
             if current.shape != z.shape:
                 raise ValueError(f"current must have the shape of the output, {_shape(z)}, got {_shape(current)}")
             z = z + current
@@ -371,6 +372,10 @@ class WindowedResidual(nn.Module):
         self.shortcut: nn.Module | None = shortcut
         scale = nn.Parameter(torch.ones(checks.size("channels", channels))) if shortcut is None else None
         self.register_parameter("scale", scale)
+
+    def settings(self) -> dict[str, Any]:
+        """The keyword arguments with which the block can be built again, except its layers and shortcut."""
+        return {} if self.shortcut is not None else {"channels": len(self.scale)}
 
     def forward(self, spikes: SpikeTimes) -> SpikeTimes:
         """Spikes of the last layer."""

@@ -76,8 +76,8 @@ def _maps(x: Tensor) -> Tensor:
     return x.permute(0, 3, 1, 2) if x.dim() == 4 else x
 
 
-def _sites(x: Tensor) -> Tensor:
-    """[B, C, H, W] in site order; all others as they are, contiguous."""
+def in_sites(x: Tensor) -> Tensor:
+    """[B, C, H, W] in site order; other shapes as they are; contiguous."""
     return (x.permute(0, 2, 3, 1) if x.dim() == 4 else x).contiguous()
 
 
@@ -128,7 +128,7 @@ def _product(times: Tensor, anchor: Tensor | None, weight: Tensor, *settings: An
     values = _maps(_values(times, None, how.steps, how.pool))
     if weight.dim() == 2:
         return torch.nn.functional.linear(values.flatten(1), weight)
-    return _sites(torch.conv2d(values, weight, None, list(how.stride), list(how.padding), 1, how.groups))
+    return in_sites(torch.conv2d(values, weight, None, list(how.stride), list(how.padding), 1, how.groups))
 
 
 def _product_fake(times: Tensor, anchor: Tensor | None, weight: Tensor, *settings: Any) -> Tensor:
@@ -177,7 +177,7 @@ def _product_backward(gradient: Tensor, times: Tensor, weight: Tensor, *settings
         elif to_weight:
             at_weight = part(1, values, how.stride, how.padding)
     if to_anchor:
-        at_values = _sites(at_values)
+        at_values = in_sites(at_values)
         at_values = at_values if how.pool == 1 else _unpool(at_values, list(times.shape), how.pool)
     return at_values if to_anchor else none, at_weight.contiguous() if to_weight else none
 
@@ -224,7 +224,7 @@ def _fire_gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor | None, *_:
     if gradient is None:
         return (None,) * 9
     require_record(ctx, "windowed_fire")
-    made = fire_backward(_sites(gradient), *saved[:-1], ctx.eps, ctx.steps, ctx.batch)
+    made = fire_backward(in_sites(gradient), *saved[:-1], ctx.eps, ctx.steps, ctx.batch)
     needs = [ctx.needs_input_grad[i] for i in (0, 2, 3, 4)]
     current, gamma, beta, clip = (part if need else None for part, need in zip(made, needs, strict=True))
     return current, None, gamma, beta, clip, *[None] * 4
@@ -280,7 +280,7 @@ def _earliest_gradient(
 ) -> tuple[None, Tensor | None, None]:
     if gradient is None:
         return None, None, None
-    return None, _maps(earliest_backward(_sites(gradient), saved[0], ctx.shape, ctx.pool)), None
+    return None, _maps(earliest_backward(in_sites(gradient), saved[0], ctx.shape, ctx.pool)), None
 
 
 def _earliest_backward(gradient: Tensor, winner: Tensor, shape: list[int], pool: int) -> Tensor:

@@ -24,6 +24,7 @@ from .result import DataFacts
 
 Data = Dataset | DataLoader[Any]
 GivenData = Data | tuple[Any, Any]
+ALONE = ProcessGroup()
 
 
 class Batch(NamedTuple):
@@ -141,19 +142,17 @@ def count(part: Data, batch: int) -> int:
     return -(-len(part) // batch) if isinstance(part, Dataset) else len(part)
 
 
-def once(part: Data, batch: int, device: torch.device, processes: ProcessGroup) -> Iterator[Batch]:
+def once(part: Data, batch: int, processes: ProcessGroup) -> Iterator[Batch]:
     """Go once over a part of the data in its own order."""
     if isinstance(part, Dataset):
         return batches(part, batch, processes=processes)
-    return loader_batches(part, device, processes=processes)
+    return loader_batches(part, processes)
 
 
-def epoch_batches(
-    part: Data, config: Config, epoch: int, device: torch.device, processes: ProcessGroup
-) -> Iterator[Batch]:
+def epoch_batches(part: Data, config: Config, epoch: int, processes: ProcessGroup) -> Iterator[Batch]:
     """The training batches of an epoch 0, 1, ..., which picks order and augmentation."""
     if not isinstance(part, Dataset):
-        return loader_batches(part, device, seed=config.seed, epoch=epoch, processes=processes)
+        return loader_batches(part, processes, seed=config.seed, epoch=epoch)
     order = torch.randperm(len(part), generator=generator(config.seed, "order", epoch))
     changes: Augmentation = config.augmentation
     if epoch >= config.epochs - config.unerased_epochs:
@@ -171,7 +170,7 @@ def batches(
     *,
     order: Tensor | None = None,
     draws: augment.Draws | None = None,
-    processes: ProcessGroup | None = None,
+    processes: ProcessGroup = ALONE,
 ) -> Iterator[Batch]:
     """Go once over a data set in memory; uint8 images become floats in 0..1. batch: samples over all processes.
 
@@ -182,7 +181,7 @@ def batches(
     draws = None if draws is None else draws.to(device)
     for start in range(0, total, batch):
         whole = min(batch, total - start)
-        first, last = (0, whole) if processes is None else processes.share(whole)
+        first, last = processes.share(whole)
         part = slice(start + first, start + last)
         if order is None:  # copies: a net may work in place on its input
             images, labels = dataset.images[part].clone(), dataset.labels[part].clone()
@@ -195,22 +194,16 @@ def batches(
 
 
 def loader_batches(
-    loader: DataLoader[Any],
-    device: torch.device,
-    *,
-    seed: int | None = None,
-    epoch: int = 0,
-    processes: ProcessGroup | None = None,
+    loader: DataLoader[Any], processes: ProcessGroup, *, seed: int | None = None, epoch: int = 0
 ) -> Iterator[Batch]:
     """Go once over a DataLoader of (input, label); every process must get the same batches, of which it takes its share.
 
     seed, epoch: of torch's generators, the loader's and its samplers' while it begins; None leaves them alone.
     """
-    processes = processes or ProcessGroup()
     samplers = [loader.sampler, loader.batch_sampler, getattr(loader.batch_sampler, "sampler", None)]
     if processes.world > 1 and any(isinstance(sampler, DistributedSampler) for sampler in samplers):
         raise ValueError("the DataLoader must give every process the same batches; leave its DistributedSampler out")
-    with seeded(seed or 0, "order", epoch, device):
+    with seeded(seed or 0, "order", epoch, processes.device):
         if seed is not None:
             for part in (loader, *samplers):
                 if isinstance(own := getattr(part, "generator", None), torch.Generator):
@@ -221,8 +214,8 @@ def loader_batches(
         x, y = _pair(item)
         whole = len(y)
         first, last = processes.share(whole)
-        x = x[first:last].to(device)
-        yield Batch(x if isinstance(x, SpikeTimes) else as_float("input", x), y[first:last].to(device), whole)
+        x = x[first:last].to(processes.device)
+        yield Batch(x if isinstance(x, SpikeTimes) else as_float("input", x), y[first:last].to(processes.device), whole)
         item = next(iterator, None)
 
 
@@ -239,7 +232,7 @@ def first_sample(part: Data, device: torch.device) -> Tensor | SpikeTimes:
     """One sample as the net's input, [1, ...]."""
     if isinstance(part, Dataset):
         part = part.subset(slice(0, 1))
-    first = next(once(part, 1, device, ProcessGroup()), None)
+    first = next(once(part, 1, ProcessGroup(device=device)), None)
     if first is None or not first.whole:
         raise ValueError("the data must give at least one batch, with at least one sample")
     return first.x[:1]

@@ -14,20 +14,6 @@ from .config import Config
 from .environment import generator
 from .muon import Muon
 
-# Settings that `models.build` has defaults for, which None takes.
-_PASSED = ("gamma", "scale", "population", "bias", "pooling", "hidden_gain", "output_gain")
-_NET = (
-    "encoder",
-    "readout",
-    "init",
-    "normalization",
-    "threshold",
-    "learn_threshold",
-    "decay",
-    "synaptic_decay",
-    "dropout",
-)
-
 
 def build_model(config: Config, *, input_shape: tuple[int, ...]) -> nn.Module:
     """Build the net of a config, a `models.TTFSNet`, `WindowedNet` or `ReluNet`; its weights are drawn with the config's seed.
@@ -48,18 +34,16 @@ def build_model(config: Config, *, input_shape: tuple[int, ...]) -> nn.Module:
     if config.timing == "layer":
         layered = {name: getattr(config, name) for name in LAYERED if name != "input_shape"}
         return models.build(**layered, input_shape=input_shape, generator=draw)  # type: ignore[no-any-return]
-    options = {name: getattr(config, name) for name in _PASSED if getattr(config, name) is not None}
-    options |= {name: getattr(config, name) for name in _NET}
     shape = getattr(surrogate, config.surrogate)
+    special = {
+        "affine": config.affine,  # None is a setting, elsewhere it takes the default
+        "surrogate": shape() if config.surrogate_scale is None else shape(config.surrogate_scale),
+        "output_surrogate": None if config.output_surrogate_scale is None else shape(config.output_surrogate_scale),
+    }
+    options = {name: getattr(config, name) for name in Config.net_fields() if "surrogate" not in name}
+    options = {name: value for name, value in options.items() if value is not None} | special
     net: models.TTFSNet = models.build(
-        config.spec,
-        input_shape=input_shape,
-        steps=config.steps,
-        affine=config.affine,
-        surrogate=shape() if config.surrogate_scale is None else shape(config.surrogate_scale),
-        output_surrogate=None if config.output_surrogate_scale is None else shape(config.output_surrogate_scale),
-        generator=draw,
-        **options,
+        config.spec, input_shape=input_shape, steps=config.steps, generator=draw, **options
     )
     return net
 

@@ -149,13 +149,18 @@ class Config(Record):
             raise ValueError(f"weight_decay: must be 0 with optimizer 'muon', got {self.weight_decay}")
         if self.timing == "step" and self.steps > 254:
             raise ValueError(f"steps: must be at most 254 with timing 'step', got {self.steps}")
-        fields = type(self).model_fields
-        for name in [*fields][[*fields].index("encoder") : [*fields].index("epochs")] if self.timing == "layer" else ():
-            if name not in LAYERED and getattr(self, name) != fields[name].default:
+        for name in (*self.net_fields(), "standardize") if self.timing == "layer" else ():
+            if name not in LAYERED and getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"{name}: must be left out with timing 'layer', got {getattr(self, name)!r}")
         if self.standardize and self.encoder != "direct" and self.model == "ttfs":
             raise ValueError(f"standardize: needs encoder 'direct', got {self.encoder!r}")
         return self
+
+    @classmethod
+    def net_fields(cls) -> list[str]:
+        """The names of the fields from `encoder` to `dropout`, which go to `models.build`."""
+        names = [*cls.model_fields]
+        return names[names.index("encoder") : names.index("dropout") + 1]
 
     @classmethod
     def from_toml(cls, path: str | os.PathLike[str], changes: Mapping[str, Any] | None = None) -> Self:

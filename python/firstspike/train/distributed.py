@@ -18,15 +18,17 @@ from torch import Tensor, nn
 from .._base.files import locked
 
 T = TypeVar("T")
+CPU = torch.device("cpu")
 _groups = itertools.count()  # that this process has started: the same number in all
 
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """This process's place among `world` processes."""
+    """This process's place among `world` processes, and its device."""
 
     rank: int = 0
     world: int = 1
+    device: torch.device = CPU
 
     @property
     def first(self) -> bool:
@@ -82,7 +84,7 @@ def local_device(name: str) -> torch.device:
 def join(device: torch.device) -> Iterator[ProcessGroup]:
     """Join the running process group, else start the one torchrun's environment describes (gloo or nccl), else none."""
     if dist.is_available() and dist.is_initialized():
-        yield ProcessGroup(dist.get_rank(), dist.get_world_size())
+        yield ProcessGroup(dist.get_rank(), dist.get_world_size(), device)
     elif int(os.environ.get("WORLD_SIZE", "1")) > 1:
         # DDP imports this module, whose default arguments keep the group that runs at that time, with its threads,
         # beyond the group's end; imported before there is one, it keeps none.
@@ -98,12 +100,12 @@ def join(device: torch.device) -> Iterator[ProcessGroup]:
             backend, store=PrefixStore(f"firstspike {next(_groups)}", store), rank=rank, world_size=world
         )
         try:
-            yield ProcessGroup(dist.get_rank(), dist.get_world_size())
+            yield ProcessGroup(dist.get_rank(), dist.get_world_size(), device)
             dist.barrier()  # nobody leaves while another still needs it
         finally:
             dist.destroy_process_group()
     else:
-        yield ProcessGroup()
+        yield ProcessGroup(device=device)
 
 
 @contextlib.contextmanager

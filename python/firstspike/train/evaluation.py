@@ -56,14 +56,14 @@ def evaluate(model: nn.Module, dataset: GivenData, *, batch: int = BATCH) -> Met
     part = as_data("dataset", dataset)
     device = device_of(model)
     part = part.to(device) if isinstance(part, Dataset) else part
-    return measure(model, part, checks.integer("batch", batch, 1), device, ProcessGroup())
+    return measure(model, part, ProcessGroup(device=device), checks.integer("batch", batch, 1))
 
 
-def measure(model: nn.Module, part: Data, batch: int, device: torch.device, processes: ProcessGroup) -> Metrics:
+def measure(model: nn.Module, part: Data, processes: ProcessGroup, batch: int = BATCH) -> Metrics:
     """`evaluate` for data on the device, shared among processes."""
-    meter = Meter(device)
+    meter = Meter(processes.device)
     with evaluating(model), torch.no_grad():
-        for x, labels, _ in once(part, batch, device, processes):
+        for x, labels, _ in once(part, batch, processes):
             scores, seen = observed(model, x)
             if seen is not None:
                 meter.observe(seen)

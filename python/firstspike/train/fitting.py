@@ -28,15 +28,14 @@ from .build import build_model, build_optimizer
 from .checkpoint import Progress
 from .config import Config
 from .distributed import alone, join, local_device
-from .evaluation import BATCH, check_scores, measure
+from .evaluation import check_scores, measure
 from .loading import last_weights, load_weights, put_weights
 from .loop import Forward, Loss, Method, check_finite, line, train_epoch
 from .result import Epoch, Metrics, Result, RunInfo
 
 Callback = Callable[[Epoch, nn.Module], object]
-_NAMES = tuple(Config.model_fields)
 _REPLACED = {  # the config's fields that have no effect where an argument is given
-    "model": ("model", *_NAMES[_NAMES.index("steps") : _NAMES.index("dropout") + 1]),
+    "model": ("model", "steps", "timing", *Config.net_fields()),
     "loss": ("label_smoothing",),
     "optimizer": ("optimizer", "lr", "weight_decay"),
 }
@@ -127,7 +126,7 @@ def fit(
         if isinstance(loss, nn.Module):
             trained["loss"] = uncompiled(loss).to(device)
         made, base = _optimizer(config, optimizer, trained)
-        method = Method(config, device, processes, loss, base, shown=progress and processes.first)
+        method = Method(config, processes, loss, base, shown=progress and processes.first)
         return _Run(mine, net, parts, method, folder, trained, made).train(callbacks, resume)
 
 
@@ -196,8 +195,8 @@ class _Run:
 
     def train(self, callbacks: Sequence[Callback], resume: bool) -> Result:
         environment.keep_freed_memory()
-        environment.start_peak(self.method.device)
         config, processes, model = self.info.config, self.method.processes, self.trained["model"]
+        environment.start_peak(processes.device)
         progress = self._begin(resume)
         session = {"first_epoch": progress.run.epoch + 1, "epochs": config.epochs, "processes": processes.world}
         session = processes.from_first({**provenance.record(), **session})
@@ -206,7 +205,7 @@ class _Run:
         forward = processes.wrap(Forward(self.net))
         for epoch in range(progress.run.epoch, config.epochs):
             average = self._average(epoch)
-            with environment.seeded(config.seed, f"dropout of process {processes.rank}", epoch, self.method.device):
+            with environment.seeded(config.seed, f"dropout of process {processes.rank}", epoch, processes.device):
                 metrics, times = train_epoch(
                     forward, self.optimizer, self.parts.train, self.method, epoch,
                     after_step=None if average is None else partial(average.update_parameters, model),
@@ -220,7 +219,7 @@ class _Run:
             progress = progress.replace(
                 run=self.info.replace(epoch=epoch + 1),
                 history=(*progress.history, entry),
-                peak_memory=max(progress.peak_memory, environment.peak(self.method.device)),
+                peak_memory=max(progress.peak_memory, environment.peak(processes.device)),
             )
             if processes.first:
                 with evaluating(measured):
@@ -266,8 +265,7 @@ class _Run:
         held_out, test = self.parts.validation, self.parts.test
 
         def on(part: Data | None) -> Metrics | None:
-            method = self.method
-            return None if part is None else measure(measured, part, BATCH, method.device, method.processes)
+            return None if part is None else measure(measured, part, self.method.processes)
 
         validation = on(held_out)
         tested = on(test if held_out is None or epoch == self.info.config.epochs else None)

@@ -48,7 +48,6 @@ class Method:
     """
 
     config: Config
-    device: torch.device
     processes: ProcessGroup = field(default_factory=ProcessGroup)
     loss: Loss | None = None
     base: tuple[float, ...] | None = None
@@ -111,8 +110,8 @@ def train_epoch(
     learned = bool(learned_thresholds(forward))
     trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     forward.train()
-    meter, inside, rate = Meter(method.device), 0.0, config.lr
-    work = epoch_batches(dataset, config, epoch, method.device, processes)
+    meter, inside, rate = Meter(processes.device), 0.0, config.lr
+    work = epoch_batches(dataset, config, epoch, processes)
     for index, (x, labels, whole) in enumerate(_shown(work, per_epoch, meter, method, epoch)):
         rate = method.set_rate(optimizer, epoch * per_epoch + index, per_epoch)
         start = time.perf_counter()
