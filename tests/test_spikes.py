@@ -154,18 +154,13 @@ def test_a_part_made_without_gradients_can_be_detached() -> None:
     assert torch.equal(SpikeTimes(part.detach().times, 5).times, made.times[0:1])
 
 
-def spikes(*shape: int, steps: int = 8, seed: int = 0) -> SpikeTimes:
-    """Mixed times without a gradient."""
-    return SpikeTimes(spike_times(shape, steps, "mixed", generator(seed)), steps)
-
-
 def fired(*shape: int) -> SpikeTimes:
     """Spikes with a gradient."""
     return functional.ramp(torch.rand(shape, generator=generator(3)).requires_grad_(), 8)
 
 
 def test_pytree() -> None:
-    x = {"a": fired(2, 5), "b": spikes(2, 3)}
+    x = {"a": fired(2, 5), "b": sample((2, 3), 8)}
     leaves, spec = pytree.tree_flatten(x)
     assert len(leaves) == 6 and all(isinstance(leaf, torch.Tensor) for leaf in leaves)
     back = pytree.tree_unflatten(leaves, spec)
@@ -178,7 +173,7 @@ def test_pytree() -> None:
 
 
 def test_default_collate() -> None:
-    samples = [(spikes(1, 2, 4, 4, seed=i), i) for i in range(5)]
+    samples = [(sample((1, 2, 4, 4), seed=i), i) for i in range(5)]
     trains, labels = default_collate(samples)
     assert torch.equal(trains.times, torch.cat([s.times for s, _ in samples])) and labels.tolist() == [0, 1, 2, 3, 4]
     batches = list(DataLoader(samples, batch_size=2, num_workers=0))
@@ -186,7 +181,7 @@ def test_default_collate() -> None:
 
 
 def test_files_and_copies() -> None:
-    for x in (spikes(3, 2, 4, 5), fired(3, 7)):
+    for x in (sample((3, 2, 4, 5)), fired(3, 7)):
         file = io.BytesIO()
         torch.save({"x": x}, file)
         file.seek(0)

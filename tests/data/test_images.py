@@ -1,7 +1,6 @@
 """Folders of images: classes by name, sizes and modes that differ, parts that are missing, files that are none."""
 
 import io
-import os
 import struct
 import subprocess
 import zlib
@@ -112,14 +111,10 @@ def test_files_that_are_no_image_or_would_lose_something(folder, monkeypatch, na
         data.load_images(folder, train=True)
 
 
-def test_pipes_and_bombs(folder, monkeypatch):
-    os.mkfifo(folder / "train" / "cat" / "pipe.png")
-    for part in (folder / "train" / "cat" / "pipe.png", None):
-        with pytest.raises(ValueError, match="pipe" if part else "cannot be read as an image"):
-            data.load_images(folder, train=True)
-        if part:
-            part.unlink()
-            monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)
+def test_a_bomb(folder, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)
+    with pytest.raises(ValueError, match="cannot be read as an image"):
+        data.load_images(folder, train=True)
 
 
 @pytest.mark.parametrize("part", [True, False])

@@ -143,8 +143,6 @@ def _dataset(
 
 def _open(path: Path) -> Any:
     reader = library("images", "PIL.Image", "pillow")
-    if not path.is_file():  # such as a named pipe, which would be waited for
-        raise ValueError(f"{path} is not a regular file")
     try:
         return reader.open(path, formats=FORMATS)
     except Exception as error:  # Pillow's readers raise nearly anything for a damaged file

@@ -138,31 +138,19 @@ class Costs:
         q = np.concatenate(tables).astype(np.int64) // profile.weight_step
         low, high = q.min(initial=0), q.max(initial=0)
         self.bits = next(bits for bits in range(2, 33) if -(1 << bits - 1) <= low and high < 1 << bits - 1)
-        self._fan_in = (layer.sources_per_site() * layer.in_shape[2]).ravel()
-        self._before = np.concatenate([[0], np.cumsum(self._fan_in * self.channels)])
+        beside = (
+            0 if layer.shortcut is None else len(layer.shortcut.weight)
+        )  # channels with a synapse from the shortcut
+        fan_in = layer.sources_per_site().reshape(-1, 1) * layer.in_shape[2] + (np.arange(self.channels) < beside)
+        self._before = np.concatenate([[0], np.cumsum(fan_in)])
+        self.neediest = int(fan_in.argmax())  # the first of the neurons with the most synapses
         self._every_theta = frozenset(np.unique(layer.theta).tolist()) if layer.fires else frozenset()
-
-    def neediest(self) -> int:
-        """The neuron with the most synapses, the first of them (with the shortcut's, which the first channel has)."""
-        return int(self._fan_in.argmax()) * self.channels
 
     def synapses(self, first: int, last: int) -> int:
         """Stored weights: the complete kernel table if it is shared, else one per synapse."""
         if self.shared:
             return self.layer.stored_weights
-        return self._synapses_before(last) - self._synapses_before(first) + self._shortcuts(first, last)
-
-    def _shortcuts(self, first: int, last: int) -> int:
-        """How many of these neurons have a synapse from the shortcut: the first channels of each site."""
-        if self.layer.shortcut is None:
-            return 0
-        count = len(self.layer.shortcut.weight)
-        before = [n // self.channels * count + min(n % self.channels, count) for n in (first, last)]
-        return before[1] - before[0]
-
-    def _synapses_before(self, neuron: int) -> int:
-        site, channel = divmod(neuron, self.channels)
-        return int(self._before[site]) + (int(self._fan_in[site]) * channel if channel else 0)
+        return int(self._before[last] - self._before[first])
 
     def sources(self, first: int, last: int) -> Sources:
         """The neurons with a synapse to these neurons."""
@@ -171,12 +159,14 @@ class Costs:
         pooled = self._pooled_sites(first, last).repeat(layer.pool, axis=0).repeat(layer.pool, axis=1)
         reached[: len(pooled), : pooled.shape[1], 0] = pooled
         found = Sources({self.index - 1: reached}, {self.index - 1: layer.in_shape})
-        if layer.shortcut is None or not self._shortcuts(first, last):
+        if layer.shortcut is None:
             return found
         shortcut, neurons = layer.shortcut, np.zeros(layer.neurons, dtype=np.bool_)
         neurons[first:last] = True
         beside = np.zeros(shortcut.in_shape, dtype=np.bool_)
         heard = neurons.reshape(layer.out_shape)[..., : len(shortcut.weight)]
+        if not heard.any():
+            return found
         beside[:: shortcut.stride[0], :: shortcut.stride[1]] = heard
         return found | Sources({shortcut.source: beside}, {shortcut.source: shortcut.in_shape})
 
@@ -468,7 +458,7 @@ def first_fit(
     cores = [_Core(kind, profile.thresholds_per_core) for kind in profile.cores for _ in range(kind.count)]
     slots: list[Slot] = []
     for costs in needs:
-        neuron, first, neurons, name = costs.neediest(), 0, costs.layer.neurons, costs.layer.name
+        neuron, first, neurons, name = costs.neediest, 0, costs.layer.neurons, costs.layer.name
         empty = (_Core(kind, profile.thresholds_per_core) for kind in profile.cores)
         short = [core.shortage(costs, neuron, neuron + 1) for core in empty]
         if None not in short:  # no empty core holds the neuron that needs most

@@ -258,25 +258,30 @@ def profile(
     figures = energy.load(table)
     if len(x) == 0:
         raise ValueError("x must hold at least one sample")
-    sums, decisions = _run(net, x, batch)
-    rows = [{**row, **{name: row[name] / len(x) for name in _SUMS}} for row in sums.values()]
-    for row in rows:
-        row |= _energies(row, figures, row.pop("convolution"))
-    whole: dict[str, Any] = {"layer": "total", "kind": ""}
-    for name in ("neurons", *_SUMS, *_ENERGIES):
-        whole[name] = sum(row[name] for row in rows)
-    whole["steps_to_decision"] = decisions / len(x) if decisions is not None else math.nan
-    return pd.DataFrame([*rows, whole])
-
-
-_SUMS = ("spikes", "synaptic_operations", "macs", "dense_macs", "updates", "idle_updates")
-_ENERGIES = ("energy_nj", "idle_energy_nj", "dense_energy_nj")
+    rows, decisions = _run(net, x, batch)
+    about = ["layer", "kind", "convolution", "neurons"]
+    frame = pd.DataFrame(rows).groupby(about, sort=False).sum().div(len(x)).reset_index()
+    operation_pj = frame.pop("convolution").map(figures.operation_pj)
+    energy_pj = operation_pj * frame["synaptic_operations"] + (figures.host_mac_pj or 0.0) * frame["macs"]
+    if not figures.all_inclusive:
+        transport_pj = figures.spike_pj if figures.message_pj is None else figures.message_pj
+        energy_pj += (figures.update_active_pj or 0.0) * frame["updates"]
+        energy_pj += ((transport_pj or 0.0) + (figures.fired_pj or 0.0)) * frame["spikes"]
+    idle_pj = None if figures.all_inclusive else figures.update_inactive_pj
+    frame["energy_nj"] = energy_pj / 1e3
+    frame["idle_energy_nj"] = frame["idle_updates"] * (math.nan if idle_pj is None else idle_pj) / 1e3
+    frame["dense_energy_nj"] = (
+        frame["dense_macs"] * (math.nan if figures.host_mac_pj is None else figures.host_mac_pj) / 1e3
+    )
+    total = {"layer": "total", "kind": "", **frame.drop(columns=["layer", "kind"]).sum(skipna=False)}
+    total["steps_to_decision"] = math.nan if decisions is None else decisions / len(x)
+    return pd.DataFrame([*frame.to_dict("records"), total]).astype({"neurons": int})
 
 
 @torch.no_grad()
-def _run(net: nn.Module, x: Any, batch: int) -> tuple[dict[str, dict[str, Any]], float | None]:
-    """The sums over all samples by layer, and of the steps to decision."""
-    sums: dict[str, dict[str, Any]] = {}
+def _run(net: nn.Module, x: Any, batch: int) -> tuple[list[dict[str, Any]], float | None]:
+    """The sums over the samples of each batch by layer, and over all samples of the steps to decision."""
+    rows: list[dict[str, Any]] = []
     decisions: float | None = None
     for name, module in net.named_modules():
         if has_products(module) and not isinstance(module, Synapse):
@@ -289,15 +294,13 @@ def _run(net: nn.Module, x: Any, batch: int) -> tuple[dict[str, dict[str, Any]],
             for name, layer in seen.layers.items():
                 if isinstance(layer.module, Synapse):
                     about = {"layer": name, "kind": layer.kind, "convolution": layer.module.weight.dim() == 4}
-                    row = sums.setdefault(name, about | {"neurons": layer.neurons})
-                    for key, value in _counts(layer).items():
-                        row[key] = row.get(key, 0.0) + value
+                    rows.append({**about, "neurons": layer.neurons, **_counts(layer)})
             if seen.decision_step is not None:
                 steps = (seen.decision_step + 1).clamp(max=seen.readout_steps)
                 decisions = (decisions or 0.0) + float(steps.sum())
-    if not sums:
+    if not rows:
         raise ValueError("net must run layers of firstspike.nn, got none")
-    return sums, decisions
+    return rows, decisions
 
 
 def _counts(seen: Seen) -> dict[str, float]:
@@ -332,21 +335,4 @@ def _counts(seen: Seen) -> dict[str, float]:
         "dense_macs": products(F.avg_pool2d(ones, pool) if pool > 1 else ones, layer),
         "updates": updates,
         "idle_updates": float(seen.neurons * layer.steps * len(events)) - updates,
-    }
-
-
-def _energies(row: dict[str, Any], table: EnergyTable, convolution: bool) -> dict[str, float]:
-    """Nanojoule per sample."""
-
-    def cost(picojoule: float | None, name: str) -> float:
-        return math.nan if picojoule is None else picojoule * row[name] / 1e3
-
-    parts = [cost(table.operation_pj(convolution), "synaptic_operations"), cost(table.host_mac_pj, "macs")]
-    if not table.all_inclusive:
-        transport = table.spike_pj if table.message_pj is None else table.message_pj
-        parts += [cost(table.update_active_pj, "updates"), cost(transport, "spikes"), cost(table.fired_pj, "spikes")]
-    return {
-        "energy_nj": sum(part for part in parts if not math.isnan(part)),
-        "idle_energy_nj": math.nan if table.all_inclusive else cost(table.update_inactive_pj, "idle_updates"),
-        "dense_energy_nj": cost(table.host_mac_pj, "dense_macs"),
     }
