@@ -242,7 +242,8 @@ class Monitor(Watch):
         if isinstance(module, nn.Flatten) and isinstance(output, SpikeTimes):
             self._sent[call.name] = output.times  # the same spikes in another shape
             return
-        spikes = _spikes(module, output)
+        fired = SpikeTimes.from_dense(output.detach()) if isinstance(module, TTFSNode) else None
+        spikes = output.detach() if isinstance(output, SpikeTimes) else fired
         membrane = output.detach() if isinstance(module, Synapse) and isinstance(output, Tensor) else None
         passed_on = isinstance(output, SpikeTimes) and any(output.times is times for times in self._sent.values())
         if received is None or (spikes is None and membrane is None) or passed_on:
@@ -267,12 +268,6 @@ class Monitor(Watch):
     def _check(self) -> None:
         if not self.layers:
             raise RuntimeError("the monitor has seen no spikes: call the net within its `with` block")
-
-
-def _spikes(module: nn.Module, output: Any) -> SpikeTimes | None:
-    if isinstance(output, SpikeTimes):
-        return output.detach()
-    return SpikeTimes.from_dense(output.detach()) if isinstance(module, TTFSNode) else None
 
 
 def _firing(layer: Seen) -> dict[str, float]:

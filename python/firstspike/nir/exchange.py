@@ -290,7 +290,8 @@ def _own_net(graph: nir.NIRGraph, text: str, steps: int | None) -> nn.Module:
         nodes = {name: node for name, node in graph.nodes.items() if name not in beside}
         path = [node for _, node in _chain(nodes, [edge for edge in graph.edges if not beside.intersection(edge)])]
         synapses, neurons = ([node for node in path if type(node).__name__ in kinds] for kinds in (LINEAR, NEURONS))
-        tensors = _scaling(record["net"])
+        scaling = record["net"].get("normalize", {}).get("settings", {})  # the description has its numbers
+        tensors = {f"normalize.{name}": _tensor(values) for name, values in scaling.items()}
         for (n, part), node, own in zip(layers, synapses, neurons, strict=True):
             layer: Any = part.layer
             _check_neurons(n, own, neurons_node(layer, own.r.shape, record["dt"], type(own).__name__))
@@ -307,12 +308,6 @@ def _own_net(graph: nir.NIRGraph, text: str, steps: int | None) -> nn.Module:
     if steps not in (None, own_steps):
         raise ValueError(f"steps must be None or those of the graph's net, {own_steps}, got {steps}")
     return net
-
-
-def _scaling(described: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """The buffers of `TTFSNet.normalize`, whose numbers are in the description."""
-    settings = described.get("normalize", {}).get("settings", {})
-    return {f"normalize.{name}": _tensor(values) for name, values in settings.items()}
 
 
 def _check_neurons(n: str, node: Any, own: Any) -> None:
