@@ -120,7 +120,7 @@ def measure(job: Job, folder: Path, root: str | None) -> Job:
     converted = {}
     for steps in job["steps"]:
         began = time.perf_counter()
-        windows = firstspike.convert(net, given, steps=steps)
+        windows: Any = firstspike.convert(net, given, steps=steps)
         seconds = time.perf_counter() - began
         measured = train.evaluate(windows, test)
         converted[str(steps)] = {

@@ -42,7 +42,7 @@ def _chip_energy(record: Record) -> float:
     """Nanojoules per sample with integers: synapses, and membrane updates with their memory."""
     table, counted = energy.load(CHIP), record["results"]["operations"]
     spent = table.synaptic_operation_pj * counted["additions"] + (table.host_mac_pj or 0) * counted["macs"]
-    return (spent + (table.update_inactive_pj or 0) * counted["updates"]) / 1e3
+    return float(spent + (table.update_inactive_pj or 0) * counted["updates"]) / 1e3
 
 
 def _latency(record: Record) -> float | None:
