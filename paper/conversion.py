@@ -17,11 +17,12 @@ from typing import Any
 
 import pandas as pd
 import torch
+from tools.tables import csv, latex, markdown
 from torch import Tensor, nn
 
 import firstspike
 from firstspike import data, models, provenance, train
-from firstspike.report import csv, latex, markdown, write_text
+from firstspike.report import write_text
 
 from .job import PACKAGES, backend
 from .records import here, made_here

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from tools.tables import csv, latex, markdown
 
 import firstspike
-from firstspike.report import csv, latex, markdown
 from paper import conversion
 from tools import ROOT
 
