@@ -1,6 +1,7 @@
 """Folders of images: classes by name, sizes and modes that differ, parts that are missing, files that are none."""
 
 import io
+import os
 import struct
 import subprocess
 import zlib
@@ -108,6 +109,12 @@ def test_files_that_are_no_image_or_would_lose_something(folder, monkeypatch, na
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("Ghostscript is started"))
     (folder / "train" / "cat" / name).write_bytes(BAD[name])
     with pytest.raises(ValueError, match=name):
+        data.load_images(folder, train=True)
+
+
+def test_a_named_pipe_is_not_waited_for(folder):
+    os.mkfifo(folder / "train" / "cat" / "pipe.png")
+    with pytest.raises(ValueError, match=r"pipe\.png"):
         data.load_images(folder, train=True)
 
 

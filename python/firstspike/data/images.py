@@ -142,6 +142,8 @@ def _dataset(
 
 
 def _open(path: Path) -> Any:
+    if not path.is_file():  # such as a named pipe, which would be waited for
+        raise ValueError(f"{path} is not a regular file")
     reader = library("images", "PIL.Image", "pillow")
     try:
         return reader.open(path, formats=FORMATS)
