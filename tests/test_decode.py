@@ -1,4 +1,4 @@
-"""Decoders by hand: scores, gradients, ties, decision steps, and bad input."""
+"""Decoders and latency coding against the reference (by hand in test_reference.py), and what it does not have by hand."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hypothesis.strategies as st
 import pytest
 import torch
 from hypothesis import given
-from torch import Tensor
 
 from firstspike import SpikeTimes, decode, encode, reference
 
@@ -20,30 +19,11 @@ def spikes(rows: list[list[int]], steps: int = 4) -> SpikeTimes:
     return SpikeTimes(torch.tensor(rows, dtype=torch.uint8), steps)
 
 
-def close(got: Tensor, expected: list) -> None:
-    """Equal to rounding."""
-    torch.testing.assert_close(got, torch.tensor(expected))
-
-
-def test_temporal_weighting_by_hand() -> None:
-    out = spikes([[0, 1, 3, S]])
-    close(decode.temporal_weighting(out, gamma=2.0), [[1.0, 0.5, 0.125, 0.0]])
-    close(decode.temporal_weighting(out, gamma=2.0, mode="linear"), [[2.0, 1.5, 0.5, 0.0]])
-    close(decode.temporal_weighting(out, gamma=1.0), [[1.0, 1.0, 1.0, 0.0]])
-
-
 @pytest.mark.parametrize("mode", decode.TEMPORAL_MODES)
 @pytest.mark.parametrize("steps", [1, 8, 254])
 def test_temporal_weights_fall(mode: str, steps: int) -> None:
     weights = decode.temporal_weights(steps, gamma=1.1, mode=mode)
     assert weights.shape == (steps,) and (weights.diff() < 0).all() and (weights > 0).all()
-
-
-def test_membrane_by_hand() -> None:
-    v = torch.tensor([[[3.0, 0.0]], [[0.0, 6.0]], [[6.0, 0.0]]])
-    close(decode.membrane(v), [[6.0, 0.0]])
-    close(decode.membrane(v, "mean"), [[3.0, 2.0]])
-    close(decode.membrane(v, "weighted"), [[2.5, 2.0]])  # weights 3/6, 2/6, 1/6
 
 
 @pytest.mark.parametrize("mode", decode.MEMBRANE_MODES)
@@ -58,36 +38,15 @@ def test_running_membrane_ends_with_the_scores(mode: str) -> None:
 
 def test_overshoot_by_hand() -> None:
     v = torch.tensor([[[0.5, 1.5, 0.1]], [[1.25, 3.0, 0.2]]])
-    close(decode.overshoot(spikes([[1, 0, S]], 2), v), [[0.25, 0.5, -0.8]])
-    close(decode.overshoot(spikes([[1, 0, S]], 2), v, threshold=0.5), [[0.75, 1.0, -0.3]])
-
-
-def test_first_spike_ties_and_silence() -> None:
-    out = spikes([[2, 1, 3], [1, 1, 3], [S, S, S], [S, 3, 3]])
-    assert decode.first_spike(out).tolist() == [1, 0, 0, 1]
-    over = torch.tensor([[9.0, 0.1, 9.0], [0.1, 0.2, 9.0], [-0.5, -0.2, -0.1], [9.0, 0.3, 0.3]])
-    assert decode.first_spike(out, over).tolist() == [1, 1, 2, 1]
-
-
-def test_population_by_hand() -> None:
-    close(decode.population(torch.tensor([[1.0, 3.0, 5.0, 6.0]]), 2), [[2.0, 5.5]])
-    close(decode.population(torch.tensor([[1.0, 3.0]]), 2), [[1.0, 3.0]])
-
-
-def test_decision_step_by_hand() -> None:
-    assert decode.decision_step(spikes([[2, 1, S], [S, S, S], [0, 0, 0]])).tolist() == [1, 4, 0]
+    for threshold, expected in ((1.0, [[0.25, 0.5, -0.8]]), (0.5, [[0.75, 1.0, -0.3]])):
+        got = decode.overshoot(spikes([[1, 0, S]], 2), v, threshold=threshold)
+        torch.testing.assert_close(got, torch.tensor(expected))
 
 
 def test_settled_step_by_hand() -> None:
     a, b = [1.0, 0.0], [0.0, 1.0]
     running = torch.tensor([[a, b, a, b], [a, b, b, a], [a, a, b, b]])  # [3 steps, 4 samples, 2 classes]
     assert decode.settled_step(running).tolist() == [0, 2, 1, 2]
-
-
-def test_ties_by_hand() -> None:
-    out = spikes([[1, 1, 3, S], [1, 2, 2, 2], [S, S, S, S], [1, 3, 1, S]])
-    assert decode.ties(out).tolist() == [True, False, False, True]
-    assert decode.ties(out, classes=2).tolist() == [False, False, False, True]  # neurons 0 and 1 are one class
 
 
 def test_nan_is_the_smallest_overshoot_where_nothing_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:

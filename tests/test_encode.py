@@ -1,4 +1,4 @@
-"""Latency coding: times by hand, order, silence, and bad input."""
+"""Encoders: the bits of latency coding (test_decode.py compares it with the reference), seconds, events, and bad input."""
 
 from __future__ import annotations
 
@@ -9,25 +9,9 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given
-from torch import Tensor
 
 from firstspike import SpikeTimes, encode
 from firstspike._base.checks import SILENT
-
-UNIT = st.lists(st.floats(0, 1, width=32), min_size=1, max_size=20)
-STEPS = st.integers(1, 254)
-
-
-def row(*values: float) -> Tensor:
-    """One sample [1, N]."""
-    return torch.tensor([values])
-
-
-def test_linear_times_by_hand() -> None:
-    # (1 - x) 4 = 0, 1, 2, 3, 3.6 -> 4; zero is silent
-    spikes = encode.latency(row(1.0, 0.75, 0.5, 0.25, 0.1, 0.0), 5)
-    assert spikes.times.tolist() == [[0, 1, 2, 3, 4, 255]]
-    assert spikes.steps == 5 and not spikes.requires_grad
 
 
 @pytest.mark.parametrize("steps", [1, 2, 8, 9, 254])
@@ -50,12 +34,6 @@ def test_the_operator_gives_times_whatever_comes() -> None:
     x = torch.tensor([[float("nan"), float("inf"), -float("inf"), -3.0, 7.0]])
     times = torch.ops.firstspike.latency(x, 8, 0)
     assert times[0, 1:].tolist() == [0, 7, 7, 0] and int(times[0, 0]) < 8
-
-
-def test_log_times_by_hand() -> None:
-    # T - 1 = 8 steps for a ratio of 255: each factor of 255^(1/8), almost 2, costs one step
-    values = [1.0] + [255 ** (-k / 8) for k in range(1, 9)] + [1 / 1000, 0.0]
-    assert encode.latency(row(*values), 9, "log").times.tolist() == [[0, 1, 2, 3, 4, 5, 6, 7, 8, 8, 255]]
 
 
 def test_keeps_the_shape_of_maps_and_empty_batches() -> None:

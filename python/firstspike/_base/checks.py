@@ -6,8 +6,6 @@ import math
 import numbers
 import operator
 import os
-import sys
-import warnings
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
@@ -271,11 +269,3 @@ def shown(value: object) -> str:
     text = " ".join(repr(value).split())
     text = text if len(text) <= 100 else f"{text[:97]}..."
     return text if value is None or isinstance(value, (bool, str)) else f"{text} of type {type(value).__name__}"
-
-
-def warn(message: str) -> None:
-    """Warn at the line of the user's code that called into firstspike."""
-    level, frame = 1, sys._getframe()
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("firstspike", "torch"):
-        level, frame = level + 1, frame.f_back
-    warnings.warn(message, stacklevel=level)

@@ -38,10 +38,6 @@ def _from_dense_save(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tens
     ctx.mark_non_differentiable(output[1])
 
 
-def _from_dense_gradient(ctx: Any, gradient: Tensor, _: Any) -> Tensor:
-    return gradient
-
-
 def _dense(times: Tensor, anchor: Tensor | None, steps: int) -> Tensor:
     x = torch.empty((steps, *times.shape), dtype=torch.float32)
     cpu.dense_from_times(steps, times.numel(), array(times), threads(), array(x))
@@ -54,14 +50,6 @@ def _dense_cuda(times: Tensor, anchor: Tensor | None, steps: int) -> Tensor:
         at = Arguments(times.device).bytes("times", times, times.numel())
         kernels().dense_from_times(steps, times.numel(), at, pointer(x), stream)
     return x
-
-
-def _dense_fake(times: Tensor, anchor: Tensor | None, steps: int) -> Tensor:
-    return times.new_empty((steps, *times.shape), dtype=torch.float32)
-
-
-def _dense_gradient(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None]:
-    return None, gradient, None
 
 
 def _dense_anchor(anchor: Tensor, offset: Tensor, place: Tensor, shape: list[int]) -> Tensor:
@@ -104,12 +92,16 @@ from_dense = operator("from_dense(Tensor x) -> (Tensor anchor, Tensor times)")(
     cuda=_from_dense_cuda,
     fake=_from_dense_fake,
     save=_from_dense_save,
-    gradients=_from_dense_gradient,
+    gradients=lambda ctx, gradient, _: gradient,
     linear=True,
 )
 # The train as float32 [T, B, H, W, C], with the gradient of the anchor.
 dense = operator("dense(Tensor times, Tensor? anchor, int steps) -> Tensor")(
-    cpu=_dense, cuda=_dense_cuda, fake=_dense_fake, gradients=_dense_gradient, linear=True
+    cpu=_dense,
+    cuda=_dense_cuda,
+    fake=lambda times, anchor, steps: times.new_empty((steps, *times.shape), dtype=torch.float32),
+    gradients=lambda ctx, gradient: (None, gradient, None),
+    linear=True,
 )
 # The anchor of a support as [T, B, H, W, C].
 dense_anchor = operator("dense_anchor(Tensor anchor, Tensor offset, Tensor place, SymInt[] shape) -> Tensor")(

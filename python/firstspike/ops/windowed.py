@@ -62,13 +62,10 @@ def _bytes(shape: Sequence[int]) -> Tensor:
     return empty([(size + 3) // 4]).view(torch.uint8)[:size].view(shape)
 
 
-def _zero(like: Tensor, shape: Sequence[int]) -> Tensor:
-    return like.new_zeros((), dtype=torch.float32).expand(shape)
-
-
 def _anchor(like: Tensor, shape: Sequence[int], record: bool = True) -> Tensor:
     """The anchor of times of this shape, in site order where it is that of maps."""
-    return _zero(like, (0,) if not record else shape if len(shape) != 4 else [shape[i] for i in (0, 3, 1, 2)])
+    zero = like.new_zeros((), dtype=torch.float32)
+    return zero.expand((0,) if not record else shape if len(shape) != 4 else [shape[i] for i in (0, 3, 1, 2)])
 
 
 def _maps(x: Tensor) -> Tensor:
@@ -117,10 +114,6 @@ def _unpool(gradient: Tensor, shape: list[int], pool: int) -> Tensor:
     at_units = empty(shape)
     cpu.windowed_values_gradient(tuple(shape), pool, array(gradient.contiguous()), threads(), array(at_units))
     return at_units
-
-
-def _unpool_fake(gradient: Tensor, shape: list[int], pool: int) -> Tensor:
-    return gradient.new_empty(shape)
 
 
 def _product(times: Tensor, anchor: Tensor | None, weight: Tensor, *settings: Any) -> Tensor:
@@ -290,10 +283,6 @@ def _earliest_backward(gradient: Tensor, winner: Tensor, shape: list[int], pool:
     return at_units
 
 
-def _earliest_backward_fake(gradient: Tensor, winner: Tensor, shape: list[int], pool: int) -> Tensor:
-    return gradient.new_empty(shape)
-
-
 _PRODUCT = "int steps, int pool, int[] stride, int[] padding, int groups"
 _NEURONS = "Tensor? moments, Tensor? gamma, Tensor? beta, Tensor clip, float eps, int steps, bool batch"
 # The values a / T of spike times, averaged over windows of pool x pool units; a remainder is cropped.
@@ -301,7 +290,7 @@ values = operator("windowed_values(Tensor times, Tensor? anchor, int steps, int 
     cpu=_values, fake=_values_fake, save=_values_save, gradients=_values_gradient
 )
 unpool = operator("windowed_unpool(Tensor gradient, SymInt[] shape, int pool) -> Tensor")(
-    cpu=_unpool, fake=_unpool_fake
+    cpu=_unpool, fake=lambda gradient, shape, pool: gradient.new_empty(shape)
 )
 # Products of these values: [B, O] with a weight [O, N] of maps flattened in the order C, H, W, and the convolution
 # [B, H', W', O] with a weight [O, C / groups, kh, kw]. The bytes are kept for the gradient; floats are made of them anew.
@@ -327,4 +316,4 @@ earliest = operator(
 )(cpu=_earliest, fake=_earliest_fake, save=_earliest_save, gradients=_earliest_gradient)
 earliest_backward = operator(
     "windowed_earliest_backward(Tensor gradient, Tensor winner, SymInt[] shape, int pool) -> Tensor"
-)(cpu=_earliest_backward, fake=_earliest_backward_fake)
+)(cpu=_earliest_backward, fake=lambda gradient, winner, shape, pool: gradient.new_empty(shape))

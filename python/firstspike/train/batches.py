@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -56,15 +55,9 @@ def as_data(name: str, given: GivenData) -> Data:
 
 
 def load(
-    config: Config,
-    processes: ProcessGroup,
-    *,
-    datasets: tuple[GivenData, GivenData] | None,
-    images: str | os.PathLike[str] | None,
-    root: str | os.PathLike[str] | None,
-    download: bool | None,
+    config: Config, processes: ProcessGroup, datasets: tuple[GivenData, GivenData] | None, images: Any, **options: Any
 ) -> tuple[Data, Data]:
-    """Training and test data from the one place that is named; ValueError if it is none, or several."""
+    """Training and test data from the one place that is named; ValueError if it is none, or several. options: of `data.load`."""
     if datasets is not None:
         if images is not None:
             raise ValueError("images and datasets name two data sets; drop one of them")
@@ -80,7 +73,7 @@ def load(
         if images is not None:
             train, test = (data.load_images(images, train=part, size=config.image_size) for part in (True, False))
         else:
-            train, test = (data.load(config.data, root=root, train=part, download=download) for part in (True, False))
+            train, test = (data.load(config.data, train=part, **options) for part in (True, False))
         return train, test
     finally:
         if processes.first:

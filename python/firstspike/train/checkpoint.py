@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from .._base import tensors
 from .._base.files import parse_json, read_json, sweep, write_atomic
@@ -82,8 +83,7 @@ class Checkpoint:
 
 def save(folder: Path, progress: Progress, parts: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Write a checkpoint in place of the one before. parts: a module with the parts "model", and "loss" and "average" if any."""
-    state: dict[str, Tensor] = {}
-    rest = json.dumps(_split(optimizer.state_dict(), "optimizer", state))
+    rest, state = _split(optimizer.state_dict())
     state |= parts.state_dict()
     facts = {"format": FORMAT, "progress": json.dumps(progress.to_dict()), "optimizer": rest}
     write_atomic(folder / FILE, tensors.dumps(state, {**facts, "sha256": _digest(state, facts)}))
@@ -143,32 +143,19 @@ def _digest(state: Mapping[str, Tensor], facts: Mapping[str, str]) -> str:
     return digest.hexdigest()
 
 
-def _split(value: Any, path: str, found: dict[str, Tensor]) -> Any:
-    """A state_dict as JSON can hold it; its tensors go into `found` by their place."""
-    if isinstance(value, Tensor):
-        found[path] = value
-        return {"tensor": path}
-    if isinstance(value, dict):
-        return {"dict": [[key, _split(item, f"{path}.{key}", found)] for key, item in value.items()]}
-    if isinstance(value, (list, tuple)):
-        items = [_split(item, f"{path}.{index}", found) for index, item in enumerate(value)]
-        return {"tuple": items} if isinstance(value, tuple) else items
-    if value is not None and not isinstance(value, (bool, int, float, str)):
-        raise TypeError(f"the optimizer's state must hold tensors, numbers and texts, got {value!r:.80} at {path}")
-    return value
+def _split(state: dict[str, Any]) -> tuple[str, dict[str, Tensor]]:
+    """A state_dict as a text, with its tensors by name."""
+    leaves, structure = pytree.tree_flatten(state)
+    tensors = {f"optimizer.{place}": leaf for place, leaf in enumerate(leaves) if isinstance(leaf, Tensor)}
+    rest = [None if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+    return json.dumps([pytree.treespec_dumps(structure), rest]), tensors
 
 
-def _joined(value: Any, found: Mapping[str, Tensor]) -> Any:
+def _joined(text: list[Any], tensors: Mapping[str, Tensor]) -> Any:
     """The inverse of `_split`."""
-    if isinstance(value, list):
-        return [_joined(item, found) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if "tensor" in value:
-        return found[value["tensor"]]
-    if "tuple" in value:
-        return tuple(_joined(item, found) for item in value["tuple"])
-    return {key: _joined(item, found) for key, item in value["dict"]}
+    structure, rest = text
+    leaves = [tensors.get(f"optimizer.{place}", leaf) for place, leaf in enumerate(rest)]
+    return pytree.tree_unflatten(leaves, pytree.treespec_loads(structure))
 
 
 def _restore(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:

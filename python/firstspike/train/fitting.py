@@ -110,7 +110,7 @@ def fit(
         raise ValueError(f"device must be one that this machine has, got {config.device!r} without CUDA")
     folder = None if directory is None else checks.path("directory", directory)
     with environment.threads(config.threads), join(device) as processes, alone(folder, processes):
-        pair = batches.load(config, processes, datasets=datasets, images=images, root=root, download=download)
+        pair = batches.load(config, processes, datasets, images, root=root, download=download)
         parts = batches.split(config, pair, device)
         data = processes.from_first({"train": batches.facts(pair[0]), "test": batches.facts(pair[1])})
         mine = RunInfo(config=config, data=data, tag=tag)

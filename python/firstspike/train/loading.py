@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -115,7 +116,9 @@ def load_data(
     else:
         found = data.reload(recipe, train=train, root=root, download=download)
     if kept.fingerprint not in (None, found.fingerprint()):
-        checks.warn(f"the {'training' if train else 'test'} data are not the run's: {found.source} has changed")
+        warnings.warn(
+            f"the {'training' if train else 'test'} data are not the run's: {found.source} has changed", stacklevel=2
+        )
     return found
 
 
