@@ -21,7 +21,7 @@ Moment = Annotated[int, Field(ge=0, le=1 << 24)]
 class WindowLayer(Layer):
     """One layer of a net of windows. It fires in steps start <= t < stop of the run; a readout has none, start = stop.
 
-    window: steps of its input's window. rise: int64 [output channels], of the membrane in each step of its own window. bias:
+    window: steps of its input's window. rise: int64 [output channels], of the membrane in each step of the layer's window. bias:
     the membrane at the start of the run. pools: True for a max pool, which fires within the window of its input.
     """
 
@@ -47,7 +47,7 @@ class WindowLayer(Layer):
 
     @property
     def steps(self) -> int:
-        """Steps of its own window, 0 for a readout."""
+        """Steps of the layer's window, 0 for a readout."""
         return self.stop - self.start
 
     @property
