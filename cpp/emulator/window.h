@@ -34,9 +34,9 @@ struct WindowSample {
     int layer_count;
     uint8_t* const* times;
     int64_t* const* trace;
-    int64_t *last, *counters;  // [neurons], [layers][kCounters] of zeros
-    Events events;             // room for the spikes of any population
-    void *current, *v;         // room for 64 bits per neuron of any layer
+    int64_t *last, *counters;   // [neurons], [layers][kCounters] of zeros
+    Events events;              // room for the spikes of any population
+    void *current, *v, *theta;  // room for 64 bits per neuron of any layer
 };
 
 using RunWindows = void (*)(const WindowSample&);

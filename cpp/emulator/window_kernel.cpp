@@ -12,7 +12,7 @@ namespace {
 template <class S>
 struct Neurons {
     const WindowLayer& layer;
-    S *current, *v;
+    S *current, *v, *theta;
     uint8_t* fired;
     int64_t* counters;
 };
@@ -25,13 +25,11 @@ void deliver(const Neurons<S>& to, const Synapses& from, int32_t event) {
         S* __restrict current = to.current + at;
         const int32_t* __restrict weights = from.weights + row;
         const uint8_t* fired = to.fired + at;
-        int live = 0;
-        for (int i = 0; i < wide; ++i) {
-            current[i] += weights[i];
-            live += fired[i] == kSilent;
-        }
+        for (int i = 0; i < wide; ++i) current[i] += weights[i];
+        int spent = 0;  // only a pool has such neurons while events arrive
+        for (int i = 0; to.layer.pools && i < wide; ++i) spent += fired[i] != kSilent;
         to.counters[kDelivered] += wide;
-        to.counters[kEffective] += live;
+        to.counters[kEffective] += wide - spent;
     };
     if (from.map.conv)
         visit_conv(from.map, event, visit);
@@ -44,25 +42,22 @@ template <class S, bool kCurrentWrap, bool kMembraneWrap, bool kFires, bool kPoo
 void update(const Neurons<S>& n, int step) {
     const Limits<S> current(n.layer.current), membrane(n.layer.membrane);
     S spent = 0, active = 0, current_changed = 0, membrane_changed = 0;  // of one step: at most 2^24
-    const int64_t* __restrict theta = n.layer.theta;
-    for (int site = 0; site < n.layer.out_h * n.layer.out_w; ++site) {
-        const int64_t at = static_cast<int64_t>(site) * n.layer.out_c;
-        S* __restrict input = n.current + at, * __restrict v = n.v + at;
-        uint8_t* __restrict fired = n.fired + at;
-        for (int c = 0; c < n.layer.out_c; ++c) {
-            const S live = -static_cast<S>(fired[c] == kSilent), raw = input[c];
-            const S now = current.template apply<kCurrentWrap>(raw), exact = v[c] + now;
-            const S next = membrane.template apply<kMembraneWrap>(exact);
-            active -= live & -static_cast<S>(now != 0);
-            current_changed -= live & -static_cast<S>(now != raw);
-            membrane_changed -= live & -static_cast<S>(next != exact);
-            input[c] = kPools ? 0 : now;
-            v[c] = live ? next : v[c];
-            if constexpr (kFires) {
-                const S fire = live & -static_cast<S>(next >= static_cast<S>(theta[c]));
-                spent -= fire;
-                fired[c] = fire ? static_cast<uint8_t>(step) : fired[c];
-            }
+    S* __restrict input = n.current, * __restrict v = n.v;
+    const S* __restrict theta = n.theta;
+    uint8_t* __restrict fired = n.fired;
+    for (int i = 0, count = n.layer.neurons(); i < count; ++i) {
+        const S live = -static_cast<S>(fired[i] == kSilent), raw = input[i];
+        const S now = current.template apply<kCurrentWrap>(raw), exact = v[i] + now;
+        const S next = membrane.template apply<kMembraneWrap>(exact);
+        active -= live & -static_cast<S>(now != 0);
+        current_changed -= live & -static_cast<S>(now != raw);
+        membrane_changed -= live & -static_cast<S>(next != exact);
+        input[i] = kPools ? 0 : now;
+        v[i] = live ? next : v[i];
+        if constexpr (kFires) {
+            const S fire = live & -static_cast<S>(next >= theta[i]);
+            spent -= fire;
+            fired[i] = fire ? static_cast<uint8_t>(step) : fired[i];
         }
     }
     n.counters[kSpikes] += spent;
@@ -80,10 +75,12 @@ void run_layer(const Neurons<S>& n, const WindowSample& sample, int64_t* trace) 
         for (int i = 0; i < count; ++i) *trace++ = n.fired[i] == kSilent ? n.v[i] : 0;
     };
     const auto set = [&](S* values, const int64_t* of_channel) {
-        for (int i = 0; i < count; ++i) values[i] = of_channel ? static_cast<S>(of_channel[i % layer.out_c]) : 0;
+        for (int i = 0; i < count; i += layer.out_c)
+            for (int c = 0; c < layer.out_c; ++c) values[i + c] = of_channel ? static_cast<S>(of_channel[c]) : 0;
     };
     for (int i = 0; i < count; ++i) n.fired[i] = kSilent;
     set(n.v, layer.start);
+    set(n.theta, layer.theta);
     const int own = layer.inputs[layer.input_count - 1].source;
     for (int first = 0, last; first < layer.input_count; first = last) {
         const Synapses& source = layer.inputs[first];
@@ -113,7 +110,11 @@ void run_layer(const Neurons<S>& n, const WindowSample& sample, int64_t* trace) 
 template <class S>
 void run_typed(const WindowSample& sample, int l) {
     const WindowLayer& layer = sample.layers[l];
-    const Neurons<S> n{layer, static_cast<S*>(sample.current), static_cast<S*>(sample.v), sample.times[l + 1],
+    const Neurons<S> n{layer,
+                       static_cast<S*>(sample.current),
+                       static_cast<S*>(sample.v),
+                       static_cast<S*>(sample.theta),
+                       sample.times[l + 1],
                        sample.counters + static_cast<int64_t>(l) * kCounters};
     const bool membrane = layer.membrane.wrap;
     if (layer.current.wrap)

@@ -99,9 +99,9 @@ namespace {
 
 struct Workspace {
     Workspace(int64_t neurons, std::size_t layers)
-        : index(neurons), begin(kSilent + 1), current(neurons), v(neurons), times(layers + 1), trace(layers) {}
+        : index(neurons), begin(kSilent + 1), current(neurons), v(neurons), theta(neurons), times(layers + 1), trace(layers) {}
     std::vector<int32_t> index, begin;
-    std::vector<int64_t> current, v;
+    std::vector<int64_t> current, v, theta;
     std::vector<uint8_t*> times;
     std::vector<int64_t*> trace;
 };
@@ -123,10 +123,10 @@ void run(const WindowNetwork& network, const uint8_t* times, int64_t samples, in
                 space.times[l + 1] = results.times[l] + b * size;
                 if (results.trace[l]) space.trace[l] = results.trace[l] + b * WindowNetwork::updated(layers[l]) * size;
             }
-            run_windows({layers.data(), static_cast<int>(count), space.times.data(), space.trace.data(),
-                         results.last + b * layers.back().neurons(),
-                         results.counters + b * static_cast<int64_t>(count) * kCounters,
-                         Events{space.index.data(), space.begin.data()}, space.current.data(), space.v.data()});
+            run_windows(
+                {layers.data(), static_cast<int>(count), space.times.data(), space.trace.data(),
+                 results.last + b * layers.back().neurons(), results.counters + b * static_cast<int64_t>(count) * kCounters,
+                 Events{space.index.data(), space.begin.data()}, space.current.data(), space.v.data(), space.theta.data()});
         });
 }
 

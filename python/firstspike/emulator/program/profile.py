@@ -68,6 +68,7 @@ class Profile(Record):
     weight_sign : "signed" (two's complement), "even" (only even values, one bit more of range: Loihi's mixed sign) or
         "source" (all weights of a source have one sign).
     weight_shift : number of bits by which a weight, or a bias, is shifted left as it enters, 0 to 16.
+    window_shift : the same of a weight that switches a current on, in nets of windows; None: there is no current that stays.
     accumulator_bits : bits of the register that sums the weights of a step, 2 to 61; None where there is none.
     accumulator_overflow, membrane_overflow : "saturate", "wrap" or "error", see docs/emulator.md, "Policies".
     membrane_bits : bits of the membrane, 2 to 61.
@@ -110,6 +111,7 @@ class Profile(Record):
     weight_bits: Annotated[int, Field(ge=2, le=31)]
     weight_sign: Literal["signed", "even", "source"]
     weight_shift: Annotated[int, Field(ge=0, le=16)]
+    window_shift: Annotated[int, Field(ge=0, le=16)] | None = None
     accumulator_bits: Annotated[int, Field(ge=2, le=61)] | None
     accumulator_overflow: Policy | None
     membrane_bits: Annotated[int, Field(ge=2, le=61)]

@@ -11,13 +11,14 @@ from torch import Generator, Tensor, nn
 
 from ... import nn as fs
 from ..._base import checks
-from ...models import TTFSNet
+from ...models import TTFSNet, WindowedNet
 from ...spikes import SpikeTimes
 from ..program import profile as profiles
 from ..program.profile import Profile
 from . import scales
 from .modules import CoreLayer, FakeQuantize, core_layers, folded, shortcut_scale, threshold_of
 from .quantizer import net_to_read
+from .windows import Rounded, prepare_windows
 
 
 def prepare(
@@ -27,13 +28,17 @@ def prepare(
     bits: int | None = None,
     granularity: str | None = None,
     observer: str = "mse",
-) -> TTFSNet:
+    input_shape: tuple[int, ...] | None = None,
+) -> TTFSNet | WindowedNet:
     """Copy a net so that its core layers round weight, bias and threshold as `quantize` will; the copy trains like any module.
 
     Normalisation and affine are folded into the weights; `layer.weight` stays the unrounded weight. A bias stays at zero if
     the profile has none. The host layer is trained in float. `quantize` of the result, without `calibration`, has the very
     integers that were trained. Training ignores registers that overflow: see `Program.bounds`. A residual block's scale is
-    rounded, and not trained. Pruned weights are trained like all. Arguments are as in `quantize`.
+    rounded, and not trained. Pruned weights are trained like all. Arguments are as in `quantize`; input_shape is the shape of
+    one sample, which a Sequential of windows that begins with maps does not tell.
+
+    In nets of windows the units of the membranes follow the learned clips, with rises that stay as they are.
 
     Examples
     --------
@@ -45,7 +50,9 @@ def prepare(
     bits = target.weight_bits if bits is None else checks.integer("bits", bits, 2, target.weight_bits)
     granularity = scales.checked_granularity(granularity, target)
     checks.one_of("observer", observer, scales.OBSERVERS)
-    net = net_to_read(model)
+    net = net_to_read(model, input_shape)
+    if isinstance(net, WindowedNet):
+        return prepare_windows(net, target, bits, granularity != "tensor", observer)
     for block in net.modules():
         if isinstance(block, fs.Residual):
             fixed = block.fold().scale.detach()
@@ -65,7 +72,7 @@ def prepare(
 
 
 def finetune(
-    model: TTFSNet,
+    model: TTFSNet | WindowedNet,
     images: Tensor | SpikeTimes,
     labels: Tensor,
     *,
@@ -74,12 +81,12 @@ def finetune(
     lr: float = 2e-4,
     generator: Generator | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> TTFSNet:
+) -> TTFSNet | WindowedNet:
     """Train a net of `prepare` further, in place (Adam, learning rate falling linearly to zero, cross-entropy).
 
     Parameters
     ----------
-    model : TTFSNet
+    model : TTFSNet or WindowedNet
         Of `prepare`. Batches go to its device. It is returned, in evaluation mode.
     images, labels : Tensor or SpikeTimes [N, ...] as the net takes them, int64 [N]
     epochs, batch, lr
@@ -96,7 +103,7 @@ def finetune(
     >>> emulator.qat.finetune(net, digits.images, digits.labels, generator=torch.Generator().manual_seed(0)) is net
     True
     """
-    checks.instance("model", model, TTFSNet, "a net of `prepare`")
+    checks.instance("model", model, (TTFSNet, WindowedNet), "a net of `prepare`")
     if not is_prepared(model):
         raise ValueError("model must be a net of `prepare`, but none of its layers rounds its weight")
     epochs, batch = checks.integer("epochs", epochs, 1), checks.integer("batch", batch, 1, 2**31 - 1)
@@ -159,4 +166,4 @@ def is_prepared(model: nn.Module) -> bool:
     False
     """
     checks.instance("model", model, nn.Module, "a torch.nn.Module")
-    return any(isinstance(module, FakeQuantize) for module in model.modules())
+    return any(isinstance(module, (FakeQuantize, Rounded)) for module in model.modules())

@@ -14,13 +14,13 @@ from ..._base import checks
 from ..._base.checks import MAX_STEPS
 from ..._base.geometry import shortcut_stride
 from ..._base.modules import plain_copy
-from ...models import TTFSNet, as_net
+from ...models import TTFSNet, WindowedNet, as_net
 from ...spikes import SpikeTimes
 from ..program import profile as profiles
 from ..program.layers import LARGEST_LEAKING_BITS, Layer, Register, Shortcut
 from ..program.profile import Profile
 from ..program.program import Program
-from . import scales
+from . import scales, windows
 from .modules import (
     CoreLayer,
     Shape,
@@ -60,7 +60,7 @@ def quantize(
     Parameters
     ----------
     model : nn.Module
-        A `TTFSNet`, or a Sequential of our layers that ends in a readout (`models.as_net`).
+        A `TTFSNet`, a `WindowedNet`, or a Sequential of our layers that ends in a readout, such as `firstspike.convert` makes.
     profile : str, path or Profile
         A name, a TOML file or a profile.
     bits : int, optional
@@ -71,7 +71,8 @@ def quantize(
     observer : {"mse", "max"}
         See `scales.choose_scale`.
     calibration : Tensor or SpikeTimes, optional
-        Inputs of the net. The readout's scale is made coarser until its membrane keeps a quarter of its register free.
+        Inputs of the net. The readout's scale is made coarser until its membrane keeps a quarter of its register free. For
+        nets of windows only their shape counts; no input overflows their registers.
     biases : {"refuse", "drop"}
         What to do with biases if the profile has none; the table records what was dropped.
     name : str
@@ -96,10 +97,11 @@ def quantize(
     return program
 
 
-def net_to_read(model: nn.Module, input_shape: tuple[int, ...] | None = None) -> TTFSNet:
+def net_to_read(model: nn.Module, input_shape: tuple[int, ...] | None = None) -> TTFSNet | WindowedNet:
     """A copy of a net with plain weights, in evaluation mode, whose structure can be relied on."""
     checks.instance("model", model, nn.Module, "a torch.nn.Module")
-    return as_net(plain_copy(model), input_shape, name="model")
+    copied = plain_copy(model)
+    return windows.windowed_net(copied, input_shape) or as_net(copied, input_shape, name="model")
 
 
 class Quantizer:
@@ -126,9 +128,14 @@ class Quantizer:
             raise error
         self.found.append(error)
 
-    def program(self, model: TTFSNet, name: str, calibration: Tensor | SpikeTimes | None = None) -> Program | None:
+    def program(
+        self, model: TTFSNet | WindowedNet, name: str, calibration: Tensor | SpikeTimes | None = None
+    ) -> Program | None:
         """The program of a net that `net_to_read` gave; None if a refused layer leaves no layers to make it of."""
         profile = self.profile
+        if isinstance(model, WindowedNet):
+            bits, per_channel = self.bits or windows.prepared_bits(model) or profile.weight_bits, self.asked != "tensor"
+            return windows.window_program(model, profile, name, bits, per_channel, self.observer, self._refuse)
         bits = self.bits or min(prepared_bits(model) or profile.weight_bits, profile.weight_bits)
         try:
             check_prepared_for(model, profile, bits, self.asked)

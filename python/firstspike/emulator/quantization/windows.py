@@ -1,0 +1,450 @@
+"""Programs of nets of windows: membrane units, integer weights, starts and rises (docs/emulator.md, "Nets of windows")."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from ... import nn as fs
+from ..._base.geometry import out_size, shortcut_stride
+from ...models import WindowedNet
+from ...models.chain import in_order
+from ...nn.windowed import WindowedLayer, WindowedSynapses
+from ..program.host import Encoder, Readout
+from ..program.layers import Shape, Shortcut
+from ..program.profile import Profile
+from ..program.windows import WindowLayer, WindowProgram
+from . import scales
+from .modules import arranged
+from .scales import CannotQuantize, Reals
+
+NO_CURRENT = (
+    "layers of windows need a current that stays on, the chip has none",
+    "set timing = 'step', or choose another chip",
+)
+Population = tuple[Shape, int, int]  # a map; the first step of its window, and its steps
+
+
+class Rounding(NamedTuple):
+    """How `prepare` rounds a layer; the layer keeps it as its attribute `window_rounding`.
+
+    rise: of the membrane per step, int64 [O], zeros of a readout. unit: of a readout's membrane. step: of weights.
+    """
+
+    bits: int
+    step: int
+    rise: NDArray[np.int64]
+    unit: float
+
+
+class Part(NamedTuple):
+    """A layer of windows. block: the residual block whose last layer it is; source: the layer before the block."""
+
+    module: nn.Module
+    name: str
+    block: fs.WindowedResidual | None = None
+    source: int = -1
+
+
+def windowed_net(model: nn.Module, input_shape: tuple[int, ...] | None) -> WindowedNet | None:
+    """The WindowedNet that a model is, or that a Sequential of its layers makes; None for other nets."""
+    if isinstance(model, WindowedNet):
+        return model
+    modules = list(in_order(model)) if isinstance(model, nn.Sequential) else []
+    if not modules or not isinstance(modules[-1], fs.WindowedReadout):
+        return None
+    encoders = [n for n, module in enumerate(modules) if isinstance(module, fs.WindowEncoder)]
+    if not encoders:
+        raise CannotQuantize("net", "it has no encoder of windows", "begin it with nn.WindowEncoder()")
+    layers = [x for x in modules[encoders[0] + 1 : -1] if not isinstance(x, (nn.Identity, nn.Dropout, nn.Flatten))]
+    first = [*layers, modules[-1]][0]
+    if input_shape is None and isinstance(first, WindowedSynapses) and first.weight.dim() == 2 and first.avg_pool == 1:
+        input_shape = (first.weight.shape[1],)
+    if input_shape is None:
+        problem = "its layers do not tell the shape of images"
+        raise CannotQuantize("net", problem, "give some images, calibration=images")
+    encoder = nn.Sequential(*modules[: encoders[0] + 1])
+    return WindowedNet(layers, readout=modules[-1], input_shape=input_shape, encoder=encoder)
+
+
+def parts_of(net: WindowedNet) -> list[Part]:
+    """The layers in order, those of residual blocks one by one, the readout last."""
+    made: list[Part] = []
+
+    def read(modules: nn.ModuleList, place: str) -> None:
+        for number, module in enumerate(modules):
+            if isinstance(module, fs.WindowedResidual):
+                source = len(made) - 1
+                read(module.layers, f"{place}{number}.")
+                made[-1] = made[-1]._replace(block=module, source=source)
+            else:
+                made.append(Part(module, f"{place}{number}:{type(module).__name__}"))
+
+    read(net.layers, "")
+    return [*made, Part(net.readout, f"{len(net.layers)}:WindowedReadout")]
+
+
+def prepared_bits(net: WindowedNet) -> int | None:
+    """The weight bits for which `qat.prepare` made a net; None for another net."""
+    found = (getattr(module, "window_rounding", None) for module in net.modules())
+    return next((rounding.bits for rounding in found if isinstance(rounding, Rounding)), None)
+
+
+def window_program(
+    net: WindowedNet,
+    profile: Profile,
+    name: str,
+    bits: int,
+    per_channel: bool,
+    observer: str,
+    refuse: Callable[..., None],
+) -> WindowProgram | None:
+    """The program of a net; None if a refusal that `refuse` takes leaves nothing to make it of."""
+    if profile.window_shift is None or profile.update == "event":
+        refuse("net", *NO_CURRENT)
+        return None
+    parts = parts_of(net)
+    _fold(parts)
+    encoder, shape, steps = _encoder(net, parts[0].module)
+    populations: list[Population] = [(shape, 0, steps)]
+    layers, table = [], []
+    for part in parts:
+        if isinstance(part.module, (fs.EarliestPool2d, fs.WindowedMaxPool2d)):
+            layer = _max_pool(part, populations[-1], profile)
+            limit = profile.single_spike_steps
+            if profile.single_spike == "refractory" and limit is not None and layer.steps > limit:
+                problem = (
+                    f"single spikes of a max pool need a refractory period of {layer.steps} steps, the chip has {limit}"
+                )
+                refuse(part.name, problem, f"set steps = {limit} or less, or use average pools")
+            row: dict[str, Any] = {"layer": part.name, "weights": layer.weight.size, "bits": bits}
+        elif isinstance(part.module, (WindowedLayer, fs.WindowedReadout)):
+            layer, row = _Integers(part, populations, profile, bits, per_channel, observer).layer()
+        else:
+            kind = type(part.module).__name__
+            raise CannotQuantize(part.name, f"{kind} cannot run on the cores", "use layers of windows")
+        layers.append(layer)
+        table.append(row)
+        populations.append((layer.out_shape, layer.start, layer.steps))
+    facts: dict[str, Any] = {"encoder": encoder, "readout": Readout(kind="membrane"), "name": name}
+    return WindowProgram(layers=tuple(layers), steps=steps, profile=profile, table=tuple(table), **facts)
+
+
+@torch.no_grad()
+def _fold(parts: list[Part]) -> None:
+    """Put normalisation into weights, and into the shortcuts that are added before it; a block then has a scale per channel."""
+    for part in parts:
+        module, block = part.module, part.block
+        if not isinstance(module, WindowedLayer) or module.gamma is None or module.running is None:
+            continue
+        factor = module.gamma / (module.running[1] + module.eps).sqrt()
+        module.fold()
+        if block is None:
+            continue
+        if isinstance(block.shortcut, fs.WindowedShortcut):
+            block.shortcut.weight.mul_(factor.view(-1, 1, 1, 1))
+        else:
+            block.scale = nn.Parameter(block.scale * factor)
+
+
+def _encoder(net: WindowedNet, first: nn.Module) -> tuple[Encoder, Shape, int]:
+    """The host's encoder, the map of its spikes and its steps."""
+    modules = [net.encoder] if isinstance(net.encoder, fs.WindowEncoder) else list(in_order(net.encoder))
+    if not isinstance(modules[-1], fs.WindowEncoder) or not all(isinstance(x, fs.Normalize) for x in modules[:-1]):
+        names = ", ".join(type(module).__name__ for module in modules)
+        raise CannotQuantize(
+            "net", f"encoder {names} is not known", "use an nn.WindowEncoder, with one nn.Normalize before it"
+        )
+    encoder, size = modules[-1], tuple(net.input_shape)
+    facts: dict[str, Any] = modules[0].settings() if isinstance(modules[0], fs.Normalize) else {}
+    rows, columns = encoder.padding
+    linear = isinstance(first, WindowedSynapses) and first.weight.dim() == 2 and first.avg_pool == 1
+    flat = len(size) != 3 or (linear and not any(encoder.padding))
+    shape = (1, 1, math.prod(size)) if flat else (size[1] + 2 * rows, size[2] + 2 * columns, size[0])
+    facts |= {
+        "padding": (rows, columns),
+        "fill": tuple(encoder.fill),
+        "image_shape": size if flat and len(size) == 3 else None,
+    }
+    return Encoder(kind="window", **facts), shape, encoder.steps
+
+
+def _max_pool(part: Part, source: Population, profile: Profile) -> WindowLayer:
+    """The layer whose neurons fire with the first spike in their kernel."""
+    module: Any = part.module
+    (height, width, channels), begin, window = source
+    plain = isinstance(module, fs.EarliestPool2d)
+    kernel = (module.kernel_size, module.kernel_size) if plain else module.kernel_size
+    stride, padding = (kernel, (0, 0)) if plain else (module.stride, module.padding)
+    theta, reached = _threshold(1, profile)
+    shift, step = profile.window_shift or 0, profile.weight_step
+    weight = -(-reached // (step << shift)) * step
+    sizes = zip((height, width), kernel, stride, padding, strict=True)
+    start, each = begin + profile.axon_delay, np.ones(channels, np.int64)
+    return WindowLayer(
+        name=part.name,
+        kind="conv",
+        weight=np.full((1, *kernel, channels), weight, np.int64),
+        theta=each * theta,
+        bias=each * 0,
+        rise=each * 0,
+        in_shape=(height, width, channels),
+        out_shape=(*(out_size(*size) for size in sizes), channels),  # type: ignore[arg-type]
+        stride=stride,
+        padding=padding,
+        groups=channels,
+        pools=True,
+        window=window,
+        start=start,
+        stop=start + window,
+        scale=np.ones(channels),
+        **_of_chip(profile),
+    )
+
+
+def _of_chip(profile: Profile) -> dict[str, Any]:
+    return {
+        "accumulator": profile.accumulator,
+        "membrane": profile.membrane,
+        "delay": profile.axon_delay,
+        "shift": profile.window_shift or 0,
+        "fire": profile.fire,
+    }
+
+
+def _threshold(reached: int, profile: Profile) -> tuple[int, int]:
+    """The register's threshold, and the smallest membrane that passes it, of those that are at least `reached`."""
+    grid, strict = 1 << profile.threshold_shift, profile.fire == "gt"
+    theta = -(-(reached - strict) // grid) * grid
+    return theta, theta + strict
+
+
+class _Integers:
+    """A layer with weights in its way to integers. Arrays are per output channel; values are in units of the float net."""
+
+    def __init__(
+        self, part: Part, populations: list[Population], profile: Profile, bits: int, per_channel: bool, observer: str
+    ) -> None:
+        module = part.module
+        assert isinstance(module, (WindowedLayer, fs.WindowedReadout))
+        self.part, self.profile, self.bits, self.observer = part, profile, bits, observer
+        self.module, self.source = module, populations[-1]
+        self.fires = isinstance(module, WindowedLayer)
+        self.area = module.avg_pool**2
+        self.rounding: Rounding | None = getattr(module, "window_rounding", None)
+        if self.rounding is not None and (self.rounding.bits, self.rounding.step) != (bits, profile.weight_step):
+            problem = f"qat.prepare made it for {self.rounding.bits} bits in steps of {self.rounding.step}"
+            raise CannotQuantize(part.name, problem, "call qat.prepare with this profile and these settings")
+        self.weight, self.bias = self._read("weight", module.weight), self._read("bias", module.bias)
+        self.groups = len(self.weight) if self.fires and per_channel else 1
+        self.side: Reals | None = None  # [channels] or [channels, outputs]
+        if part.block is not None:
+            self.beside = populations[part.source + 1]
+            shortcut = part.block.shortcut
+            if isinstance(shortcut, fs.WindowedShortcut):
+                self.side, self.side_pool = self._read("shortcut", shortcut.weight)[:, :, 0, 0].T, shortcut.avg_pool
+            else:
+                scale = self._read("scale of its residual block", part.block.scale)
+                self.side = np.broadcast_to(scale, (self.beside[0][2],))
+                self.side_pool = getattr(part.block.layers[0], "avg_pool", 1)
+        if isinstance(module, WindowedLayer):
+            self.clip = np.broadcast_to(self._read("clip", module.clip), (len(self.weight),))
+            if (self.clip <= 0).any():
+                raise CannotQuantize(part.name, f"its clip is {self.clip.min():g}", "train with a smaller lr")
+
+    def _read(self, what: str, values: Any) -> Reals:
+        found: Reals = values.detach().double().cpu().numpy()
+        if not np.isfinite(found).all():
+            raise CannotQuantize(self.part.name, f"its {what} holds NaN or infinity", "train with a smaller lr")
+        return found
+
+    def layer(self) -> tuple[WindowLayer, dict[str, Any]]:
+        """The layer in the finest units that its weights' bits and the chip's registers allow, and its row of the table."""
+        per_level = self.weight / (self.area * self.source[2])  # of one level of a spike of the pooled map
+        rows = per_level.reshape(len(per_level), -1)
+        if self.side is not None:
+            side = self.side / (self.side_pool**2 * self.beside[2])
+            rows = np.concatenate([rows, side[:, None] if side.ndim == 1 else side.T], 1)
+        if self.rounding is not None:
+            return self._row(*self._made(np.full(len(rows), self.rounding.unit)), per_level, False)
+        zeros = np.abs(self.bias).max() + (self.clip.max() if self.fires else 1.0)
+        of_zeros = np.full(self.groups, zeros / (127 * self.source[2]))
+        shaped = rows.reshape(self.groups, -1)
+        unit = scales.choose_scale(shaped, self.bits, self.profile.weight_step, self.observer, of_zeros)
+        unit = np.broadcast_to(unit, (len(rows),)).copy()
+        coarser = False
+        while True:
+            layer, q = self._made(unit)
+            excess = self._excess(layer)
+            if (excess <= 1).all():
+                break
+            coarser = True
+            if self.fires and (layer.rise[excess > 1] == 1).any():
+                problem = f"sums of its weights need more than the {self.profile.membrane_bits} bits of the membrane"
+                raise CannotQuantize(
+                    self.part.name, problem, "use fewer steps in the window before it, or another chip"
+                )
+            unit *= np.where(excess > 1, excess * 1.01, 1) if self.fires else excess.max() * 1.01
+        return self._row(layer, q, per_level, coarser)
+
+    def _row(
+        self, layer: WindowLayer, q: NDArray[np.int64], per_level: Reals, coarser: bool
+    ) -> tuple[WindowLayer, dict[str, Any]]:
+        column = layer.scale.reshape(-1, *[1] * (self.weight.ndim - 1))
+        wanted = per_level / column
+        return layer, {
+            "layer": self.part.name,
+            "weights": q.size,
+            "bits": self.bits,
+            "scales": np.unique(layer.scale).size,
+            "max_abs_weight": float(np.abs(self.weight).max()),
+            "rms_error": float(np.sqrt(np.mean((q - wanted) ** 2 * (column * self.area * self.source[2]) ** 2))),
+            "clipped": int((np.abs(np.rint(wanted)) > np.abs(q) + self.profile.weight_step / 2).sum()),
+            "zeros": int((q == 0).sum()),
+            "rise_min": int(layer.rise.min()) if self.fires else None,
+            "rise_max": int(layer.rise.max()) if self.fires else None,
+            "scale_set_by_threshold": coarser,
+            **{f"{register}_overflow_free": free for register, free in layer.overflow_free().items()},
+        }
+
+    def _made(self, unit: Reals) -> tuple[WindowLayer, NDArray[np.int64]]:
+        """The layer with membranes in units of about `unit`, and its integer weights [O, ...]."""
+        profile, module, name = self.profile, self.module, self.part.name
+        shape, begin, window = self.source
+        steps = module.steps if isinstance(module, WindowedLayer) else 0
+        rise = np.zeros(len(unit), np.int64)
+        theta = reached = 0
+        if self.fires:
+            rise = np.floor(self.clip / (steps * unit)).clip(min=1).astype(np.int64)
+            rise = rise if self.rounding is None else self.rounding.rise
+            unit = self.clip / (steps * rise)
+            theta, reached = _threshold(int(rise.max()) * (steps + 1), profile)
+        q = self._rounded(self.weight / (self.area * window), unit)
+        half = 0.0 if self.rounding is not None and self.fires else 0.5  # a prepared bias lies between two integers
+        bias = np.floor(self.bias / unit + rise / 2 + half).astype(np.int64)
+        shortcut = None
+        conv, outputs = self.weight.ndim == 4, len(unit)
+        stride, padding, groups = module.stride, module.padding, module.groups
+        pool = module.avg_pool
+        out: Shape = (1, 1, outputs)
+        if conv:
+            sizes = zip(shape[:2], self.weight.shape[2:], stride, padding, strict=True)
+            height, width = (out_size(side // pool, kernel, every, pad) for side, kernel, every, pad in sizes)
+            out = height, width, outputs
+        if self.side is not None:
+            side_shape, _, side_window = self.beside
+            side = self._rounded((self.side / (self.side_pool**2 * side_window)).T, unit).T
+            rows, columns = side_shape[0] // self.side_pool, side_shape[1] // self.side_pool
+            shortcut = Shortcut(
+                source=self.part.source,
+                in_shape=side_shape,
+                weight=side,
+                stride=shortcut_stride((rows, columns), out[:2]),
+                pool=self.side_pool,
+                window=side_window,
+            )
+        taken = (*shape[:2], shape[2] // groups)
+        start = begin + window + profile.axon_delay
+        layer = WindowLayer(
+            name=name,
+            kind="conv" if conv else "linear",
+            weight=arranged(q, conv, taken, pool, name),
+            theta=np.full(outputs, theta, np.int64),
+            bias=bias + reached - rise * (steps + 1),
+            rise=rise,
+            in_shape=shape,
+            out_shape=out,
+            pool=pool,
+            stride=stride,
+            padding=padding,
+            groups=groups,
+            fires=self.fires,
+            window=window,
+            start=start,
+            stop=start + steps,
+            scale=unit,
+            shortcut=shortcut,
+            **_of_chip(profile),
+        )
+        return layer, q
+
+    def _rounded(self, per_level: Reals, unit: Reals) -> NDArray[np.int64]:
+        column = unit.reshape(-1, *[1] * (per_level.ndim - 1))
+        return scales.round_weights(per_level, column, self.bits, self.profile.weight_step)
+
+    def _excess(self, layer: WindowLayer) -> Reals:
+        """By which factor each channel's values exceed the registers, at most; thresholds may take half of the membrane."""
+        profile = self.profile
+        ratios = [np.zeros(len(layer.rise))]
+        for values, register in zip(layer.ranges(), (layer.accumulator, layer.membrane), strict=True):
+            ratios += [values[0] / min(register.low, -1), values[1] / register.high]
+        if self.fires:
+            room = min(scales.largest_theta(profile), profile.membrane.high // 2)
+            ratios.append(layer.rise * (layer.steps + 1) / room)
+        excess: Reals = np.max(ratios, axis=0)
+        return excess
+
+
+class Rounded(nn.Module):
+    """Rounds a weight, bias or shortcut of a layer of windows as `quantize` will; the gradient passes where nothing is clipped.
+
+    Its unit follows the layer's clip. A bias is rounded to the middle between two integers, so that the float net's neurons
+    decide as the integer ones. share: the number of levels, and of pooled neurons, that a weight is multiplied by; 0: a bias.
+    """
+
+    def __init__(self, layer: nn.Module, rounding: Rounding, share: int) -> None:
+        super().__init__()
+        self._layer, self.rounding, self.share = [layer], rounding, share  # a list, so that it is not a child
+        self.register_buffer("rise", torch.from_numpy(rounding.rise).double())
+
+    def forward(self, values: Tensor) -> Tensor:
+        """The rounded values, of the shape of `values` [O, ...]."""
+        rise: Tensor = self.rise  # type: ignore[assignment]
+        layer, exact = self._layer[0], values.detach().double()
+        unit, between = torch.full_like(rise, self.rounding.unit), 0.0
+        if isinstance(layer, WindowedLayer):
+            between = 0.5
+            unit = layer.clip.detach().double() / (layer.steps * rise)
+        if not self.share:
+            rounded = ((exact / unit + rise / 2 + 0.5).floor() + between - rise / 2) * unit
+            return values + (rounded - exact).to(values)
+        column = (unit * self.share * self.rounding.step).view(-1, *[1] * (values.dim() - 1))
+        low, high = scales.weight_limits(self.rounding.bits)
+        inside = torch.minimum(torch.maximum(values, (low * column).to(values)), (high * column).to(values))
+        rounded = (exact / column).round().clamp(low, high) * column
+        return inside + (rounded.to(values) - inside).detach()
+
+
+@torch.no_grad()
+def prepare_windows(net: WindowedNet, profile: Profile, bits: int, per_channel: bool, observer: str) -> WindowedNet:
+    """A net whose layers round weights and biases as `quantize` will, in place; normalisation is folded first."""
+
+    def refuse(layer: str, problem: str, remedy: str) -> None:
+        raise CannotQuantize(layer, problem, remedy)
+
+    program = window_program(net, profile, "network", bits, per_channel, observer, refuse)
+    assert program is not None
+    for part, made in zip(parts_of(net), program.layers, strict=True):
+        layer = part.module
+        if not isinstance(layer, (WindowedLayer, fs.WindowedReadout)):
+            continue
+        rounding = Rounding(bits, profile.weight_step, made.rise, float(made.scale[0]))
+        layer.window_rounding = rounding  # type: ignore[assignment]
+        parametrize.register_parametrization(layer, "weight", Rounded(layer, rounding, made.pool**2 * made.window))
+        parametrize.register_parametrization(layer, "bias", Rounded(layer, rounding, 0))
+        if part.block is not None and made.shortcut is not None:
+            rounded = Rounded(layer, rounding, made.shortcut.pool**2 * made.shortcut.window)
+            if isinstance(part.block.shortcut, fs.WindowedShortcut):
+                parametrize.register_parametrization(part.block.shortcut, "weight", rounded)
+            else:
+                if len(part.block.scale) == 1:
+                    part.block.scale = nn.Parameter(part.block.scale.repeat(len(made.rise)))
+                parametrize.register_parametrization(part.block, "scale", rounded)
+    return net

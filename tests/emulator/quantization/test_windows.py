@@ -1,0 +1,122 @@
+"""Programs of nets of windows: as the float net up to rounding, as a prepared net exactly, in any register."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import firstspike
+from firstspike import models, nn
+from firstspike.emulator import CannotQuantize, profile, qat, quantize, run
+from firstspike.emulator.quantization.windows import parts_of
+
+SPECS = ("30-20-5", "6C3-AP2-8C3-MP2-12-5", "4C3s2-R(4C3)-AP2-R(6C3s2-6C3)-10-R(10-10)-5")
+
+
+def window_net(spec=SPECS[1], *, steps=7, seed=0):
+    """A net with statistics, gamma and bias away from their first values."""
+    draw = torch.Generator().manual_seed(seed)
+    shape = (2, 16, 16) if "C" in spec else (30,)
+    net = models.build(spec, input_shape=shape, steps=steps, timing="layer", generator=draw, normalization=True)
+    net(torch.rand((40, *shape), generator=draw))
+    with torch.no_grad():
+        for part in net.modules():
+            if getattr(part, "gamma", None) is not None:
+                part.gamma.copy_(0.6 + torch.rand(part.gamma.shape, generator=draw))
+                part.bias.copy_(0.5 * torch.randn(part.bias.shape, generator=draw))
+    return net.eval()
+
+
+def levels(times, steps):
+    return np.where(times == 255, 0, steps - times.astype(int))
+
+
+def layers_of(program, net, x):
+    """(levels of the program, levels of the net) of every layer that fires in both."""
+    raw = program.engine().run(program.input_times(x))
+    observed = net.observe(x)
+    mine = [n for n, part in enumerate(parts_of(net)) if isinstance(part.module, nn.WindowedLinear | nn.WindowedConv2d)]
+    for n, spikes in zip(mine, observed.layers, strict=True):
+        layer = program.layers[n]
+        theirs = spikes.times.numpy().reshape(
+            len(x), *([1, 1] if spikes.times.dim() == 2 else []), *spikes.times.shape[1:]
+        )
+        theirs = (
+            theirs.reshape(len(x), -1) if spikes.times.dim() == 2 else theirs.transpose(0, 2, 3, 1).reshape(len(x), -1)
+        )
+        yield levels(raw.times[n], layer.steps), levels(theirs, layer.steps)
+
+
+@pytest.mark.parametrize("chip", ["generic8", "loihi-like"])
+@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("steps", [4, 16, 255])
+def test_a_program_is_the_float_net_up_to_rounding(spec, steps, chip):
+    net = window_net(spec, steps=steps)
+    x = torch.rand((30, *net.input_shape))
+    program = quantize(
+        net, profile.load(chip).replace(weight_bits=16, bias_bits=30, single_spike_steps=None, single_spike="native")
+    )
+    result = run(program, x)
+    assert all(all(layer.overflow_free().values()) for layer in program.layers)
+    assert not result.counters[:, :, 5:].any()
+    for mine, theirs in layers_of(program, net, x):
+        assert (mine == theirs).mean() > 0.97 and abs(mine - theirs).max() <= 1 + steps // 50
+    scores = net(x).detach().numpy()
+    assert (abs(result.scores * program.layers[-1].scale - scores) < 0.05 * abs(scores).max()).mean() > 0.95
+
+
+@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize("chip", ["generic8", "loihi-like"])
+def test_a_prepared_net_is_its_program_exactly(spec, bits, chip):
+    net = qat.prepare(window_net(spec), chip, bits=bits)
+    x = torch.randint(0, 256, (20, *net.input_shape), dtype=torch.uint8)
+    qat.finetune(net, x, torch.arange(20) % 5, batch=10, lr=0.01)
+    program = quantize(net, chip)
+    for mine, theirs in layers_of(program, net, x):
+        np.testing.assert_array_equal(mine, theirs)
+    scores = net(x).detach().numpy()
+    np.testing.assert_allclose(run(program, x).scores * program.layers[-1].scale, scores, atol=1e-3 * abs(scores).max())
+    with pytest.raises(CannotQuantize, match=r"call qat\.prepare with this profile and these settings"):
+        quantize(net, chip, bits=5)
+
+
+def test_narrow_registers_never_overflow():
+    net = window_net(SPECS[1], steps=16)
+    narrow = profile.load("generic8").replace(membrane_bits=17, threshold_bits=16, membrane_overflow="error")
+    x = torch.randint(0, 256, (20, 2, 16, 16), dtype=torch.uint8)
+    program = quantize(net, narrow)
+    assert any(row.get("scale_set_by_threshold") for row in program.table)
+    for extreme in (x, x * 0, x * 0 + 255, (x > 127).to(torch.uint8) * 255):
+        run(program, extreme)
+    with pytest.raises(CannotQuantize, match=r"need more than the 6 bits of the membrane"):
+        quantize(net, narrow.replace(membrane_bits=6, threshold_bits=5))
+
+
+def test_converted_nets():
+    torch.manual_seed(0)
+    relu = torch.nn.Sequential(
+        nn.Normalize((0.3, 0.5), (0.4, 0.2)),
+        torch.nn.Conv2d(2, 6, 3, padding=1, bias=False),
+        torch.nn.BatchNorm2d(6),
+        torch.nn.ReLU(),
+        torch.nn.Conv2d(6, 6, 3, padding=1, groups=6),
+        torch.nn.ReLU(),
+        torch.nn.MaxPool2d(3, 2, 1),
+        torch.nn.Flatten(),
+        torch.nn.Linear(6 * 36, 5),
+    ).eval()
+    images = torch.randint(0, 256, (60, 2, 12, 12), dtype=torch.uint8)
+    net = firstspike.convert(relu, images, steps=64)
+    program = quantize(net, profile.load("generic8").replace(weight_bits=12), calibration=images)
+    result = run(program, images)
+    assert [layer.pools for layer in program.layers] == [False, False, True, False]
+    np.testing.assert_allclose(result.scores * program.layers[-1].scale, net(images).detach().numpy(), atol=0.02)
+    with pytest.raises(CannotQuantize, match="give some images, calibration=images"):
+        quantize(net)
+
+
+def test_a_chip_without_a_current_refuses():
+    with pytest.raises(CannotQuantize, match=r"layers of windows need a current that stays on, the chip has none"):
+        quantize(window_net(SPECS[0]), "odin-like")
