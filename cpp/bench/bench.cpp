@@ -22,8 +22,8 @@
 #include <x86intrin.h>
 #endif
 
+#include "../cpu/kernels.h"
 #include "../cpu/layer/synapses.h"
-#include "../cpu/pointwise.h"
 
 namespace firstspike {
 namespace {
@@ -158,7 +158,7 @@ int run(const Options& o) {
         rows = static_cast<double>(support.entries) * met / static_cast<double>(l.sites()) *
                static_cast<double>(Tiles{l.channels}.number());
         width = std::min<int64_t>(Tiles{l.channels}.padded(), kTile);
-        time = measure(o.seconds, [&] { input_gradient_at(s, o.neuron, g, input_view, input_out.data()); });
+        time = measure(o.seconds, [&] { input_gradient(s, o.neuron, g, &input_view, input_out.data()); });
     } else {
         throw std::invalid_argument("PASS must be forward, inference, weight_gradient or input_gradient, got " + o.pass);
     }

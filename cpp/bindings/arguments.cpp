@@ -1,12 +1,9 @@
 #include "arguments.h"
 
-#include <algorithm>
 #include <memory>
 #include <vector>
 
 namespace firstspike::bindings {
-
-int threads_from(int threads) { return std::clamp(threads, 1, 1024); }
 
 WeightView weight_from(const Array& array, const Layer& l) {
     if (!array.holds<float>()) fail("weight must be float32");
@@ -84,11 +81,7 @@ SupportView support_from(const SupportArrays& arrays, int64_t sites, int64_t cha
     const auto* place = input<uint8_t>(std::get<1>(arrays), "place", 2 * entries);
     const SupportView view{input<int64_t>(std::get<0>(arrays), "offset", groups + 1), place, place + entries};
     if (view.offset[0] != 0 || view.offset[groups] != entries) fail("offset must begin at 0 and end at the number of entries");
-    std::string wrong;
-    {
-        const py::gil_scoped_release released;
-        wrong = wrong_with(view, tiles, groups, entries, steps);
-    }
+    const std::string wrong = run(wrong_with, view, tiles, groups, entries, steps);
     if (!wrong.empty()) fail(wrong);
     return view;
 }
@@ -109,13 +102,14 @@ py::array scratch_array(int64_t size) {
     return adopt(Buffer<float>(size), {size});
 }
 
-py::tuple to_python(Support&& s) {
+py::object to_python(Support&& s) {
+    if (s.offset.data() == nullptr) return py::none();
     const int64_t entries = s.entries;
     return py::make_tuple(adopt(std::move(s.offset), {s.groups + 1}), adopt(std::move(s.slope), {entries}),
                           adopt(std::move(s.place), {2, entries}));
 }
 
-py::tuple to_python(EarliestSupport&& s) {
+py::object to_python(EarliestSupport&& s) {
     const int64_t entries = s.entries;
     return py::make_tuple(adopt(std::move(s.offset), {s.groups + 1}), adopt(std::move(s.place), {2, entries}),
                           adopt(std::move(s.source), {entries}));

@@ -5,11 +5,12 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <array>
+#include <algorithm>
 #include <optional>
 #include <string>
+#include <type_traits>
 
-#include "../cpu/earliest.h"
+#include "../cpu/kernels.h"
 #include "../cpu/layer/synapses.h"
 #include "geometry.h"
 
@@ -54,51 +55,42 @@ struct Array {
     }
 
     template <class T>
-    bool holds() const;
+    bool holds() const {
+        constexpr uint8_t kCode = std::is_floating_point_v<T> ? 2 : std::is_unsigned_v<T> ? 1 : 0;
+        return type_code == kCode && bits == 8 * sizeof(T) && lanes == 1;
+    }
 };
 
-enum : uint8_t { kSignedInteger = 0, kUnsignedInteger = 1, kFloatingPoint = 2 };
+// Threads of a kernel, at least one.
+struct Threads {
+    int number;
 
-template <>
-inline bool Array::holds<float>() const {
-    return type_code == kFloatingPoint && bits == 32 && lanes == 1;
-}
-template <>
-inline bool Array::holds<double>() const {
-    return type_code == kFloatingPoint && bits == 64 && lanes == 1;
-}
-template <>
-inline bool Array::holds<uint8_t>() const {
-    return type_code == kUnsignedInteger && bits == 8 && lanes == 1;
-}
-template <>
-inline bool Array::holds<int64_t>() const {
-    return type_code == kSignedInteger && bits == 64 && lanes == 1;
-}
+    operator int() const { return number; }
+};
+inline Threads threads_from(int threads) { return {std::clamp(threads, 1, 1024)}; }
 
 }  // namespace firstspike::bindings
 
 namespace pybind11::detail {
 
 template <>
-struct type_caster<firstspike::bindings::Array> {
-    PYBIND11_TYPE_CASTER(firstspike::bindings::Array, const_name("DLPack capsule"));
+struct type_caster<fb::Array> {
+    PYBIND11_TYPE_CASTER(fb::Array, const_name("DLPack capsule"));
 
     bool load(handle source, bool) {
         constexpr int32_t kCpu = 1;
         if (!PyCapsule_IsValid(source.ptr(), "dltensor")) return false;
-        value = *static_cast<const firstspike::bindings::Array*>(PyCapsule_GetPointer(source.ptr(), "dltensor"));
+        value = *static_cast<const fb::Array*>(PyCapsule_GetPointer(source.ptr(), "dltensor"));
         return value.device_type == kCpu;
     }
 };
 
+template <>
+struct type_caster<fb::Threads> : fb::CheckedCaster<fb::Threads, int, fb::threads_from> {};
+
 }  // namespace pybind11::detail
 
 namespace firstspike::bindings {
-
-namespace py = pybind11;
-
-int threads_from(int threads);
 
 // The data of a C-contiguous array of exactly this type and number of elements; ValueError naming it otherwise.
 template <class T>
@@ -116,9 +108,17 @@ const T* input(const std::optional<Array>& array, const char* name, int64_t size
     return array ? input<T>(*array, name, size) : nullptr;
 }
 
-template <class T>
-T* output(const Array& array, const char* name, int64_t size) {
+// The same of an array, or of none, that is written.
+template <class T, class Given>
+T* output(const Given& array, const char* name, int64_t size) {
     return const_cast<T*>(input<T>(array, name, size));
+}
+
+// Calls a kernel, whose arguments are checked by then, without Python's lock.
+template <class Kernel, class... Arguments>
+auto run(Kernel&& kernel, const Arguments&... arguments) {
+    const py::gil_scoped_release released;
+    return kernel(arguments...);
 }
 
 // The data of an array of floats of shape [outputs, channels, kernel height, kernel width] in any layout, or
@@ -130,10 +130,28 @@ using SupportArrays = std::tuple<Array, Array>;
 SupportView support_from(const SupportArrays& arrays, int64_t sites, int64_t channels, int64_t steps);
 int64_t entries_of(const SupportArrays& arrays);
 
-// (offset, slope, place) as arrays that own the kernel's memory.
-py::tuple to_python(Support&& support);
+// Where the gradient of spikes lies: at the entries of a support, that of the layer that made them, or, without one, at every
+// step [steps, sites, channels].
+class Anchor {
+ public:
+    Anchor(const std::optional<SupportArrays>& support, int64_t sites, int64_t channels, Steps steps)
+        : size_(elements({steps, neurons_from(sites, channels)})) {
+        if (!support) return;
+        view_ = support_from(*support, sites, channels, steps);
+        size_ = entries_of(*support);
+    }
+    const SupportView* support() const { return view_ ? &*view_ : nullptr; }
+    int64_t size() const { return size_; }
+
+ private:
+    std::optional<SupportView> view_;
+    int64_t size_;
+};
+
+// (offset, slope, place) as arrays that own the kernel's memory; None of a support that is not recorded.
+py::object to_python(Support&& support);
 // (offset, place, source) in the same way.
-py::tuple to_python(EarliestSupport&& support);
+py::object to_python(EarliestSupport&& support);
 
 // An uninitialised array of floats from the kernels' store of blocks, which takes it back.
 py::array scratch_array(int64_t size);

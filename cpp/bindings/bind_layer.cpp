@@ -2,8 +2,7 @@
 #include <memory>
 #include <vector>
 
-#include "../cpu/direct_convolution.h"
-#include "../cpu/layer/plan_facts.h"
+#include "../cpu/layer/plan.h"
 #include "../cpu/prepacked.h"
 #include "arguments.h"
 #include "subjects.h"
@@ -14,7 +13,7 @@ namespace {
 
 Synapses synapses_from(const Layer& l, const Array& times, const Array& weight, const std::optional<Array>& bias, int threads) {
     return {l, input<uint8_t>(times, "times", l.batch * l.units()), weight_from(weight, l), input<float>(bias, "bias", l.outputs),
-            threads_from(threads)};
+            threads};
 }
 
 OutputGradient gradient_from(const Layer& l, const SupportArrays& support, const std::optional<Array>& slope,
@@ -23,20 +22,6 @@ OutputGradient gradient_from(const Layer& l, const SupportArrays& support, const
     return {support_from(support, l.batch * l.sites(), l.outputs, l.steps), input<float>(slope, "slope", entries),
             input<float>(gradient, "gradient", entries)};
 }
-
-// A requested gradient at an anchor: at the entries of `support`, the support of the layer that made the spikes, or, without one,
-// at every step [steps, sites, channels].
-struct AnchorOutput {
-    std::optional<SupportView> producer;
-    float* data = nullptr;
-
-    AnchorOutput(const std::optional<Array>& out, const char* name, const std::optional<SupportArrays>& support, int64_t sites,
-                 int64_t channels, int64_t steps) {
-        if (!out) return;
-        if (support) producer = support_from(*support, sites, channels, steps);
-        data = output<float>(*out, name, support ? entries_of(*support) : elements({steps, sites, channels}));
-    }
-};
 
 // times [batch, height, width, channels] and scale [channels] of a shortcut: a map of the output's size, or a larger one of which
 // every n-th row and column counts.
@@ -60,88 +45,63 @@ Shortcut shortcut_from(const Layer& l, const ShortcutArrays& arrays) {
     return s;
 }
 
-py::object fire(const Geometry& geometry, const NeuronArguments& n, const Array& times, const Array& weight,
-                const std::optional<Array>& bias, bool record, int threads, const Array& times_out,
-                const std::optional<ShortcutArrays>& shortcut) {
-    const Layer l = layer_from(geometry);
+py::object fire(const Layer& l, const FiringNeuron& n, const Array& times, const Array& weight, const std::optional<Array>& bias,
+                bool record, Threads threads, const Array& times_out, const std::optional<ShortcutArrays>& shortcut) {
     Synapses s = synapses_from(l, times, weight, bias, threads);
     if (shortcut) s.shortcut = shortcut_from(l, *shortcut);
-    const Neuron neuron = neuron_from(n);
-    const Surrogate surrogate = surrogate_from(n, record);
-    auto* out = output<uint8_t>(times_out, "times_out", l.batch * l.sites() * l.outputs);
-    Support support;
-    {
-        const py::gil_scoped_release released;
-        support = fire_layer(s, neuron, surrogate, record, out);
-    }
-    if (!record) return py::none();
-    return to_python(std::move(support));
+    return to_python(run(fire_layer, s, n.neuron, n.recorded(record), record,
+                         output<uint8_t>(times_out, "times_out", l.batch * l.sites() * l.outputs)));
 }
 
-void integrate(const Geometry& geometry, const NeuronArguments& n, const Array& times, const Array& weight,
-               const std::optional<Array>& bias, int threads, const Array& membrane) {
-    const Layer l = layer_from(geometry);
-    const Synapses s = synapses_from(l, times, weight, bias, threads);
-    const Neuron neuron = neuron_from(n);
-    auto* out = output<float>(membrane, "membrane", l.steps * l.batch * l.sites() * l.outputs);
-    const py::gil_scoped_release released;
-    integrate_layer(s, neuron, out);
+void integrate(const Layer& l, const FiringNeuron& n, const Array& times, const Array& weight, const std::optional<Array>& bias,
+               Threads threads, const Array& membrane) {
+    run(integrate_layer, synapses_from(l, times, weight, bias, threads), n.neuron,
+        output<float>(membrane, "membrane", l.steps * l.batch * l.sites() * l.outputs));
 }
 
-// The gradients whose arrays are given: anchor_out, see `AnchorOutput`, where `input_support` is of the layer that made the
-// input; weight_out of the weight's shape; bias_out [outputs].
-void gradients(const Geometry& geometry, const NeuronArguments& n, const Array& times, const Array& weight,
-               const SupportArrays& support, const std::optional<Array>& slope, const Array& gradient,
-               const std::optional<SupportArrays>& input_support, int threads, const std::optional<Array>& anchor_out,
-               const std::optional<Array>& weight_out, const std::optional<Array>& bias_out) {
-    const Layer l = layer_from(geometry);
+// The gradients whose arrays are given: anchor_out, see `Anchor`, where `input_support` is of the layer that made the input;
+// weight_out of the weight's shape; bias_out [outputs].
+void gradients(const Layer& l, const FiringNeuron& n, const Array& times, const Array& weight, const SupportArrays& support,
+               const std::optional<Array>& slope, const Array& gradient, const std::optional<SupportArrays>& input_support,
+               Threads threads, const std::optional<Array>& anchor_out, const std::optional<Array>& weight_out,
+               const std::optional<Array>& bias_out) {
     const Synapses s = synapses_from(l, times, weight, std::nullopt, threads);
-    const Neuron neuron = neuron_from(n);
     const OutputGradient g = gradient_from(l, support, slope, gradient);
-    const AnchorOutput anchor(anchor_out, "anchor_out", input_support, l.batch * l.height * l.width, l.channels, l.steps);
-    float* at_bias = bias_out ? output<float>(*bias_out, "bias_out", l.outputs) : nullptr;
+    const Anchor anchor(anchor_out ? input_support : std::nullopt, l.batch * l.height * l.width, l.channels, {l.steps});
+    float *const at_anchor = output<float>(anchor_out, "anchor_out", anchor.size()), *const at_bias = output<float>(
+                                                                                         bias_out, "bias_out", l.outputs);
     WeightView shape{nullptr, l.channels * l.taps(), l.taps(), l.kernel_width, 1};
     Buffer<float> unasked;  // no pass makes the bias's gradient alone
-    float* at_weight = nullptr;
-    if (weight_out) {
+    if (weight_out)
         shape = weight_from(*weight_out, l);
-        at_weight = static_cast<float*>(weight_out->data());
-    } else if (bias_out) {
+    else if (bias_out)
         unasked.reserve(l.outputs * l.channels * l.taps());
-        at_weight = unasked.data();
-    }
-    const py::gil_scoped_release released;
-    if (anchor.producer)
-        input_gradient_at(s, neuron, g, *anchor.producer, anchor.data);
-    else if (anchor_out)
-        input_gradient_dense(s, neuron, g, anchor.data);
-    if (weight_out || bias_out) weight_gradient(s, neuron, g, shape, at_weight, at_bias);
+    float* const at_weight = weight_out ? const_cast<float*>(shape.data) : unasked.data();
+    run([&] {
+        if (anchor_out) input_gradient(s, n.neuron, g, anchor.support(), at_anchor);
+        if (at_weight) weight_gradient(s, n.neuron, g, shape, at_weight, at_bias);
+    });
 }
 
-// The gradients whose arrays are given: spikes_out, see `AnchorOutput`, where `input_support` is of the layer that made the
-// shortcut's spikes; scale_out [channels].
-void shortcut_gradients(const Geometry& geometry, const NeuronArguments& n, const ShortcutArrays& shortcut,
-                        const SupportArrays& support, const std::optional<Array>& slope, const Array& gradient,
-                        const std::optional<SupportArrays>& input_support, int threads, const std::optional<Array>& spikes_out,
-                        const std::optional<Array>& scale_out) {
-    const Layer l = layer_from(geometry);
+// The gradients whose arrays are given: spikes_out, see `Anchor`, where `input_support` is of the layer that made the shortcut's
+// spikes; scale_out [channels].
+void shortcut_gradients(const Layer& l, const FiringNeuron& n, const ShortcutArrays& shortcut, const SupportArrays& support,
+                        const std::optional<Array>& slope, const Array& gradient,
+                        const std::optional<SupportArrays>& input_support, Threads threads,
+                        const std::optional<Array>& spikes_out, const std::optional<Array>& scale_out) {
     const Shortcut s = shortcut_from(l, shortcut);
-    const Neuron neuron = neuron_from(n);
     const OutputGradient g = gradient_from(l, support, slope, gradient);
-    const AnchorOutput spikes(spikes_out, "spikes_out", input_support, l.batch * s.height * s.width, s.channels, l.steps);
-    float* at_scale = scale_out ? output<float>(*scale_out, "scale_out", s.channels) : nullptr;
-    const py::gil_scoped_release released;
-    shortcut_gradient(l, neuron, s, g, spikes.producer ? &*spikes.producer : nullptr, threads_from(threads), spikes.data,
-                      at_scale);
+    const Anchor spikes(spikes_out ? input_support : std::nullopt, l.batch * s.height * s.width, s.channels, {l.steps});
+    run(shortcut_gradient, l, n.neuron, s, g, spikes.support(), threads, output<float>(spikes_out, "spikes_out", spikes.size()),
+        output<float>(scale_out, "scale_out", s.channels));
 }
 
-// geometry, neuron, fires, weight, bias
-using PrepackedLayer = std::tuple<Geometry, NeuronArguments, bool, Array, std::optional<Array>>;
+// layer, neuron, fires, weight, bias
+using PrepackedLayer = std::tuple<Layer, FiringNeuron, bool, Array, std::optional<Array>>;
 
-std::unique_ptr<Prepacked> prepack(const std::vector<PrepackedLayer>& layers, int threads) {
+std::unique_ptr<Prepacked> prepack(const std::vector<PrepackedLayer>& layers, Threads threads) {
     auto net = std::make_unique<Prepacked>();
-    for (const auto& [geometry, neuron, fires, weight, bias] : layers) {
-        const Layer l = layer_from(geometry);
+    for (const auto& [l, n, fires, weight, bias] : layers) {
         if (!net->empty()) {
             const Layer& before = net->last();
             if (!net->fires()) fail("only the last layer may integrate");
@@ -149,40 +109,30 @@ std::unique_ptr<Prepacked> prepack(const std::vector<PrepackedLayer>& layers, in
             if (!fits || l.steps != before.steps)
                 fail("a layer's input must have the shape and the steps of the output before it");
         }
-        net->add(l, neuron_from(neuron), fires, weight_from(weight, l), input<float>(bias, "bias", l.outputs),
-                 threads_from(threads));
+        net->add(l, n.neuron, fires, weight_from(weight, l), input<float>(bias, "bias", l.outputs), threads);
     }
     if (net->empty()) fail("layers must hold at least one");
     return net;
 }
 
-void run_prepacked(const Prepacked& net, int64_t batch, const Array& times, int threads, const Array& out) {
-    checked("batch", batch, 0, (int64_t{1} << 31) / net.first().steps);
+void run_prepacked(const Prepacked& net, int64_t batch, const Array& times, Threads threads, const Array& out) {
+    const Layer& last = net.last();
+    checked("batch", batch, 0, (int64_t{1} << 31) / last.steps);
     const auto* in = input<uint8_t>(times, "times", elements({batch, net.first().units()}));
-    const int64_t size = elements({net.last().steps, batch, net.last().sites(), net.last().outputs}) / net.last().steps;
-    if (net.fires()) {
-        auto* fired = output<uint8_t>(out, "out", size);
-        const py::gil_scoped_release released;
-        net.run(in, batch, threads_from(threads), fired);
-    } else {
-        auto* membrane = output<float>(out, "out", net.last().steps * size);
-        const py::gil_scoped_release released;
-        net.run(in, batch, threads_from(threads), membrane);
-    }
+    const int64_t size = elements({last.steps, batch, last.sites(), last.outputs});
+    void* const to =
+        net.fires() ? static_cast<void*>(output<uint8_t>(out, "out", size / last.steps)) : output<float>(out, "out", size);
+    run([&] { net.run(in, batch, threads, to); });
 }
 
-void direct_gradients(const Geometry& geometry, const Array& data, const Array& gradient, int threads, const Array& weight_out,
+void direct_gradients(const Layer& l, const Array& data, const Array& gradient, Threads threads, const Array& weight_out,
                       const std::optional<Array>& bias_out) {
-    const Layer l = layer_from(geometry);
     if (l.pool != 1) fail("a convolution of data has no pool");
     if (elements({l.height + 2 * l.pad_y, l.width + 2 * l.pad_x, l.channels}) > int64_t{1} << 28)
         fail("a sample with its padding must have at most 2^28 values");
-    const auto* in = input<float>(data, "data", l.batch * l.units());
-    const auto* at = input<float>(gradient, "gradient", l.batch * l.sites() * l.outputs);
-    auto* at_weight = output<float>(weight_out, "weight_out", l.outputs * l.rows());
-    auto* at_bias = bias_out ? output<float>(*bias_out, "bias_out", l.outputs) : nullptr;
-    const py::gil_scoped_release released;
-    direct_convolution_gradient(l, in, at, threads_from(threads), at_weight, at_bias);
+    run(direct_convolution_gradient, l, input<float>(data, "data", l.batch * l.units()),
+        input<float>(gradient, "gradient", l.batch * l.sites() * l.outputs), threads,
+        output<float>(weight_out, "weight_out", l.outputs * l.rows()), output<float>(bias_out, "bias_out", l.outputs));
 }
 
 py::dict dict_of(const std::vector<Fact>& facts) {
@@ -191,8 +141,8 @@ py::dict dict_of(const std::vector<Fact>& facts) {
     return all;
 }
 
-py::dict plan(const Geometry& geometry, int threads) {
-    const Plan plan = plan_layer(layer_from(geometry), threads_from(threads));
+py::dict plan(const Layer& layer, Threads threads) {
+    const Plan plan = plan_layer(layer, threads);
     py::dict all;
     all["forward"] = dict_of(facts(plan.forward));
     all["input_gradient"] = dict_of(facts(plan.input_gradient));

@@ -1,7 +1,4 @@
 // Weight normalisation with affine, and its gradient.
-#include <vector>
-
-#include "../cpu/weight_normalization.h"
 #include "arguments.h"
 #include "subjects.h"
 
@@ -18,31 +15,19 @@ Weights weights_from(int64_t outputs, int64_t inputs, const Array& weight, const
 
 // moments_out: float64 [groups, 2], the mean and the inverse of the deviation of the whole weight, or of each output's.
 void normalize(int64_t outputs, int64_t inputs, const Array& weight, const std::optional<Array>& gamma, double deviation,
-               bool per_output, int threads, const Array& normal_out, const Array& moments_out) {
+               bool per_output, Threads threads, const Array& normal_out, const Array& moments_out) {
     const Weights w = weights_from(outputs, inputs, weight, gamma, deviation, per_output);
-    auto* out = output<float>(normal_out, "normal_out", w.outputs * w.inputs);
-    auto* moments = output<double>(moments_out, "moments_out", 2 * w.groups());
-    const py::gil_scoped_release released;
-    std::vector<Moments> found(static_cast<size_t>(w.groups()));
-    normalize_weight(w, threads_from(threads), out, found.data());
-    for (const auto& [mean, inverse] : found) {
-        *moments++ = mean;
-        *moments++ = inverse;
-    }
+    run(normalize_weight, w, threads, output<float>(normal_out, "normal_out", outputs * inputs),
+        reinterpret_cast<Moments*>(output<double>(moments_out, "moments_out", 2 * w.groups())));
 }
 
 void normalize_gradient(int64_t outputs, int64_t inputs, const Array& weight, const std::optional<Array>& gamma, double deviation,
-                        bool per_output, const Array& moments, const Array& gradient, int threads, const Array& weight_out,
+                        bool per_output, const Array& moments, const Array& gradient, Threads threads, const Array& weight_out,
                         const std::optional<Array>& gamma_out) {
     const Weights w = weights_from(outputs, inputs, weight, gamma, deviation, per_output);
-    const auto* given = input<double>(moments, "moments", 2 * w.groups());
-    const auto* at = input<float>(gradient, "gradient", w.outputs * w.inputs);
-    auto* at_weight = output<float>(weight_out, "weight_out", w.outputs * w.inputs);
-    auto* at_gamma = gamma_out ? output<float>(*gamma_out, "gamma_out", outputs) : nullptr;
-    const py::gil_scoped_release released;
-    std::vector<Moments> found(static_cast<size_t>(w.groups()));
-    for (size_t group = 0; group < found.size(); ++group) found[group] = {given[2 * group], given[2 * group + 1]};
-    normalize_weight_gradient(w, found.data(), at, threads_from(threads), at_weight, at_gamma);
+    run(normalize_weight_gradient, w, reinterpret_cast<const Moments*>(input<double>(moments, "moments", 2 * w.groups())),
+        input<float>(gradient, "gradient", outputs * inputs), threads, output<float>(weight_out, "weight_out", outputs * inputs),
+        output<float>(gamma_out, "gamma_out", outputs));
 }
 
 }  // namespace

@@ -1,70 +1,133 @@
-// Pooling windows: the spikes that max pooling and earliest pooling leave.
-#include "../cpu/distinct.h"
-#include "../cpu/earliest.h"
+// Pooling windows: the spikes that max pooling and earliest pooling leave; layers of windows.
+#include <cmath>
+
 #include "arguments.h"
-#include "maps.h"
 #include "subjects.h"
 
 namespace firstspike::bindings {
 
 namespace {
 
-int64_t distinct(const MapSizes& sizes, int64_t pool, const Array& times, int threads, const Array& times_out) {
-    const Windows windows = windows_from(sizes, pool);
-    const int64_t neurons = windows.sites() * windows.channels;
-    const auto* in = input<uint8_t>(times, "times", neurons);
-    auto* out = output<uint8_t>(times_out, "times_out", neurons);
-    const py::gil_scoped_release released;
-    return distinct_spikes(in, windows, threads_from(threads), out);
+using MapSizes = std::tuple<int64_t, int64_t, int64_t, int64_t>;  // samples, height, width, channels
+
+// Windows of `pool` units on maps of these sizes. Their products do not overflow.
+Windows windows_from(const MapSizes& sizes, int64_t pool, int64_t widest = int64_t{1} << 31) {
+    const auto [samples, height, width, channels] = sizes;
+    for (const int64_t size : {samples, height, width}) checked("sizes", size, 0, kMostElements);
+    neurons_from(elements({samples, height, width}), channels);
+    return {samples, height, width, channels, checked("pool", pool, 1, widest)};
 }
 
-void distinct_gradient(int64_t steps, const MapSizes& sizes, int64_t pool, const Array& gradient, const Array& times,
-                       const std::optional<SupportArrays>& support, int threads, const Array& gradient_out) {
-    const Windows windows = windows_from(sizes, pool);
-    const int64_t neurons = windows.sites() * windows.channels, dense = elements({steps_from(steps), neurons});
-    const int64_t size = support ? entries_of(*support) : dense;
-    const auto* in = input<float>(gradient, "gradient", size);
-    const auto* left = input<uint8_t>(times, "times", neurons);
-    auto* out = output<float>(gradient_out, "gradient_out", size);
-    const SupportView view = support ? support_from(*support, windows.sites(), windows.channels, steps) : SupportView{};
-    const py::gil_scoped_release released;
-    if (support)
-        distinct_gradient_at(in, left, windows, view, threads_from(threads), out);
-    else
-        distinct_gradient_dense(in, left, windows, steps, threads_from(threads), out);
+int64_t distinct(const MapSizes& sizes, int64_t pool, const Array& times, Threads threads, const Array& times_out) {
+    const Windows w = windows_from(sizes, pool);
+    return run(distinct_spikes, input<uint8_t>(times, "times", w.units()), w, threads,
+               output<uint8_t>(times_out, "times_out", w.units()));
 }
 
-void earliest(const MapSizes& sizes, int64_t pool, const Array& times, int threads, const Array& times_out,
+void distinct_backward(Steps steps, const MapSizes& sizes, int64_t pool, const Array& gradient, const Array& times,
+                       const std::optional<SupportArrays>& support, Threads threads, const Array& gradient_out) {
+    const Windows w = windows_from(sizes, pool);
+    const Anchor anchor(support, w.sites(), w.channels, steps);
+    run(distinct_gradient, input<float>(gradient, "gradient", anchor.size()), input<uint8_t>(times, "times", w.units()), w, steps,
+        anchor.support(), threads, output<float>(gradient_out, "gradient_out", anchor.size()));
+}
+
+void earliest(const MapSizes& sizes, int64_t pool, const Array& times, Threads threads, const Array& times_out,
               const Array& winner_out) {
-    const Windows windows = windows_from(sizes, checked("pool", pool, 1, kWidestPool));
-    const int64_t cells = windows.cells() * windows.channels;
-    const auto* in = input<uint8_t>(times, "times", windows.sites() * windows.channels);
-    auto* out = output<uint8_t>(times_out, "times_out", cells);
-    auto* winner = output<uint8_t>(winner_out, "winner_out", cells);
-    const py::gil_scoped_release released;
-    earliest_times(in, windows, threads_from(threads), out, winner);
+    const Windows w = windows_from(sizes, pool, kWidestPool);
+    run(earliest_times, input<uint8_t>(times, "times", w.units()), w, threads,
+        output<uint8_t>(times_out, "times_out", w.pooled()), output<uint8_t>(winner_out, "winner_out", w.pooled()));
 }
 
-py::tuple earliest_entries(const MapSizes& sizes, int64_t pool, const Array& winner, const SupportArrays& support, int threads) {
-    const Windows windows = windows_from(sizes, checked("pool", pool, 1, kWidestPool));
-    const auto* in = input<uint8_t>(winner, "winner", windows.cells() * windows.channels);
-    const SupportView view = support_from(support, windows.sites(), windows.channels, kMaxSteps);
-    EarliestSupport found;
-    {
-        const py::gil_scoped_release released;
-        found = earliest_support(in, windows, view, threads_from(threads));
-    }
-    return to_python(std::move(found));
+py::object earliest_entries(const MapSizes& sizes, int64_t pool, const Array& winner, const SupportArrays& support,
+                            Threads threads) {
+    const Windows w = windows_from(sizes, pool, kWidestPool);
+    return to_python(run(earliest_support, input<uint8_t>(winner, "winner", w.pooled()), w,
+                         support_from(support, w.sites(), w.channels, kMaxSteps), threads));
+}
+
+using WindowSizes = std::tuple<int64_t, int64_t, int64_t>;  // sites, channels, steps
+// Moments, gamma, beta, clip, and what is added to the variance.
+using WindowParameters = std::tuple<std::optional<Array>, std::optional<Array>, std::optional<Array>, Array, double>;
+
+WindowedNeurons neurons_of(const WindowSizes& sizes, const WindowParameters& parameters) {
+    const auto& [moments, gamma, beta, clip, eps] = parameters;
+    WindowedNeurons n{};
+    std::tie(n.sites, n.channels, n.steps) = sizes;
+    neurons_from(n.sites, n.channels);
+    checked("steps", n.steps, 1, kMostWindowSteps);
+    n.moments = input<float>(moments, "moments", 2 * n.channels);
+    n.gamma = input<float>(gamma, "gamma", n.channels), n.beta = input<float>(beta, "beta", n.channels);
+    n.clips = clip.size() == 1 ? 1 : n.channels, n.clip = input<float>(clip, "clip", n.clips);
+    if (!((n.eps = eps) >= 0.0)) fail("eps must be at least 0");
+    for (int64_t i = 0; i < n.clips; ++i)
+        if (!(n.clip[i] > 0.0f && std::isfinite(n.clip[i])))
+            fail("clip must be positive and finite, got " + std::to_string(n.clip[i]) + " at " + std::to_string(i));
+    return n;
+}
+
+void moments_of(int64_t sites, int64_t channels, const Array& current, Threads threads, const Array& moments_out) {
+    const int64_t neurons = neurons_from(checked("sites", sites, 1, kMostElements), channels);
+    run(channel_moments, input<float>(current, "current", neurons), sites, channels, threads,
+        output<float>(moments_out, "moments_out", 2 * channels));
+}
+
+void times_in_window(const WindowSizes& sizes, const WindowParameters& parameters, const Array& current, Threads threads,
+                     const Array& times_out, const std::optional<Array>& codes_out) {
+    const WindowedNeurons n = neurons_of(sizes, parameters);
+    const int64_t neurons = n.sites * n.channels;
+    run(windowed_times, input<float>(current, "current", neurons), n, threads, output<uint8_t>(times_out, "times_out", neurons),
+        output<uint8_t>(codes_out, "codes_out", neurons));
+}
+
+void gradient_in_window(const WindowSizes& sizes, const WindowParameters& parameters, bool batch, const Array& gradient,
+                        const Array& codes, Threads threads, const std::optional<Array>& current_out,
+                        const std::optional<Array>& gamma_out, const std::optional<Array>& beta_out,
+                        const std::optional<Array>& clip_out) {
+    const WindowedNeurons n = neurons_of(sizes, parameters);
+    const int64_t neurons = n.sites * n.channels;
+    const WindowedGradients to{output<float>(current_out, "current_out", neurons),
+                               output<float>(gamma_out, "gamma_out", n.channels), output<float>(beta_out, "beta_out", n.channels),
+                               output<float>(clip_out, "clip_out", n.clips)};
+    run(windowed_gradient, input<float>(gradient, "gradient", neurons), input<uint8_t>(codes, "codes", neurons), n,
+        batch && n.moments && n.sites > 0, threads, to);
+}
+
+void values_in_window(const MapSizes& sizes, int64_t pool, int64_t steps, const Array& times, Threads threads,
+                      const Array& values_out) {
+    const Windows w = windows_from(sizes, pool);
+    run(windowed_values, input<uint8_t>(times, "times", w.units()), w, checked("steps", steps, 1, kMostWindowSteps), threads,
+        output<float>(values_out, "values_out", w.pooled()));
+}
+
+void values_gradient(const MapSizes& sizes, int64_t pool, const Array& gradient, Threads threads, const Array& values_out) {
+    const Windows w = windows_from(sizes, pool);
+    run(windowed_values_gradient, input<float>(gradient, "gradient", w.pooled()), w, threads,
+        output<float>(values_out, "values_out", w.units()));
+}
+
+void earliest_gradient(const MapSizes& sizes, int64_t pool, const Array& gradient, const Array& winner, Threads threads,
+                       const Array& values_out) {
+    const Windows w = windows_from(sizes, pool, kWidestPool);
+    run(windowed_earliest_gradient, input<float>(gradient, "gradient", w.pooled()), input<uint8_t>(winner, "winner", w.pooled()),
+        w, threads, output<float>(values_out, "values_out", w.units()));
 }
 
 }  // namespace
 
 void bind_windows(py::module_& m) {
     def(m, "distinct_spikes", &distinct, "sizes", "pool", "times", "threads", "times_out");
-    def(m, "distinct_gradient", &distinct_gradient, "steps", "sizes", "pool", "gradient", "times", "support", "threads",
+    def(m, "distinct_gradient", &distinct_backward, "steps", "sizes", "pool", "gradient", "times", "support", "threads",
         "gradient_out");
     def(m, "earliest_times", &earliest, "sizes", "pool", "times", "threads", "times_out", "winner_out");
     def(m, "earliest_support", &earliest_entries, "sizes", "pool", "winner", "support", "threads");
+    def(m, "channel_moments", &moments_of, "sites", "channels", "current", "threads", "moments_out");
+    def(m, "windowed_times", &times_in_window, "sizes", "parameters", "current", "threads", "times_out", "codes_out");
+    def(m, "windowed_gradient", &gradient_in_window, "sizes", "parameters", "batch", "gradient", "codes", "threads",
+        "current_out", "gamma_out", "beta_out", "clip_out");
+    def(m, "windowed_values", &values_in_window, "sizes", "pool", "steps", "times", "threads", "values_out");
+    def(m, "windowed_values_gradient", &values_gradient, "sizes", "pool", "gradient", "threads", "values_out");
+    def(m, "windowed_earliest_gradient", &earliest_gradient, "sizes", "pool", "gradient", "winner", "threads", "values_out");
 }
 
 }  // namespace firstspike::bindings

@@ -1,233 +1,153 @@
-#include "cuda.h"
-
+// The CUDA kernels for Python: device pointers and the stream cross as integers, structs as tuples of their members.
 #include "../cuda/kernels.h"
 #include "geometry.h"
+#include "subjects.h"
+
+namespace firstspike::bindings {
+
+// What lies at an address; null: 0.
+template <class T>
+struct At {
+    T* pointer;
+
+    operator T*() const { return pointer; }
+};
+template <class T>
+At<T> at(uintptr_t address) {
+    return {reinterpret_cast<T*>(address)};
+}
+
+template <class T, class... Members>
+T struct_of(const std::tuple<Members...>& members) {
+    return std::apply([](const auto&... member) { return T{member...}; }, members);
+}
+
+// A neuron that the device's kernels have.
+struct DeviceNeuron : FiringNeuron {};
+DeviceNeuron device_neuron(const FiringNeuron& n) {
+    if (n.neuron.synaptic_decay != 0.0f)
+        fail("synaptic_decay must be 0 on CUDA, whose kernels have no synaptic current; use the CPU");
+    return {n};
+}
+
+}  // namespace firstspike::bindings
+
+namespace pybind11::detail {
+
+namespace cuda = firstspike::cuda;
+template <class T>
+struct type_caster<fb::At<T>> : fb::CheckedCaster<fb::At<T>, uintptr_t, fb::at<T>> {};
+template <>
+struct type_caster<fb::DeviceNeuron> : fb::CheckedCaster<fb::DeviceNeuron, const fb::FiringNeuron&, fb::device_neuron> {};
+
+template <class T, class... Members>
+using StructCaster = fb::CheckedCaster<T, const std::tuple<Members...>&, fb::struct_of<T, Members...>>;
+template <>
+struct type_caster<firstspike::WeightView>
+    : StructCaster<firstspike::WeightView, fb::At<const float>, int64_t, int64_t, int64_t, int64_t> {};
+template <>
+struct type_caster<firstspike::SupportView>
+    : StructCaster<firstspike::SupportView, fb::At<const int64_t>, fb::At<const uint8_t>, fb::At<const uint8_t>> {};
+template <>
+struct type_caster<firstspike::OutputGradient>
+    : StructCaster<firstspike::OutputGradient, firstspike::SupportView, fb::At<const float>, fb::At<const float>> {};
+template <>
+struct type_caster<cuda::Entries> : StructCaster<cuda::Entries, fb::At<float>, fb::At<uint8_t>, fb::At<uint8_t>> {};
+template <>
+struct type_caster<cuda::Slots> : StructCaster<cuda::Slots, fb::At<int32_t>, int32_t, cuda::Entries> {};
+template <>
+struct type_caster<cuda::Placement> : StructCaster<cuda::Placement, fb::At<const int64_t>, cuda::Entries> {};
+template <>
+struct type_caster<cuda::Synapses> : StructCaster<cuda::Synapses, firstspike::Layer, fb::At<const uint8_t>,
+                                                  firstspike::WeightView, fb::At<const float>, fb::At<void>> {};
+
+}  // namespace pybind11::detail
 
 namespace firstspike::bindings {
 
 namespace {
 
-using Pointer = uintptr_t;  // 0: null
-using Strides = std::array<int64_t, 4>;
-using SupportPointers = std::array<Pointer, 3>;                 // offset, step, lane
-using EntryPointers = std::array<Pointer, 3>;                   // slope, step, lane
-using SlotArguments = std::tuple<Pointer, int, EntryPointers>;  // count, entries per slot, their arrays
-using PlaceArguments = std::tuple<Pointer, EntryPointers>;      // offset, arrays
-using VariantArguments = std::array<int, 2>;                    // the members of a Variant in their order
+using Stream = At<void>;
 
-template <class T>
-T* at(Pointer pointer) {
-    return reinterpret_cast<T*>(pointer);
+void bind_layers(py::module_& m) {
+    m.def("layer_workspace", &cuda::layer_workspace);
+    m.def("weight_gradient_workspace", &cuda::weight_gradient_workspace);
+    m.def("input_gradient_workspace", &cuda::input_gradient_workspace);
+    m.def("fire_layer", [](const cuda::Synapses& s, const DeviceNeuron& n, const cuda::Slots& slots, At<uint8_t> fired,
+                           Stream stream) { cuda::fire_layer(s, n.neuron, n.recorded(slots.count), slots, fired, stream); });
+    m.def("place_layer", [](const cuda::Synapses& s, const DeviceNeuron& n, const cuda::Slots& slots, const cuda::Placement& to,
+                            Stream stream) { cuda::place_layer(s, n.neuron, n.surrogate, slots, to, stream); });
+    m.def("integrate_layer", [](const cuda::Synapses& s, const DeviceNeuron& n, At<float> membrane, Stream stream) {
+        cuda::integrate_layer(s, n.neuron, membrane, stream);
+    });
+    // The gradient has the shape of the synapses' weight, which is not read.
+    m.def("weight_gradient", [](const cuda::Synapses& s, const DeviceNeuron& n, const OutputGradient& g,
+                                At<float> weight_gradient, At<float> bias_gradient, Stream stream) {
+        cuda::weight_gradient(s, n.neuron, g, s.weight, weight_gradient, bias_gradient, stream);
+    });
+    m.def("input_gradient",
+          [](const cuda::Synapses& s, const DeviceNeuron& n, const OutputGradient& g, const SupportView& input,
+             At<float> gradient, Stream stream) { cuda::input_gradient(s, n.neuron, g, input, gradient, stream); });
 }
-void* stream_of(Pointer stream) { return at<void>(stream); }
 
-cuda::Synapses synapses_from(const Geometry& geometry, Pointer times, Pointer weight, const Strides& strides, Pointer bias,
-                             Pointer workspace) {
-    return {layer_from(geometry),
-            at<const uint8_t>(times),
-            {at<const float>(weight), strides[0], strides[1], strides[2], strides[3]},
-            at<const float>(bias),
-            at<void>(workspace)};
-}
-
-SupportView view_from(const SupportPointers& p) {
-    return {at<const int64_t>(p[0]), at<const uint8_t>(p[1]), at<const uint8_t>(p[2])};
-}
-cuda::Entries entries_from(const EntryPointers& p) { return {at<float>(p[0]), at<uint8_t>(p[1]), at<uint8_t>(p[2])}; }
-cuda::Slots slots_from(const SlotArguments& a) {
-    const auto& [count, slot, entries] = a;
-    if (slot < 0) fail("a slot must hold 0 entries or more");
-    return {at<int32_t>(count), slot, entries_from(entries)};
-}
-cuda::Placement placement_from(const PlaceArguments& a) {
-    const auto& [offset, entries] = a;
-    return {at<const int64_t>(offset), entries_from(entries)};
-}
-OutputGradient gradient_from(const SupportPointers& support, Pointer slope, Pointer gradient) {
-    return {view_from(support), at<const float>(slope), at<const float>(gradient)};
-}
-cuda::Variant variant_from(const VariantArguments& v) {
-    const auto [tiles_per_warp, staging] = v;
-    const auto check = [](bool right, const char* what, int got) {
-        if (!right) fail(std::string(what) + ", got " + std::to_string(got));
-    };
-    check(tiles_per_warp == 0 || tiles_per_warp == 1 || tiles_per_warp == 2 || tiles_per_warp == 4,
-          "tiles_per_warp must be 1, 2 or 4, or 0 for the kernels' own choice", tiles_per_warp);
-    check(staging >= 0 && staging <= 2, "staging must be 0, 1 or 2", staging);
-    return {tiles_per_warp, staging};
-}
-Neuron device_neuron(const NeuronArguments& n) {
-    const Neuron neuron = neuron_from(n);
-    if (neuron.synaptic_decay != 0.0f)
-        fail("synaptic_decay must be 0 on CUDA, whose kernels have no synaptic current; use the CPU");
-    return neuron;
-}
-int steps_in(int64_t steps) { return static_cast<int>(steps_from(steps)); }
-int any_steps_in(int64_t steps, int64_t neurons) {
+// Steps of the dense neuron, of which there may be many.
+int any_steps(int64_t steps, int64_t neurons) {
     elements({steps, neurons});
     return static_cast<int>(checked("steps", steps, 0, (int64_t{1} << 31) - 1));
 }
 
-void bind_layer(py::module_& m) {
-    def(m, "layer_workspace", [](const Geometry& g) { return cuda::layer_workspace(layer_from(g)); }, "geometry");
-    def(
-        m, "weight_gradient_workspace", [](const Geometry& g) { return cuda::weight_gradient_workspace(layer_from(g)); },
-        "geometry");
-    def(
-        m, "input_gradient_workspace", [](const Geometry& g) { return cuda::input_gradient_workspace(layer_from(g)); },
-        "geometry");
-    def(
-        m, "fire_layer",
-        [](const Geometry& g, const NeuronArguments& n, Pointer times, Pointer weight, const Strides& strides, Pointer bias,
-           Pointer workspace, const SlotArguments& slots, Pointer fired, const VariantArguments& v, Pointer stream) {
-            const cuda::Slots recording = slots_from(slots);
-            const Surrogate surrogate = surrogate_from(n, recording.count != nullptr);
-            cuda::fire_layer(synapses_from(g, times, weight, strides, bias, workspace), device_neuron(n), surrogate, recording,
-                             at<uint8_t>(fired), variant_from(v), stream_of(stream));
-        },
-        "geometry", "neuron", "times", "weight", "strides", "bias", "workspace", "slots", "fired", "variant", "stream");
-    def(
-        m, "place_layer",
-        [](const Geometry& g, const NeuronArguments& n, Pointer times, Pointer weight, const Strides& strides, Pointer bias,
-           Pointer workspace, const SlotArguments& slots, const PlaceArguments& to, Pointer stream) {
-            cuda::place_layer(synapses_from(g, times, weight, strides, bias, workspace), device_neuron(n), surrogate_from(n),
-                              slots_from(slots), placement_from(to), stream_of(stream));
-        },
-        "geometry", "neuron", "times", "weight", "strides", "bias", "workspace", "slots", "to", "stream");
-    def(
-        m, "integrate_layer",
-        [](const Geometry& g, const NeuronArguments& n, Pointer times, Pointer weight, const Strides& strides, Pointer bias,
-           Pointer workspace, Pointer membrane, const VariantArguments& v, Pointer stream) {
-            cuda::integrate_layer(synapses_from(g, times, weight, strides, bias, workspace), device_neuron(n),
-                                  at<float>(membrane), variant_from(v), stream_of(stream));
-        },
-        "geometry", "neuron", "times", "weight", "strides", "bias", "workspace", "membrane", "variant", "stream");
-    def(
-        m, "weight_gradient",
-        [](const Geometry& g, const NeuronArguments& n, Pointer times, Pointer workspace, const SupportPointers& support,
-           Pointer slope, Pointer gradient, const Strides& strides, Pointer weight_gradient, Pointer bias_gradient,
-           Pointer stream) {
-            cuda::weight_gradient(synapses_from(g, times, 0, strides, 0, workspace), device_neuron(n),
-                                  gradient_from(support, slope, gradient),
-                                  {nullptr, strides[0], strides[1], strides[2], strides[3]}, at<float>(weight_gradient),
-                                  at<float>(bias_gradient), stream_of(stream));
-        },
-        "geometry", "neuron", "times", "workspace", "support", "slope", "gradient", "strides", "weight_gradient", "bias_gradient",
-        "stream");
-    def(
-        m, "input_gradient",
-        [](const Geometry& g, const NeuronArguments& n, Pointer weight, const Strides& strides, Pointer workspace,
-           const SupportPointers& support, Pointer slope, Pointer gradient, const SupportPointers& input, Pointer input_gradient,
-           const VariantArguments& v, Pointer stream) {
-            cuda::input_gradient(synapses_from(g, 0, weight, strides, 0, workspace), device_neuron(n),
-                                 gradient_from(support, slope, gradient), view_from(input), at<float>(input_gradient),
-                                 variant_from(v), stream_of(stream));
-        },
-        "geometry", "neuron", "weight", "strides", "workspace", "support", "slope", "gradient", "input", "input_gradient",
-        "variant", "stream");
-}
-
-void bind_neurons(py::module_& m) {
-    def(
-        m, "ramp",
-        [](int64_t sites, int64_t channels, int64_t steps, const NeuronArguments& n, Pointer current, const SlotArguments& slots,
-           Pointer fired, Pointer stream) {
-            neurons_from(sites, channels);
-            const cuda::Slots recording = slots_from(slots);
-            const Surrogate surrogate = surrogate_from(n, recording.count != nullptr);
-            cuda::ramp(at<const float>(current), sites, channels, steps_in(steps), device_neuron(n), surrogate, recording,
-                       at<uint8_t>(fired), stream_of(stream));
-        },
-        "sites", "channels", "steps", "neuron", "current", "slots", "fired", "stream");
-    def(
-        m, "place_ramp",
-        [](int64_t sites, int64_t channels, int64_t steps, const NeuronArguments& n, Pointer current, const SlotArguments& slots,
-           const PlaceArguments& to, Pointer stream) {
-            neurons_from(sites, channels);
-            cuda::place_ramp(at<const float>(current), sites, channels, steps_in(steps), device_neuron(n), surrogate_from(n),
-                             slots_from(slots), placement_from(to), stream_of(stream));
-        },
-        "sites", "channels", "steps", "neuron", "current", "slots", "to", "stream");
-    def(
-        m, "ramp_gradient",
-        [](int64_t sites, int64_t channels, int64_t steps, const NeuronArguments& n, const SupportPointers& support,
-           Pointer slope, Pointer gradient, Pointer out, Pointer stream) {
-            neurons_from(sites, channels);
-            cuda::ramp_gradient(gradient_from(support, slope, gradient), sites, channels, steps_in(steps), device_neuron(n),
-                                at<float>(out), stream_of(stream));
-        },
-        "sites", "channels", "steps", "neuron", "support", "slope", "gradient", "out", "stream");
-    def(
-        m, "fire",
-        [](int64_t steps, int64_t neurons, const NeuronArguments& n, Pointer current, Pointer spikes, Pointer stream) {
-            cuda::fire_dense(at<const float>(current), any_steps_in(steps, neurons), neurons, device_neuron(n), at<float>(spikes),
-                             stream_of(stream));
-        },
-        "steps", "neurons", "neuron", "current", "spikes", "stream");
-    def(
-        m, "fire_gradient",
-        [](int64_t steps, int64_t neurons, const NeuronArguments& n, Pointer current, Pointer gradient, Pointer out,
-           Pointer stream) {
-            cuda::fire_dense_gradient(at<const float>(current), at<const float>(gradient), any_steps_in(steps, neurons), neurons,
-                                      device_neuron(n), surrogate_from(n), at<float>(out), stream_of(stream));
-        },
-        "steps", "neurons", "neuron", "current", "gradient", "out", "stream");
-}
-
-void bind_trains(py::module_& m) {
-    def(
-        m, "times_from_dense",
-        [](int64_t steps, int64_t neurons, Pointer spikes, Pointer times, Pointer stream) {
-            cuda::times_from_dense(at<const float>(spikes), steps_in(steps), neurons, at<uint8_t>(times), stream_of(stream));
-        },
-        "steps", "neurons", "spikes", "times", "stream");
-    def(
-        m, "dense_from_times",
-        [](int64_t steps, int64_t neurons, Pointer times, Pointer spikes, Pointer stream) {
-            cuda::dense_from_times(at<const uint8_t>(times), steps_in(steps), neurons, at<float>(spikes), stream_of(stream));
-        },
-        "steps", "neurons", "times", "spikes", "stream");
-    def(
-        m, "gather_at_support",
-        [](int64_t sites, int64_t channels, Pointer gradient, const SupportPointers& support, Pointer out, Pointer stream) {
-            neurons_from(sites, channels);
-            cuda::gather_at_support(at<const float>(gradient), sites, channels, view_from(support), at<float>(out),
-                                    stream_of(stream));
-        },
-        "sites", "channels", "gradient", "support", "out", "stream");
-    def(
-        m, "support_of_dense",
-        [](int64_t steps, int64_t sites, int64_t channels, Pointer gradient, Pointer offset, const EntryPointers& entries,
-           Pointer stream) {
-            neurons_from(sites, channels);
-            cuda::support_of_dense(at<const float>(gradient), steps_in(steps), sites, channels, at<int64_t>(offset),
-                                   entries_from(entries), stream_of(stream));
-        },
-        "steps", "sites", "channels", "gradient", "offset", "entries", "stream");
-    def(
-        m, "drop_spikes",
-        [](int64_t sites, int64_t channels, Pointer times, Pointer seed, uint32_t keep, Pointer out, Pointer stream) {
-            neurons_from(sites, channels);
-            cuda::drop_spikes(at<const uint8_t>(times), sites, channels, at<const int64_t>(seed), keep, at<uint8_t>(out),
-                              stream_of(stream));
-        },
-        "sites", "channels", "times", "seed", "keep", "out", "stream");
-    def(
-        m, "drop_gradient",
-        [](int64_t steps, int64_t sites, int64_t channels, Pointer gradient, const SupportPointers& support, Pointer seed,
-           uint32_t keep, Pointer out, Pointer stream) {
-            neurons_from(sites, channels);
-            cuda::drop_gradient(at<const float>(gradient), steps_in(steps), sites, channels, view_from(support),
-                                at<const int64_t>(seed), keep, at<float>(out), stream_of(stream));
-        },
-        "steps", "sites", "channels", "gradient", "support", "seed", "keep", "out", "stream");
-    def(
-        m, "latency",
-        [](int64_t neurons, int64_t steps, int curve, Pointer intensity, Pointer times, Pointer stream) {
-            if (curve != 0 && curve != 1) fail("unknown curve");
-            cuda::latency(at<const float>(intensity), neurons, steps_in(steps), curve, at<uint8_t>(times), stream_of(stream));
-        },
-        "neurons", "steps", "curve", "intensity", "times", "stream");
+void bind_neurons_alone(py::module_& m) {
+    m.def("ramp", [](int64_t sites, int64_t channels, Steps steps, const DeviceNeuron& n, At<const float> current,
+                     const cuda::Slots& slots, At<uint8_t> fired, Stream stream) {
+        neurons_from(sites, channels);
+        cuda::ramp(current, sites, channels, steps, n.neuron, n.recorded(slots.count), slots, fired, stream);
+    });
+    m.def("place_ramp", [](int64_t sites, int64_t channels, Steps steps, const DeviceNeuron& n, At<const float> current,
+                           const cuda::Slots& slots, const cuda::Placement& to, Stream stream) {
+        neurons_from(sites, channels);
+        cuda::place_ramp(current, sites, channels, steps, n.neuron, n.surrogate, slots, to, stream);
+    });
+    m.def("ramp_gradient", [](int64_t sites, int64_t channels, Steps steps, const DeviceNeuron& n, const OutputGradient& g,
+                              At<float> out, Stream stream) {
+        neurons_from(sites, channels);
+        cuda::ramp_gradient(g, sites, channels, steps, n.neuron, out, stream);
+    });
+    m.def("fire", [](int64_t steps, int64_t neurons, const DeviceNeuron& n, At<const float> current, At<float> spikes,
+                     Stream stream) { cuda::fire_dense(current, any_steps(steps, neurons), neurons, n.neuron, spikes, stream); });
+    m.def("fire_gradient", [](int64_t steps, int64_t neurons, const DeviceNeuron& n, At<const float> current,
+                              At<const float> gradient, At<float> out, Stream stream) {
+        cuda::fire_dense_gradient(current, gradient, any_steps(steps, neurons), neurons, n.neuron, n.surrogate, out, stream);
+    });
+    m.def("times_from_dense", [](Steps steps, int64_t neurons, At<const float> spikes, At<uint8_t> times, Stream stream) {
+        cuda::times_from_dense(spikes, steps, neurons, times, stream);
+    });
+    m.def("dense_from_times", [](Steps steps, int64_t neurons, At<const uint8_t> times, At<float> spikes, Stream stream) {
+        cuda::dense_from_times(times, steps, neurons, spikes, stream);
+    });
+    m.def("gather_at_support", [](int64_t sites, int64_t channels, At<const float> gradient, const SupportView& support,
+                                  At<float> out, Stream stream) {
+        neurons_from(sites, channels);
+        cuda::gather_at_support(gradient, sites, channels, support, out, stream);
+    });
+    m.def("support_of_dense", [](Steps steps, int64_t sites, int64_t channels, At<const float> gradient, At<int64_t> offset,
+                                 const cuda::Entries& entries, Stream stream) {
+        neurons_from(sites, channels);
+        cuda::support_of_dense(gradient, steps, sites, channels, offset, entries, stream);
+    });
+    m.def("drop_spikes", [](int64_t sites, int64_t channels, At<const uint8_t> times, At<const int64_t> seed, uint32_t keep,
+                            At<uint8_t> out, Stream stream) {
+        neurons_from(sites, channels);
+        cuda::drop_spikes(times, sites, channels, seed, keep, out, stream);
+    });
+    m.def("drop_gradient", [](Steps steps, int64_t sites, int64_t channels, At<const float> gradient, const SupportView& support,
+                              At<const int64_t> seed, uint32_t keep, At<float> out, Stream stream) {
+        neurons_from(sites, channels);
+        cuda::drop_gradient(gradient, steps, sites, channels, support, seed, keep, out, stream);
+    });
+    m.def("latency", [](int64_t neurons, Steps steps, int curve, At<const float> intensity, At<uint8_t> times, Stream stream) {
+        if (curve != 0 && curve != 1) fail("unknown curve");
+        cuda::latency(intensity, neurons, steps, curve, times, stream);
+    });
 }
 
 }  // namespace
@@ -241,9 +161,8 @@ void bind_cuda(py::module_& m) {
             return py::make_tuple(found.driver, found.runtime);
         },
         "The newest CUDA version that the driver knows, and the version of the runtime inside this module; 12040 is 12.4");
-    bind_layer(m);
-    bind_neurons(m);
-    bind_trains(m);
+    bind_layers(m);
+    bind_neurons_alone(m);
 }
 
 }  // namespace firstspike::bindings

@@ -1,5 +1,5 @@
 // The module firstspike._cuda.
-#include "cuda.h"
+#include "subjects.h"
 
 #include "errors.h"
 

@@ -18,15 +18,9 @@ inline void translate_errors() {
             if (thrown) std::rethrow_exception(thrown);
         } catch (const py::builtin_exception&) {
             throw;  // pybind11's own
-        } catch (const std::bad_alloc& e) { py::set_error(PyExc_MemoryError, e.what()); } catch (const std::invalid_argument& e) {
+        } catch (const std::bad_alloc& e) { py::set_error(PyExc_MemoryError, e.what()); } catch (const std::logic_error& e) {
             py::set_error(PyExc_ValueError, e.what());
-        } catch (const std::domain_error& e) { py::set_error(PyExc_ValueError, e.what()); } catch (const std::length_error& e) {
-            py::set_error(PyExc_ValueError, e.what());
-        } catch (const std::out_of_range& e) { py::set_error(PyExc_IndexError, e.what()); } catch (const std::range_error& e) {
-            py::set_error(PyExc_ValueError, e.what());
-        } catch (const std::overflow_error& e) { py::set_error(PyExc_OverflowError, e.what()); } catch (const std::exception& e) {
-            py::set_error(PyExc_RuntimeError, e.what());
-        }
+        } catch (const std::exception& e) { py::set_error(PyExc_RuntimeError, e.what()); }
     });
 }
 

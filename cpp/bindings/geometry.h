@@ -55,8 +55,6 @@ inline int64_t checked(const char* name, int64_t size, int64_t least, int64_t mo
     return size;
 }
 
-inline int64_t steps_from(int64_t steps) { return checked("steps", steps, 1, kMaxSteps); }
-
 // Neurons of `channels` channels at `sites` sites of all samples.
 inline int64_t neurons_from(int64_t sites, int64_t channels) {
     checked("sites", sites, 0, kMostElements);
@@ -64,10 +62,16 @@ inline int64_t neurons_from(int64_t sites, int64_t channels) {
     return elements({sites, channels});
 }
 
+// Steps of a train.
+struct Steps {
+    int64_t count;
+
+    operator int64_t() const { return count; }
+};
+inline Steps steps_from(int64_t steps) { return {checked("steps", steps, 1, kMaxSteps)}; }
+
 // The numbers of a Layer in the order of its members.
 using Geometry = std::array<int64_t, 13>;
-// threshold, decay, surrogate kind, surrogate scale, synaptic decay
-using NeuronArguments = std::array<float, 5>;
 
 inline Layer layer_from(const Geometry& g) {
     Layer l{g[0], g[1], g[2], g[3], g[4], g[5], g[6], g[7], g[8], g[9], g[10], g[11], g[12]};
@@ -100,22 +104,52 @@ inline Layer layer_from(const Geometry& g) {
     return l;
 }
 
-inline Neuron neuron_from(const NeuronArguments& a) {
-    const float threshold = a[0], decay = a[1], synaptic_decay = a[4];
+// A neuron and its surrogate.
+struct FiringNeuron {
+    Neuron neuron;
+    Surrogate surrogate;
+
+    // The surrogate where a support is to be recorded, which only one that is zero beyond a distance has.
+    const Surrogate& recorded(bool record) const {
+        if (record && !surrogate.finite()) fail("the surrogate has no finite support; use the dense path");
+        return surrogate;
+    }
+};
+
+// From threshold, decay, surrogate kind, surrogate scale, synaptic decay.
+inline FiringNeuron neuron_from(const std::array<float, 5>& given) {
+    const auto [threshold, decay, kind, scale, synaptic_decay] = given;
     if (!std::isfinite(threshold)) fail("threshold must be finite");
     if (!(decay > 0.0f && decay <= 2.0f)) fail("decay must be in (0, 2]");
     if (!(synaptic_decay >= 0.0f && synaptic_decay <= 1.0f)) fail("synaptic_decay must be in [0, 1]");
-    return {threshold, decay, synaptic_decay};
-}
-
-// recorded: a support is to be recorded, which only a surrogate that is zero beyond a distance has.
-inline Surrogate surrogate_from(const NeuronArguments& a, bool recorded = false) {
-    const float kind = a[2], scale = a[3];
     if (!(kind >= 0.0f && kind < static_cast<float>(kSurrogateKinds))) fail("unknown surrogate kind");
     if (!(scale > 0.0f) || !std::isfinite(scale)) fail("the surrogate's width or alpha must be positive");
-    const Surrogate surrogate{static_cast<SurrogateKind>(static_cast<int>(kind)), scale};
-    if (recorded && !std::isfinite(surrogate.half_width())) fail("the surrogate has no finite support; use the dense path");
-    return surrogate;
+    return {{threshold, decay, synaptic_decay}, {static_cast<SurrogateKind>(static_cast<int>(kind)), scale}};
 }
 
+// What a bound function gets as a T is what `from` makes of a Given from Python; its refusal is the function's.
+template <class T, class Given, T (*from)(Given)>
+struct CheckedCaster {
+    PYBIND11_TYPE_CASTER(T, py::detail::make_caster<Given>::name);
+
+    bool load(py::handle source, bool convert) {
+        py::detail::make_caster<Given> given;
+        if (!given.load(source, convert)) return false;
+        value = from(py::detail::cast_op<Given>(given));
+        return true;
+    }
+};
+
 }  // namespace firstspike::bindings
+
+namespace pybind11::detail {
+
+namespace fb = firstspike::bindings;
+template <>
+struct type_caster<fb::Steps> : fb::CheckedCaster<fb::Steps, int64_t, fb::steps_from> {};
+template <>
+struct type_caster<firstspike::Layer> : fb::CheckedCaster<firstspike::Layer, const fb::Geometry&, fb::layer_from> {};
+template <>
+struct type_caster<fb::FiringNeuron> : fb::CheckedCaster<fb::FiringNeuron, const std::array<float, 5>&, fb::neuron_from> {};
+
+}  // namespace pybind11::detail

@@ -1,4 +1,4 @@
-// One function per subject; module.cpp calls them.
+// One function per subject; module.cpp calls them, and the module of CUDA kernels the last one.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -7,10 +7,9 @@ namespace firstspike::bindings {
 
 void bind_layer(pybind11::module_& m);
 void bind_neurons(pybind11::module_& m);
-void bind_pool(pybind11::module_& m);
-void bind_trains(pybind11::module_& m);
 void bind_weights(pybind11::module_& m);
-void bind_windowed(pybind11::module_& m);
 void bind_windows(pybind11::module_& m);
+
+void bind_cuda(pybind11::module_& m);
 
 }  // namespace firstspike::bindings

@@ -12,27 +12,18 @@ void Prepacked::add(const Layer& layer, const Neuron& neuron, bool fires, const 
     if (bias) stages_.back().bias.assign(bias, bias + layer.outputs);
 }
 
-template <class Last>
-void Prepacked::run_to_last(const uint8_t* times, int64_t batch, int threads, Last&& last) const {
+void Prepacked::run(const uint8_t* times, int64_t batch, int threads, void* out) const {
     Buffer<uint8_t> held;
     for (const Stage& stage : stages_) {
         Synapses s{stage.layer, times, {}, stage.bias.empty() ? nullptr : stage.bias.data(), threads, &stage.panel};
         s.layer.batch = batch;
-        if (&stage == &stages_.back()) return last(s, stage.neuron);
-        Buffer<uint8_t> fired(batch * s.layer.sites() * s.layer.outputs);
-        fire_layer(s, stage.neuron, kUnrecorded, false, fired.data());
+        if (!stage.fires) return integrate_layer(s, stage.neuron, static_cast<float*>(out));
+        const bool last = &stage == &stages_.back();
+        Buffer<uint8_t> fired(last ? 0 : batch * s.layer.sites() * s.layer.outputs);
+        fire_layer(s, stage.neuron, kUnrecorded, false, last ? static_cast<uint8_t*>(out) : fired.data());
         held = std::move(fired);
         times = held.data();
     }
-}
-
-void Prepacked::run(const uint8_t* times, int64_t batch, int threads, uint8_t* times_out) const {
-    run_to_last(times, batch, threads,
-                [&](const Synapses& s, const Neuron& neuron) { fire_layer(s, neuron, kUnrecorded, false, times_out); });
-}
-
-void Prepacked::run(const uint8_t* times, int64_t batch, int threads, float* membrane) const {
-    run_to_last(times, batch, threads, [&](const Synapses& s, const Neuron& neuron) { integrate_layer(s, neuron, membrane); });
 }
 
 }  // namespace firstspike

@@ -19,10 +19,9 @@ class Prepacked {
     bool empty() const { return stages_.empty(); }
     bool fires() const { return stages_.back().fires; }
 
-    // times [batch, units of the first layer] to the last one's times [batch, sites, outputs] or membranes
-    // [steps, batch, sites, outputs].
-    void run(const uint8_t* times, int64_t batch, int threads, uint8_t* times_out) const;
-    void run(const uint8_t* times, int64_t batch, int threads, float* membrane) const;
+    // times [batch, units of the first layer] to the last one's times [batch, sites, outputs] or, where it does not fire, its
+    // membranes [steps, batch, sites, outputs], floats.
+    void run(const uint8_t* times, int64_t batch, int threads, void* out) const;
 
  private:
     struct Stage {
@@ -32,10 +31,6 @@ class Prepacked {
         Panel panel;
         std::vector<float> bias;  // empty: none
     };
-
-    // Calls last(synapses, neuron) for the last layer, whose input is ready.
-    template <class Last>
-    void run_to_last(const uint8_t* times, int64_t batch, int threads, Last&& last) const;
 
     std::vector<Stage> stages_;
 };

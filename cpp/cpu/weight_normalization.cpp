@@ -3,7 +3,7 @@
 //
 // Two passes over the weight forward, two over weight and gradient backward. The sums of an output are made by one thread, and
 // the outputs' sums are added in their order, so that they do not depend on the threads.
-#include "weight_normalization.h"
+#include "kernels.h"
 
 #include <algorithm>
 #include <array>
@@ -49,16 +49,6 @@ double squares_in_double(const float* weights, int64_t size, double center) {
         sum += from_center * from_center;
     }
     return sum;
-}
-
-// Calls vector(i, n) for an output's weights from i on, n of them, and writes what it returns.
-template <class Vector>
-void write_vectors(float* out, int64_t size, Vector&& vector) {
-    int64_t i = 0;
-    for (; i + kLanes <= size; i += kLanes) store(out + i, vector(i, kLanes));
-    if (i == size) return;
-    const Vec last = vector(i, size - i);
-    std::memcpy(out + i, &last, static_cast<size_t>(size - i) * sizeof(float));
 }
 
 double factor(const Weights& w, int64_t output) { return w.deviation * (w.gamma ? static_cast<double>(w.gamma[output]) : 1.0); }

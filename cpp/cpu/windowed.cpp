@@ -1,20 +1,15 @@
 // Layers of windows. Sums over sites are made part by part, in single precision within a block of sites, then in double, and
 // parts are added in order; there are as many parts for any number of threads.
-#include "windowed.h"
-
 #include <algorithm>
 #include <cmath>
 
-#include "../core/layer.h"
-#include "runtime/scratch.h"
-#include "simd/bytes.h"
+#include "kernels.h"
 
 namespace firstspike {
 
 namespace {
 
-constexpr int64_t kUnitsPerTask = 16384;
-constexpr int kWide = 4;  // vectors of channels whose sums are in registers
+constexpr int64_t kSummedWidth = kWindowVectors * kLanes;
 constexpr float kMostCode = 127.0f;
 constexpr double kStep = 0.125, kLeast = -8.0, kLevelCodes = 126.0;  // of n; of u
 
@@ -32,10 +27,11 @@ struct Rows {
 // run(from, number) for all rows, where number is below the width for the last one alone.
 template <class Run>
 void each_row(const Rows& rows, int threads, Run&& run) {
-    parallel_blocks(rows.number(), std::max<int64_t>(1, kUnitsPerTask / rows.width), threads, [&](int64_t first, int64_t number) {
-        for (int64_t at = first * rows.width; at < std::min((first + number) * rows.width, rows.neurons); at += rows.width)
-            run(at, std::min(rows.width, rows.neurons - at));
-    });
+    parallel_blocks(
+        rows.number(), std::max<int64_t>(1, kNeuronsPerTask / rows.width), threads, [&](int64_t first, int64_t number) {
+            for (int64_t at = first * rows.width; at < std::min((first + number) * rows.width, rows.neurons); at += rows.width)
+                run(at, std::min(rows.width, rows.neurons - at));
+        });
 }
 
 // N arrays [channels], repeated along a row by `repeat`. They begin at different cache lines modulo a page: what is read at once
@@ -58,34 +54,32 @@ class RowParameters {
     Buffer<float> values_;
 };
 
-constexpr int64_t kTileWidth = kWide * kLanes;
-
 // Sums over the sites of two values of each channel: sums[0, channel] and sums[1, channel]. add(at, place, count, a, b) adds to
 // the vectors a and b the values of `count` neurons, at most a vector, from number `at` on; they begin at this place of a row of
 // `sum_rows`.
 template <class Add>
 Buffer<double> sums_over_sites(const Rows& rows, int64_t channels, int threads, Add&& add) {
-    constexpr int64_t kBlock = 32, kLeast = 256, kMostParts = 64;
     const int64_t number = rows.number(), width = rows.width;
-    const int64_t parts = std::clamp<int64_t>(number / kLeast, 1, kMostParts), tiles = (width + kTileWidth - 1) / kTileWidth;
+    const int64_t parts = std::clamp<int64_t>(number / kRowsPerPart, 1, kWindowParts),
+                  tiles = (width + kSummedWidth - 1) / kSummedWidth;
     Buffer<double> partial(parts * 2 * width);
-    parallel_for(parts * tiles, rows.neurons < kUnitsPerTask ? 1 : threads, [&](int64_t task) {
-        const int64_t part = task / tiles, first = task % tiles * kTileWidth;
-        const int64_t used = std::min(kTileWidth, width - first), end = number * (part + 1) / parts;
+    parallel_for(parts * tiles, rows.neurons < kNeuronsPerTask ? 1 : threads, [&](int64_t task) {
+        const int64_t part = task / tiles, first = task % tiles * kSummedWidth;
+        const int64_t used = std::min(kSummedWidth, width - first), end = number * (part + 1) / parts;
         double* sums = partial.data() + part * 2 * width + first;
         std::fill_n(sums, used, 0.0);
         std::fill_n(sums + width, used, 0.0);
-        for (int64_t from = number * part / parts; from < end; from += kBlock) {
-            Vec a[kWide] = {}, b[kWide] = {};
-            const int64_t to = std::min(from + kBlock, end);
-            if (used == kTileWidth && to * width <= rows.neurons)
+        for (int64_t from = number * part / parts; from < end; from += kRowsPerSum) {
+            Vec a[kWindowVectors] = {}, b[kWindowVectors] = {};
+            const int64_t to = std::min(from + kRowsPerSum, end);
+            if (used == kSummedWidth && to * width <= rows.neurons)
                 for (int64_t row = from; row < to; ++row)
-                    unrolled<kWide>(FIRSTSPIKE_BODY(k) {
+                    unrolled<kWindowVectors>(FIRSTSPIKE_BODY(k) {
                         add(row * width + first + k * kLanes, first + k * kLanes, int64_t{kLanes}, a[k], b[k]);
                     });
             else
                 for (int64_t row = from; row < to; ++row)
-                    unrolled<kWide>(FIRSTSPIKE_BODY(k) {
+                    unrolled<kWindowVectors>(FIRSTSPIKE_BODY(k) {
                         const int64_t at = row * width + first + k * kLanes;
                         const int64_t left = std::min(used - k * kLanes, rows.neurons - at);
                         if (left > 0) add(at, first + k * kLanes, std::min<int64_t>(left, kLanes), a[k], b[k]);
@@ -104,8 +98,8 @@ Buffer<double> sums_over_sites(const Rows& rows, int64_t channels, int threads, 
     return total;
 }
 
-Rows sum_rows(int64_t sites, int64_t channels) { return {sites, channels, kTileWidth}; }
-Rows long_rows(int64_t sites, int64_t channels) { return {sites, channels, 256}; }
+Rows sum_rows(int64_t sites, int64_t channels) { return {sites, channels, kSummedWidth}; }
+Rows long_rows(int64_t sites, int64_t channels) { return {sites, channels, kLongRow}; }
 
 // The parameters of one channel, in double precision.
 struct Channel {
@@ -182,16 +176,6 @@ void fire(const float* z, const RowParameters<kFolded>& f, int64_t neurons, int 
 FIRSTSPIKE_INLINE Vec levels(const uint8_t* times, int64_t count, int steps) {
     const Ints t = reinterpret_cast<Ints>(widen_some(times, count));
     return __builtin_convertvector(t == kSilent ? Ints{} : steps - t, Vec);
-}
-
-// vector(i, n) for the values from i on, n of them, in order; what it returns is written to `out`.
-template <class Vector>
-FIRSTSPIKE_INLINE void write_vectors(float* out, int64_t size, Vector&& vector) {
-    int64_t i = 0;
-    for (; i + kLanes <= size; i += kLanes) store(out + i, vector(i, int64_t{kLanes}));
-    if (i == size) return;
-    const Vec last = vector(i, size - i);
-    std::memcpy(out + i, &last, static_cast<size_t>(size - i) * sizeof(float));
 }
 
 // The gradient of a current is along times that of the value, where inside, less turn n + mean, which is a line in the code.
@@ -303,7 +287,7 @@ void windowed_values(const uint8_t* times, const Windows& w, int64_t steps, int 
     const auto window = static_cast<int>(steps);
     const Vec most = splat(static_cast<float>(w.pool * w.pool * steps));
     if (w.pool == 1) {
-        parallel_blocks(w.sites() * w.channels, kUnitsPerTask, threads, [&](int64_t from, int64_t number) {
+        parallel_blocks(w.sites() * w.channels, kNeuronsPerTask, threads, [&](int64_t from, int64_t number) {
             write_vectors(values + from, number,
                           [&](int64_t i, int64_t n) { return levels(times + from + i, n, window) / most; });
         });

@@ -17,6 +17,8 @@ struct Windows {
     int64_t rows() const { return height / pool; }
     int64_t columns() const { return width / pool; }
     int64_t cells() const { return samples * rows() * columns(); }  // windows, of all channels
+    int64_t units() const { return sites() * channels; }
+    int64_t pooled() const { return cells() * channels; }
     // The last unit of the window whose first one is at this site.
     int64_t last(int64_t first) const { return first + (pool - 1) * (width + 1); }
 };
@@ -40,12 +42,10 @@ inline void each_unit(const Windows& w, int64_t first, Run&& run) {
 // run(cell, first) for all windows: its number, and the site of its first unit.
 template <class Run>
 void each_window(const Windows& w, int threads, Run&& run) {
-    const int64_t lines = w.samples * w.rows(), tasks = site_tasks(lines, threads);
-    parallel_for(tasks, threads, [&](int64_t task) {
-        for (int64_t line = lines * task / tasks; line < lines * (task + 1) / tasks; ++line) {
-            const int64_t top = line / w.rows() * w.height + line % w.rows() * w.pool;
-            for (int64_t x = 0; x < w.columns(); ++x) run(line * w.columns() + x, top * w.width + x * w.pool);
-        }
+    const int64_t lines = w.samples * w.rows();
+    parallel_ranges(lines, site_tasks(lines, threads), threads, [&](int64_t, int64_t line) {
+        const int64_t top = line / w.rows() * w.height + line % w.rows() * w.pool;
+        for (int64_t x = 0; x < w.columns(); ++x) run(line * w.columns() + x, top * w.width + x * w.pool);
     });
 }
 

@@ -47,19 +47,13 @@ struct Synapses {
     void* workspace;    // of the size that the pass asks for
 };
 
-// How a pass is to run; zeros leave the choice to it. Results have the same bits for every tiles_per_warp and staging.
-struct Variant {
-    int tiles_per_warp = 0;  // 1, 2 or 4 tiles of neurons side by side in a warp
-    int staging = 0;         // weights in shared memory: 1 never, 2 where they fit
-};
-
 // layer_forward.cu
 int64_t layer_workspace(const Layer&);  // bytes
-void fire_layer(const Synapses&, const Neuron&, const Surrogate&, const Slots&, uint8_t* times_out, Variant, void* stream);
+void fire_layer(const Synapses&, const Neuron&, const Surrogate&, const Slots&, uint8_t* times_out, void* stream);
 // Moves the entries from the slots to their places, and walks again where a slot was too small; after fire_layer, with the same
 // workspace.
 void place_layer(const Synapses&, const Neuron&, const Surrogate&, const Slots&, const Placement&, void* stream);
-void integrate_layer(const Synapses&, const Neuron&, float* membrane, Variant, void* stream);
+void integrate_layer(const Synapses&, const Neuron&, float* membrane, void* stream);
 
 // layer_weight_gradient.cu: dL/dW with the strides of `shape`, and dL/dbias [outputs] or null.
 int64_t weight_gradient_workspace(const Layer&);
@@ -69,7 +63,7 @@ void weight_gradient(const Synapses&, const Neuron&, const OutputGradient&, cons
 // layer_input_gradient.cu: at the entries of the layer that made the input, or, where `input.offset` is null, at every step.
 // Units outside the last whole pooling window are left as they are.
 int64_t input_gradient_workspace(const Layer&);
-void input_gradient(const Synapses&, const Neuron&, const OutputGradient&, const SupportView& input, float* gradient, Variant,
+void input_gradient(const Synapses&, const Neuron&, const OutputGradient&, const SupportView& input, float* gradient,
                     void* stream);
 
 // ramp.cu

@@ -92,13 +92,7 @@ template <int V, bool kStaged>
 __device__ inline const float* staged_panel(const WalkParams& p, int first_tile) {
     const float* const from = p.panel + static_cast<int64_t>(first_tile) * p.s.rows * kTile;
     if constexpr (!kStaged) return from;
-    float4* const to = reinterpret_cast<float4*>(shared_memory());
-    const int size = V * p.s.rows * kTile / 4;
-#pragma unroll 4
-    for (int i = static_cast<int>(threadIdx.x); i < size; i += static_cast<int>(blockDim.x))
-        to[i] = reinterpret_cast<const float4*>(from)[i];
-    __syncthreads();
-    return reinterpret_cast<const float*>(to);
+    return staged(from, V * p.s.rows, reinterpret_cast<float*>(shared_memory()));
 }
 
 // Blocks: x over the sites, y over the tiles of outputs.
@@ -202,24 +196,19 @@ struct Plan {
     Launch launch;
 };
 
-Plan plan_of(const char* name, const Shape& s, Variant variant, void* stream) {
+Plan plan_of(const char* name, const Shape& s, void* stream) {
     const Device device = current_device();
     const auto bytes = [&](int64_t tiles) { return tiles * s.rows * kTile * static_cast<int64_t>(sizeof(float)); };
-    Plan plan{variant.tiles_per_warp != 0 ? variant.tiles_per_warp : s.out_tiles > 2 ? 4 : s.out_tiles, false, {}, {}};
+    Plan plan{s.out_tiles > 2 ? 4 : s.out_tiles, false, {}, {}};
     // Staging pays where a block's warps have several sites each; then the widest tiles that fit.
-    const bool many = s.all_sites() >= 4 * kWarps;
-    if (variant.staging != 1 && (many || variant.staging == 2)) {
-        int tiles = plan.tiles;
-        while (variant.tiles_per_warp == 0 && tiles > 1 && bytes(tiles) > device.shared_limit) tiles /= 2;
-        if (bytes(tiles) <= device.shared_limit) {
-            plan.tiles = tiles;
-            plan.staged = true;
-        }
-    }
+    int tiles = plan.tiles;
+    while (tiles > 1 && bytes(tiles) > device.shared_limit) tiles /= 2;
+    plan.staged = s.all_sites() >= 4 * kWarps && bytes(tiles) <= device.shared_limit;
+    if (plan.staged) plan.tiles = tiles;
     // Every processor has a block before a warp takes several tiles, or a block as many warps as it may have.
     int warps = kWarps;
     const auto blocks = [&] { return ceil_div(s.all_sites(), warps) * ceil_div(s.out_tiles, plan.tiles); };
-    while (variant.tiles_per_warp == 0 && plan.tiles > 1 && blocks() < device.processors) plan.tiles /= 2;
+    while (plan.tiles > 1 && blocks() < device.processors) plan.tiles /= 2;
     while (warps > kFewestWarps && blocks() < device.processors) warps /= 2;
     const int64_t shared = plan.staged ? bytes(plan.tiles) : 0;
     const int64_t resident = std::clamp<int64_t>(device.shared_limit / (shared + 1024), 1, 4);  // blocks a processor holds
@@ -234,12 +223,12 @@ Plan plan_of(const char* name, const Shape& s, Variant variant, void* stream) {
 template <class F>
 void with_plan(const Plan& plan, F&& f) {
     const auto staged = [&](auto tiles) { plan.staged ? f(tiles, std::true_type{}) : f(tiles, std::false_type{}); };
-    switch (plan.tiles) {
-        case 1: staged(std::integral_constant<int, 1>{}); break;
-        case 2: staged(std::integral_constant<int, 2>{}); break;
-        case 4: staged(std::integral_constant<int, 4>{}); break;
-        default: throw std::invalid_argument("tiles_per_warp must be 1, 2 or 4");
-    }
+    if (plan.tiles == 1)
+        staged(std::integral_constant<int, 1>{});
+    else if (plan.tiles == 2)
+        staged(std::integral_constant<int, 2>{});
+    else
+        staged(std::integral_constant<int, 4>{});
 }
 
 }  // namespace
@@ -252,11 +241,11 @@ int64_t layer_workspace(const Layer& layer) {
 }
 
 void fire_layer(const Synapses& synapses, const Neuron& neuron, const Surrogate& surrogate, const Slots& slots,
-                uint8_t* times_out, Variant variant, void* stream) {
+                uint8_t* times_out, void* stream) {
     FireParams p{{}, arrays_of(synapses, neuron), surrogate, slots, times_out};
     if (p.walk.s.all_sites() == 0) return;
     prepare(synapses, p.walk, stream);
-    const Plan plan = plan_of("fire_layer", p.walk.s, variant, stream);
+    const Plan plan = plan_of("fire_layer", p.walk.s, stream);
     p.grid = plan.grid;
     with_plan(plan, [&](auto tiles, auto staged) {
         constexpr int V = decltype(tiles)::value;
@@ -275,11 +264,11 @@ void place_layer(const Synapses& synapses, const Neuron& neuron, const Surrogate
     launch({"place_layer", dim3(blocks_for(groups, kWarps, 1 << 20)), kWarps * kWarp, 0, stream}, place_kernel, p);
 }
 
-void integrate_layer(const Synapses& synapses, const Neuron& neuron, float* membrane, Variant variant, void* stream) {
+void integrate_layer(const Synapses& synapses, const Neuron& neuron, float* membrane, void* stream) {
     IntegrateParams p{{}, arrays_of(synapses, neuron), membrane};
     if (p.walk.s.all_sites() == 0) return;
     prepare(synapses, p.walk, stream);
-    const Plan plan = plan_of("integrate_layer", p.walk.s, variant, stream);
+    const Plan plan = plan_of("integrate_layer", p.walk.s, stream);
     p.grid = plan.grid;
     with_plan(plan, [&](auto tiles, auto staged) {
         launch(plan.launch, integrate_kernel<decltype(tiles)::value, decltype(staged)::value>, p);

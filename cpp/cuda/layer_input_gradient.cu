@@ -20,7 +20,6 @@ struct alignas(16) Event {
     float value;
     uint32_t row;
     int32_t step;
-    int32_t unused;
 };
 
 // Blocks: x over the cells, y over the tiles of channels, z over the taps, and so the cells, of a layer with one site.
@@ -34,12 +33,8 @@ struct Params {
     float* gradient;
 };
 
-struct Cell {
-    int sample, y, x;
-};
-
 // The site whose tap `tap` reads the cell, -1 where there is none.
-__device__ inline int site_above(const Shape& s, const Cell& cell, int tap) {
+__device__ inline int site_above(const Shape& s, const Place& cell, int tap) {
     if (s.single_site) return cell.sample;
     const Tap<int> at = tap_at(tap, s.kernel_width);
     const int y = site_over(cell.y, at.y, s.stride_y, s.pad_y, s.out_height);
@@ -48,12 +43,12 @@ __device__ inline int site_above(const Shape& s, const Cell& cell, int tap) {
 }
 
 // The unit's group of the layer that made the input.
-__device__ inline int64_t group_of(const Shape& s, const Cell& cell, int window, int tile) {
+__device__ inline int64_t group_of(const Shape& s, const Place& cell, int window, int tile) {
     const int y = cell.y * s.pool + window / s.pool, x = cell.x * s.pool + window % s.pool;
     return ((static_cast<int64_t>(cell.sample) * s.height + y) * s.width + x) * s.in_tiles + tile;
 }
 
-__device__ inline bool wanted(const Params& p, const Cell& cell, int tile) {
+__device__ inline bool wanted(const Params& p, const Place& cell, int tile) {
     if (p.input.offset == nullptr) return true;
     bool some = false;
     for (int w = lane(); w < p.s.pool * p.s.pool; w += kWarp) {
@@ -73,7 +68,7 @@ __device__ inline void add_entries(const Params& p, int64_t from, int n, uint32_
         if (lane() < here) {
             const int64_t e = from + e0 + lane();
             const float slope = p.g.slope != nullptr ? p.g.slope[e] : 1.0f;
-            events[lane()] = {p.g.gradient[e] * slope, first_row + p.g.support.lane[e], p.g.support.step[e], 0};
+            events[lane()] = {p.g.gradient[e] * slope, first_row + p.g.support.lane[e], p.g.support.step[e]};
         }
         __syncwarp();
 #pragma unroll 4
@@ -92,7 +87,7 @@ __device__ inline void add_entries(const Params& p, int64_t from, int n, uint32_
 }
 
 // Fills the table with dL/ds of the cell's tile at every step. `panel` begins at tap `first_tap`.
-__device__ inline void fill_table(const Params& p, const Cell& cell, int first_tap, int last_tap, const float* panel,
+__device__ inline void fill_table(const Params& p, const Place& cell, int first_tap, int last_tap, const float* panel,
                                   Event* events, float* table) {
     const Shape& s = p.s;
     for (int t = 0; t < s.steps; ++t) table[t * kTile + lane()] = 0.0f;
@@ -126,7 +121,7 @@ __device__ inline void fill_table(const Params& p, const Cell& cell, int first_t
 }
 
 // Every unit of the cell's window has the cell's gradient.
-__device__ inline void write(const Params& p, const Cell& cell, int tile, const float* table) {
+__device__ inline void write(const Params& p, const Place& cell, int tile, const float* table) {
     const Shape& s = p.s;
     for (int w = 0; w < s.pool * s.pool; ++w) {
         const int64_t group = group_of(s, cell, w, tile);
@@ -153,19 +148,11 @@ __global__ void __launch_bounds__(kMostWarps* kWarp, kResident) input_gradient_k
     Event* const events = reinterpret_cast<Event*>(shared_memory()) + warp() * kWarp;  // [warps][kWarp]
     float* const shared = reinterpret_cast<float*>(shared_memory() + warps() * kWarp * static_cast<int>(sizeof(Event)));
     float* const table = shared + warp() * s.steps * kTile;  // [warps][steps][kTile]
-    if constexpr (kStaged) {
-        float4* const to = reinterpret_cast<float4*>(shared + warps() * s.steps * kTile);
-        const int size = (last_tap - first_tap) * s.outputs * kTile / 4;
-#pragma unroll 4
-        for (int i = static_cast<int>(threadIdx.x); i < size; i += static_cast<int>(blockDim.x))
-            to[i] = reinterpret_cast<const float4*>(panel)[i];
-        panel = reinterpret_cast<const float*>(to);
-        __syncthreads();
-    }
+    if constexpr (kStaged) panel = staged(panel, (last_tap - first_tap) * s.outputs, shared + warps() * s.steps * kTile);
     const int items = s.single_site ? s.batch : s.batch * s.cells_y * s.cells_x;
     for (int item = block.x * warps() + warp(); item < items; item += p.grid.x * warps()) {
         const Place place = place_of(item, s.cells_y, s.cells_x);
-        const Cell cell = s.single_site ? Cell{item, slice / s.cells_x, slice % s.cells_x} : Cell{place.sample, place.y, place.x};
+        const Place cell = s.single_site ? Place{item, slice / s.cells_x, slice % s.cells_x} : place;
         if (!wanted(p, cell, tile)) continue;
         fill_table(p, cell, first_tap, last_tap, panel, events, table);
         write(p, cell, tile, table);
@@ -178,7 +165,7 @@ struct Plan {
     Launch launch;
 };
 
-Plan plan_of(const Shape& s, Variant variant, void* stream) {
+Plan plan_of(const Shape& s, void* stream) {
     const Device device = current_device();
     const int64_t per_warp = kWarp * static_cast<int64_t>(sizeof(Event)) + s.steps * kTile * static_cast<int64_t>(sizeof(float));
     const int64_t panel =
@@ -186,8 +173,7 @@ Plan plan_of(const Shape& s, Variant variant, void* stream) {
     const int64_t items = s.single_site ? s.batch : static_cast<int64_t>(s.batch) * s.cells_y * s.cells_x;
     const int64_t slices = s.single_site ? s.taps : 1, across = s.in_tiles * slices;
     int warps = kMostWarps;
-    bool staged = variant.staging != 1 && (variant.staging == 2 || items >= 4 * kMostWarps);
-    if (staged && panel + warps * per_warp > device.shared_limit) staged = false;
+    const bool staged = items >= 4 * kMostWarps && panel + warps * per_warp <= device.shared_limit;
     while (warps > 1 && warps * per_warp > device.shared_limit) warps /= 2;
     const int64_t shared = warps * per_warp + (staged ? panel : 0);
     const int64_t resident = std::clamp<int64_t>(device.shared_limit / (shared + 1024), 1, 8);
@@ -205,14 +191,14 @@ int64_t input_gradient_workspace(const Layer& layer) {
 }
 
 void input_gradient(const Synapses& synapses, const Neuron& neuron, const OutputGradient& g, const SupportView& input,
-                    float* gradient, Variant variant, void* stream) {
+                    float* gradient, void* stream) {
     const Layer& l = synapses.layer;
     Workspace workspace(synapses.workspace);
     float* const panel = workspace.take<float>(panel_by_channel(l));
     if (l.batch == 0) return;
     pack_by_channel(l, synapses.weight, panel, stream);
     const Shape s = shape_of(l);
-    const Plan plan = plan_of(s, variant, stream);
+    const Plan plan = plan_of(s, stream);
     const Params p{plan.grid, s, g, neuron.decay, panel, input, gradient};
     if (plan.staged)
         launch(plan.launch, input_gradient_kernel<true>, p);

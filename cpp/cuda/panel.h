@@ -16,6 +16,15 @@ inline int64_t panel_tiles(int64_t lanes) {
 inline int64_t panel_by_output(const Layer& l) { return panel_tiles(l.outputs) * l.rows() * kTile; }
 inline int64_t panel_by_channel(const Layer& l) { return panel_tiles(l.channels) * l.taps() * l.outputs * kTile; }
 
+// Copies so many rows of a panel into shared memory from `to` on, and returns it there; all threads of the block together.
+__device__ inline const float* staged(const float* panel, int rows, float* to) {
+#pragma unroll 4
+    for (int i = static_cast<int>(threadIdx.x); i < rows * kTile / 4; i += static_cast<int>(blockDim.x))
+        reinterpret_cast<float4*>(to)[i] = reinterpret_cast<const float4*>(panel)[i];
+    __syncthreads();
+    return to;
+}
+
 // Lanes are outputs, row = tap * channels + channel: the forward product.
 void pack_by_output(const Layer&, const WeightView&, float* panel, void* stream);
 // Lanes are channels, row = tap * outputs + output: the product with the transposed weights.

@@ -29,32 +29,17 @@ inline Shape shape_of(const Layer& l) {
         if (size >= limit)
             throw std::invalid_argument("the layer is too large for 32-bit numbers on the device: split the batch");
     const auto n = [](int64_t value) { return static_cast<int>(value); };
-    return {n(l.batch),
-            n(l.height),
-            n(l.width),
-            n(l.channels),
-            n(l.pool),
-            n(l.kernel_height),
-            n(l.kernel_width),
-            n(l.stride_y),
-            n(l.stride_x),
-            n(l.pad_y),
-            n(l.pad_x),
-            n(l.outputs),
-            n(l.steps),
-            n(l.cells_y()),
-            n(l.cells_x()),
-            n(l.out_height()),
-            n(l.out_width()),
-            n(l.sites()),
-            n(l.taps()),
-            n(l.rows()),
-            n(tiles_of(l.channels)),
-            n(tiles_of(l.outputs)),
-            l.single_site()};
+    Shape s{};
+    s.batch = n(l.batch), s.height = n(l.height), s.width = n(l.width), s.channels = n(l.channels), s.pool = n(l.pool);
+    s.kernel_height = n(l.kernel_height), s.kernel_width = n(l.kernel_width), s.taps = n(l.taps()), s.rows = n(l.rows());
+    s.stride_y = n(l.stride_y), s.stride_x = n(l.stride_x), s.pad_y = n(l.pad_y), s.pad_x = n(l.pad_x);
+    s.outputs = n(l.outputs), s.steps = n(l.steps), s.cells_y = n(l.cells_y()), s.cells_x = n(l.cells_x());
+    s.out_height = n(l.out_height()), s.out_width = n(l.out_width()), s.sites = n(l.sites());
+    s.in_tiles = n(tiles_of(l.channels)), s.out_tiles = n(tiles_of(l.outputs)), s.single_site = l.single_site();
+    return s;
 }
 
-// A site's place: its sample and its position in the map.
+// The place of a site or a cell: its sample and its position in the map.
 struct Place {
     int sample, y, x;
 };

@@ -13,9 +13,8 @@
 #include <type_traits>
 
 #include "../runtime/parallel.h"
-#include "field_membranes.h"
 #include "firing.h"
-#include "plan_facts.h"
+#include "plan.h"
 #include "shortcut.h"
 #include "spike_lists.h"
 #include "sums.h"

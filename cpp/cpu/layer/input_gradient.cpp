@@ -12,7 +12,7 @@
 #include "../runtime/parallel.h"
 #include "entries.h"
 #include "panels.h"
-#include "plan_facts.h"
+#include "plan.h"
 #include "sums.h"
 #include "synapses.h"
 
@@ -219,29 +219,23 @@ void convolution_input_gradient(const Synapses& s, const Neuron& neuron, const O
     });
 }
 
-void input_gradient(const Synapses& s, const Neuron& neuron, const OutputGradient& g, const InputTarget& target) {
-    const InputGradientPlan plan = plan_layer(s.layer, s.threads).input_gradient;
+}  // namespace
+
+void input_gradient(const Synapses& s, const Neuron& neuron, const OutputGradient& g, const SupportView* input, float* gradient) {
+    const Layer& l = s.layer;
+    if (l.cropped())
+        std::fill_n(
+            gradient,
+            input ? input->offset[l.batch * l.height * l.width * Tiles{l.channels}.number()] : l.steps * l.batch * l.units(),
+            0.0f);
+    const InputGradientPlan plan = plan_layer(l, s.threads).input_gradient;
     announce("input_gradient", plan);
-    const TransposedPanel panel(s.layer, s.weight, s.threads);
+    const TransposedPanel panel(l, s.weight, s.threads);
+    const InputTarget target(l, input, gradient);
     if (const auto* linear = std::get_if<LinearInputPlan>(&plan))
         linear_input_gradient(s, neuron, g, *linear, panel, target);
     else
         convolution_input_gradient(s, neuron, g, std::get<ConvolutionInputPlan>(plan), panel, target);
-}
-
-}  // namespace
-
-void input_gradient_at(const Synapses& s, const Neuron& neuron, const OutputGradient& g, const SupportView& input,
-                       float* gradient) {
-    const Layer& l = s.layer;
-    if (l.cropped()) std::fill_n(gradient, input.offset[l.batch * l.height * l.width * Tiles{l.channels}.number()], 0.0f);
-    input_gradient(s, neuron, g, InputTarget(l, &input, gradient));
-}
-
-void input_gradient_dense(const Synapses& s, const Neuron& neuron, const OutputGradient& g, float* gradient) {
-    const Layer& l = s.layer;
-    if (l.cropped()) std::fill_n(gradient, l.steps * l.batch * l.units(), 0.0f);
-    input_gradient(s, neuron, g, InputTarget(l, nullptr, gradient));
 }
 
 }  // namespace firstspike

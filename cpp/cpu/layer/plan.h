@@ -9,7 +9,9 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <utility>
 #include <variant>
+#include <vector>
 
 #include "../../core/layer.h"
 #include "tiles.h"
@@ -44,6 +46,7 @@ constexpr int64_t kCompareEntries = 16;        // the same for the entries of a 
 constexpr int64_t kStepsOfTiles = 16;          // up to here a tile of outputs has some entries per step (bits)
 constexpr int64_t kMostFieldUnits = 64;        // fields of at most so many units are sorted as a whole (bits)
 constexpr int64_t kSmallField = kTile;         // dL/dW: fewer weight rows than that are a small field (bits)
+constexpr int64_t kLongRow = 256;              // layers of windows: neurons of a row that is not summed, at least
 constexpr int64_t kSilentSteps = 8;            // steps without events that are passed over at once
 
 // Registers
@@ -57,6 +60,7 @@ constexpr int kAccumulators = N == 1   ? 4
                                        : 1;
 constexpr int kUnitsAtOnce = 4;           // units of a sample that are listed at once
 constexpr int kSitesAtOnce = 2 * kLanes;  // neighbouring sites that go through the sorting network together
+constexpr int kWindowVectors = 4;         // layers of windows: vectors of channels that are summed together
 constexpr int kDirectRows = 8;            // directly coded convolution: weight rows in registers, at most
 
 // Parts of sums over all sites, each summed separately (bits)
@@ -66,6 +70,9 @@ constexpr int64_t kMostSmallParts = 128;    // ... and how many they are at most
 constexpr int64_t kDirectParts = 16;        // dL/dW of a directly coded convolution
 constexpr int64_t kShortcutParts = 64;      // dL/dscale of a shortcut, ...
 constexpr int64_t kSitesPerSum = 32;        // ... of whose sites so many are summed in single precision
+constexpr int64_t kWindowParts = 64;        // layers of windows, ...
+constexpr int64_t kRowsPerPart = 256;       // ... of so many rows (of windowed.cpp) at least, ...
+constexpr int64_t kRowsPerSum = 32;         // ... of which so many are summed in single precision
 constexpr int64_t kNormalizedVectors = 64;  // weight normalisation: vectors summed in single precision
 
 // Fetching ahead
@@ -155,5 +162,19 @@ constexpr int64_t site_tasks(int64_t sites, int threads) {
 int packing_threads(int64_t weights, int threads);
 // Positions whose sums of so many steps lie in L2 at once.
 int64_t positions_in_l2(int vectors, int64_t steps);
+
+// A plan in words and numbers, for `firstspike.explain` and FIRSTSPIKE_VERBOSE (plan_facts.cpp).
+using Fact = std::pair<const char*, std::variant<bool, int64_t, const char*>>;
+std::vector<Fact> facts(const ForwardPlan&);
+std::vector<Fact> facts(const InputGradientPlan&);
+std::vector<Fact> facts(const WeightGradientPlan&);
+
+// Writes a pass that runs, and its plan, to stderr if the environment variable FIRSTSPIKE_VERBOSE is 1.
+void announce(const char* pass, const std::vector<Fact>&);
+bool verbose();
+template <class Pass>
+void announce(const char* pass, const Pass& plan) {
+    if (verbose()) announce(pass, facts(plan));
+}
 
 }  // namespace firstspike

@@ -1,4 +1,4 @@
-#include "plan_facts.h"
+#include "plan.h"
 
 #include <cstdio>
 #include <cstdlib>

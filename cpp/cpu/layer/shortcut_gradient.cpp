@@ -15,63 +15,57 @@ namespace firstspike {
 
 namespace {
 
-// kSynaptic: with E in the place of D.
+// Of one task. kSynaptic: with E in the place of D.
 template <bool kSynaptic>
-class Gradient {
- public:
-    Gradient(const Layer& l, const Neuron& neuron, const Shortcut& s, const float* scale, const OutputGradient& g,
-             const SupportView* input, float* at_spikes, bool sums)
-        : l_(l),
-          neuron_(neuron),
-          shortcut_(s),
-          sites_(l, s),
-          scale_(scale),
-          g_(g),
-          input_(input),
-          at_spikes_(at_spikes),
-          sums_(sums) {}
+struct Gradient {
+    const Layer& l;
+    const Neuron& neuron;
+    const Shortcut& shortcut;
+    ShortcutSites sites;
+    const float* scale;  // padded to whole vectors
+    const OutputGradient& g;
+    const SupportView* input;
+    float* at_spikes;
+    bool sums_wanted;
+    EntriesByStep entries = {};
+    Buffer<float> rows = {};
 
     // One tile of the sites [from, to). Adds its dL/dscale to `sum`, [N vectors], if asked.
     template <int N>
     void tile(int64_t tile, int64_t from, int64_t to, double* sum) {
         constexpr int64_t kWidth = N * kLanes;
-        const int64_t tiles = Tiles{l_.outputs}.number();
-        rows_.reserve(l_.steps * kWidth);
+        const int64_t tiles = Tiles{l.outputs}.number();
+        rows.reserve(l.steps * kWidth);
         for (int64_t site = from; site < to; site += kSitesPerSum) {
             Vec sums[N] = {};
             for (int64_t i = site; i < std::min(site + kSitesPerSum, to); ++i) {
-                entries_.list(g_, i * tiles + tile, l_.steps);
+                entries.list(g, i * tiles + tile, l.steps);
                 make_rows(sums, i, tile);
-                if (at_spikes_) write<N>(i, tile);
+                if (at_spikes) write<N>(i, tile);
             }
-            for (int64_t k = 0; k < (sums_ ? kWidth : 0); ++k) sum[k] += sums[k / kLanes][k % kLanes];
+            for (int64_t k = 0; k < (sums_wanted ? kWidth : 0); ++k) sum[k] += sums[k / kLanes][k % kLanes];
         }
     }
 
- private:
-    // scale D of a site whose entries are listed, [step][N vectors], into rows_; what its spikes meet of D is added to `sums`.
+    // scale D of a site whose entries are listed, [step][N vectors], into rows; what its spikes meet of D is added to `sums`.
     template <int N>
     void make_rows(Vec (&sums)[N], int64_t site, int64_t tile) {
         constexpr int64_t kWidth = N * kLanes;
-        const float* scale = scale_ + tile * kTile;
+        const float* tile_scale = scale + tile * kTile;
         Words time[N];
-        sites_.read(time, site, tile);
+        sites.read(time, site, tile);
         Vec d[N] = {};
         [[maybe_unused]] Vec e[N] = {};
-        for (int64_t t = l_.steps - 1; t >= 0; --t) {
+        for (int64_t t = l.steps - 1; t >= 0; --t) {
             const Words now = Words{} + static_cast<uint32_t>(t);
-            const uint64_t lanes = entries_.lanes(t);
-            const float* direct = entries_.direct(t);
+            const uint64_t lanes = entries.lanes(t);
+            const float* direct = entries.direct(t);
             unrolled<N>(FIRSTSPIKE_BODY(k) {
-                d[k] = leak(d[k], neuron_) + direct_of_lanes(lanes, direct, k);
-                if constexpr (kSynaptic) {
-                    e[k] = fade(e[k], neuron_) + d[k];
-                    sums[k] = time[k] == now ? sums[k] + e[k] : sums[k];
-                    store(rows_.data() + t * kWidth + k * kLanes, e[k] * load(scale + k * kLanes));
-                } else {
-                    sums[k] = time[k] == now ? sums[k] + d[k] : sums[k];
-                    store(rows_.data() + t * kWidth + k * kLanes, d[k] * load(scale + k * kLanes));
-                }
+                d[k] = leak(d[k], neuron) + direct_of_lanes(lanes, direct, k);
+                if constexpr (kSynaptic) e[k] = fade(e[k], neuron) + d[k];
+                const Vec met = kSynaptic ? e[k] : d[k];
+                sums[k] = time[k] == now ? sums[k] + met : sums[k];
+                store(rows.data() + t * kWidth + k * kLanes, met * load(tile_scale + k * kLanes));
             });
         }
     }
@@ -79,29 +73,17 @@ class Gradient {
     template <int N>
     void write(int64_t site, int64_t tile) {
         constexpr int64_t kWidth = N * kLanes;
-        const int64_t source = sites_.source(site);
-        if (input_) {
-            const int64_t group = source * Tiles{shortcut_.channels}.number() + tile, from = input_->offset[group];
-            pick<kWidth>(at_spikes_ + from, rows_.data(), input_->step + from, input_->lane + from,
-                         input_->offset[group + 1] - from, 0);
+        const int64_t source = sites.source(site);
+        if (input) {
+            const int64_t group = source * Tiles{shortcut.channels}.number() + tile, from = input->offset[group];
+            pick<kWidth>(at_spikes + from, rows.data(), input->step + from, input->lane + from, input->offset[group + 1] - from,
+                         0);
             return;
         }
-        const int64_t step = l_.batch * shortcut_.height * shortcut_.width * shortcut_.channels;
-        float* out = at_spikes_ + source * shortcut_.channels + tile * kTile;
-        for (int64_t t = 0; t < l_.steps; ++t) std::copy_n(rows_.data() + t * kWidth, sites_.used(tile), out + t * step);
+        const int64_t step = l.batch * shortcut.height * shortcut.width * shortcut.channels;
+        float* out = at_spikes + source * shortcut.channels + tile * kTile;
+        for (int64_t t = 0; t < l.steps; ++t) std::copy_n(rows.data() + t * kWidth, sites.used(tile), out + t * step);
     }
-
-    const Layer& l_;
-    const Neuron& neuron_;
-    Shortcut shortcut_;
-    ShortcutSites sites_;
-    const float* scale_;  // padded to whole vectors
-    const OutputGradient& g_;
-    const SupportView* input_;
-    float* at_spikes_;
-    bool sums_;
-    EntriesByStep entries_;
-    Buffer<float> rows_;
 };
 
 template <bool kSynaptic>
@@ -116,7 +98,7 @@ void make_gradient(const Layer& l, const Neuron& neuron, const Shortcut& s, cons
     Buffer<double> sums(parts * padded);
     std::fill_n(sums.data(), parts * padded, 0.0);
     parallel_for(parts, threads, [&](int64_t part) {
-        Gradient<kSynaptic> gradient(l, neuron, s, scale.tile(0), g, input, at_spikes, at_scale != nullptr);
+        Gradient<kSynaptic> gradient{l, neuron, s, ShortcutSites(l, s), scale.tile(0), g, input, at_spikes, at_scale != nullptr};
         for (int64_t tile = 0; tile < own.number(); ++tile)
             with_vectors(tiles.vectors(tile), [&](auto vectors) {
                 gradient.template tile<decltype(vectors)::value>(tile, sites * part / parts, sites * (part + 1) / parts,

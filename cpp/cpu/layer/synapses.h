@@ -41,14 +41,19 @@ void integrate_layer(const Synapses&, const Neuron&, float* membrane);
 void weight_gradient(const Synapses&, const Neuron&, const OutputGradient&, const WeightView& shape, float* weight_gradient,
                      float* bias_gradient);
 
-// input_gradient.cpp: dL/ds at the support entries of the layer that made the input.
-void input_gradient_at(const Synapses&, const Neuron&, const OutputGradient&, const SupportView& input, float* gradient);
-// The same at every step: [steps, batch, height, width, channels].
-void input_gradient_dense(const Synapses&, const Neuron&, const OutputGradient&, float* gradient);
+// input_gradient.cpp: dL/ds at the support entries `input` of the layer that made the input, or, where that is null, at every
+// step: [steps, batch, height, width, channels].
+void input_gradient(const Synapses&, const Neuron&, const OutputGradient&, const SupportView* input, float* gradient);
 
 // shortcut_gradient.cpp: dL/ds of a shortcut's spikes, at the support entries `input` of the layer that made them, or, where that
 // is null, at every step: [steps, batch, height, width, channels]; and dL/dscale [channels]. Null: not wanted.
 void shortcut_gradient(const Layer&, const Neuron&, const Shortcut&, const OutputGradient&, const SupportView* input, int threads,
                        float* at_spikes, float* at_scale);
+
+// direct_convolution.cpp: a convolution of data, whose product itself is torch's. dL/dW [outputs, channels, kernel height, kernel
+// width] and, where it is not null, dL/dbias [outputs] from the data [batch, height, width, channels] and dL/dcurrent [batch,
+// sites, outputs]. The layer has no pool.
+void direct_convolution_gradient(const Layer&, const float* data, const float* gradient, int threads, float* weight_gradient,
+                                 float* bias_gradient);
 
 }  // namespace firstspike

@@ -7,7 +7,6 @@
 
 #include "../runtime/parallel.h"
 #include "current_gradient.h"
-#include "spikes_by_channel.h"
 #include "weight_gradient.h"
 
 namespace firstspike {

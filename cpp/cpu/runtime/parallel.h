@@ -110,6 +110,14 @@ void parallel_for(int64_t tasks, int threads, Task&& task) {
     if (context.error) std::rethrow_exception(context.error);
 }
 
+// Calls run(task, item) for all items, each task with a range of neighbours, in their order.
+template <class Run>
+void parallel_ranges(int64_t items, int64_t tasks, int threads, Run&& run) {
+    parallel_for(tasks, threads, [&](int64_t task) {
+        for (int64_t item = items * task / tasks; item < items * (task + 1) / tasks; ++item) run(task, item);
+    });
+}
+
 // Calls run(from, number) for the blocks of `block` of [0, items); the last may be smaller.
 template <class Run>
 void parallel_blocks(int64_t items, int64_t block, int threads, Run&& run) {

@@ -6,7 +6,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <memory>
 #include <new>
 #include <utility>
@@ -19,7 +18,7 @@ constexpr int64_t kMostBytes = int64_t{1} << 60;  // more than any computer has,
 void* take_block(size_t& bytes);
 void give_block(void* block, size_t bytes);
 
-// An array of plain values that starts on a cache line. Growing keeps what was there.
+// An array of plain values that starts on a cache line.
 template <class T>
 class Buffer {
  public:
@@ -38,14 +37,12 @@ class Buffer {
     const T& operator[](int64_t i) const { return data_.get()[i]; }
     int64_t capacity() const { return capacity_; }
 
-    // Makes room for `size` values; keeps the first `used`.
-    void reserve(int64_t size, int64_t used = 0) {
+    // Makes room for `size` values; what was there is lost where there was less.
+    void reserve(int64_t size) {
         if (size <= capacity_) return;
-        const int64_t wanted = used > 0 && capacity_ * 2 > size ? capacity_ * 2 : size;
-        if (wanted > kMostBytes / static_cast<int64_t>(sizeof(T))) throw std::bad_alloc();
-        size_t bytes = static_cast<size_t>(wanted) * sizeof(T);
+        if (size > kMostBytes / static_cast<int64_t>(sizeof(T))) throw std::bad_alloc();
+        size_t bytes = static_cast<size_t>(size) * sizeof(T);
         std::unique_ptr<T[], Free> fresh(static_cast<T*>(take_block(bytes)), Free{bytes});
-        if (used > 0) std::memcpy(fresh.get(), data_.get(), static_cast<size_t>(used) * sizeof(T));
         data_ = std::move(fresh);
         capacity_ = static_cast<int64_t>(bytes / sizeof(T));
     }

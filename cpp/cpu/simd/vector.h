@@ -194,6 +194,16 @@ inline Vec load_some(const float* p, int64_t count) {
 #endif
 }
 
+// vector(i, n) for the values from i on, n of them, in order; what it returns is written to `out`.
+template <class Vector>
+FIRSTSPIKE_INLINE void write_vectors(float* out, int64_t size, Vector&& vector) {
+    int64_t i = 0;
+    for (; i + kLanes <= size; i += kLanes) store(out + i, vector(i, int64_t{kLanes}));
+    if (i == size) return;
+    const Vec last = vector(i, size - i);
+    std::memcpy(out + i, &last, static_cast<size_t>(size - i) * sizeof(float));
+}
+
 // Hands the next values out to the chosen lanes, one each in their order, and zeros to the others; may read a whole vector.
 inline Vec expand_lanes(uint32_t mask, const float* p) {
 #if defined(__AVX512F__) && defined(__AVX512BW__)

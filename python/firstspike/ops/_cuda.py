@@ -24,11 +24,6 @@ TILE = 32  # neurons of a support group: one warp (cpp/cuda/kernels.h)
 SLOT = 4  # entries per neuron; not measured on a device yet
 
 
-# How the layers' kernels run (cpp/cuda/kernels.h), 0 leaves the choice to them: 1, 2 or 4 tiles of neurons per warp, and whether
-# weights are staged in shared memory, 1 never, 2 where they fit.
-VARIANT = (0, 0)
-
-
 @cache
 def kernels() -> Any:
     """The module of CUDA kernels; RuntimeError with the reason where there is none."""
@@ -87,13 +82,13 @@ class Arguments:
         """Address of `size` int64 values."""
         return self.floats(name, tensor, size, torch.int64)
 
-    def weight(self, weight: Tensor, layer: Geometry) -> tuple[int, tuple[int, ...]]:
+    def weight(self, weight: Tensor, layer: Geometry) -> tuple[int, ...]:
         """Address and strides of a weight [outputs, channels, kernel height, kernel width], flat after the outputs or not."""
         whole = (layer.outputs, layer.channels, layer.kernel_height, layer.kernel_width)
         if tuple(weight.shape) not in (whole, (layer.outputs, math.prod(whole[1:]))):
             raise ValueError(f"weight must have shape {whole}, flat or not, got {tuple(weight.shape)}")
         self._check("weight", weight, torch.float32)
-        return weight.data_ptr(), strides(weight, layer)
+        return weight.data_ptr(), *strides(weight, layer)
 
     def support(self, offset: Tensor, place: Tensor, groups: int) -> tuple[int, ...]:
         """Addresses of a support's offsets, steps and lanes."""

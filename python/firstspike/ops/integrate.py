@@ -62,9 +62,9 @@ def _forward_cuda(*arguments: Any) -> Tensor:
     layer, at = named(a.geometry), Arguments(a.times.device)
     space = _cuda.workspace(kernels().layer_workspace(layer), a.times)
     times, bias = at.bytes("times", a.times, layer.in_units), at.floats("bias", a.bias, layer.outputs)
-    call = layer, a.neuron, times, *at.weight(a.weight, layer), bias, pointer(space), pointer(membrane)
+    synapses = layer, times, at.weight(a.weight, layer), bias, pointer(space)
     with on_device(a.times) as stream:
-        kernels().integrate_layer(*call, _cuda.VARIANT, stream)
+        kernels().integrate_layer(synapses, a.neuron, pointer(membrane), stream)
     return membrane
 
 

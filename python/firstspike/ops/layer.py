@@ -82,25 +82,19 @@ def _forward(*arguments: Any, shortcut: tuple[Any, Any] | None = None) -> tuple[
 
 def _forward_cuda(*arguments: Any) -> tuple[Tensor, ...]:
     a = Forward(*arguments)
-    layer, variant, at = named(a.geometry), _cuda.VARIANT, Arguments(a.times.device)
+    layer, at = named(a.geometry), Arguments(a.times.device)
     fired = a.times.new_empty(layer.out_shape)
     space = _cuda.workspace(kernels().layer_workspace(layer), a.times)
-    call = (
-        layer,
-        a.neuron,
-        at.bytes("times", a.times, layer.in_units),
-        *at.weight(a.weight, layer),
-        at.floats("bias", a.bias, layer.outputs),
-        pointer(space),
-    )
+    times, weight = at.bytes("times", a.times, layer.in_units), at.weight(a.weight, layer)
+    call = (layer, times, weight, at.floats("bias", a.bias, layer.outputs), pointer(space)), a.neuron
     with on_device(a.times) as stream:
         if not a.record:
-            kernels().fire_layer(*call, NO_SLOTS, pointer(fired), variant, stream)
+            kernels().fire_layer(*call, NO_SLOTS, pointer(fired), stream)
             anchor, *support = nothing_recorded(a.times)
             return anchor, fired, *support
         check_tile(a.tile, "cuda")
         recording = Recording(a.times, groups_of(layer.out_sites, layer.outputs, a.tile), layer.steps)
-        kernels().fire_layer(*call, recording.slots, pointer(fired), variant, stream)
+        kernels().fire_layer(*call, recording.slots, pointer(fired), stream)
         anchor, *support = recording.place(lambda to: kernels().place_layer(*call, recording.slots, to, stream))
     return anchor, fired, *support
 
@@ -148,14 +142,15 @@ def _backward_cuda(*arguments: Any) -> tuple[Tensor, ...]:
             source: tuple[int, ...] = (0, 0, 0)
             if a.in_offset is not None and a.in_place is not None:
                 source = at.support(a.in_offset, a.in_place, groups_of(layer.in_sites, layer.channels, _cuda.TILE))
-            call = layer, neuron, *at.weight(a.weight, layer), pointer(space)
-            kernels().input_gradient(*call, *output, source, pointer(at_anchor), _cuda.VARIANT, stream)
+            synapses = layer, 0, at.weight(a.weight, layer), 0, pointer(space)
+            kernels().input_gradient(synapses, neuron, output, source, pointer(at_anchor), stream)
         if a.needs[1] or a.needs[2]:
             target = at_weight if a.needs[1] else torch.empty_like(a.weight, memory_format=torch.contiguous_format)
             space = _cuda.workspace(kernels().weight_gradient_workspace(layer), a.times)
             bias = pointer(at_bias) if a.needs[2] else 0
-            times, to = at.bytes("times", a.times, layer.in_units), (strides(target, layer), pointer(target), bias)
-            kernels().weight_gradient(layer, neuron, times, pointer(space), *output, *to, stream)
+            times, shape = at.bytes("times", a.times, layer.in_units), (0, *strides(target, layer))
+            synapses = layer, times, shape, 0, pointer(space)
+            kernels().weight_gradient(synapses, neuron, output, pointer(target), bias, stream)
     return gradients
 
 

@@ -80,9 +80,9 @@ def _backward_cuda(
     at_current, gradient, at = gradient.new_empty(tuple(shape)), gradient.contiguous(), Arguments(gradient.device)
     sizes, entries = _sizes(at_current), place.shape[1]
     support = at.support(offset, place, groups_of(*sizes, TILE))
-    values = at.floats("slope", slope, entries), at.floats("gradient", gradient, entries)
+    output = support, at.floats("slope", slope, entries), at.floats("gradient", gradient, entries)
     with on_device(gradient) as stream:
-        kernels().ramp_gradient(*sizes, steps, neuron_with(decays), support, *values, pointer(at_current), stream)
+        kernels().ramp_gradient(*sizes, steps, neuron_with(decays), output, pointer(at_current), stream)
     return at_current
 
 

@@ -32,7 +32,7 @@ class Product(NamedTuple):
 
 
 class Neurons(NamedTuple):
-    """What turns currents into times, in the order of the schemas; see cpp/cpu/windowed.h."""
+    """What turns currents into times, in the order of the schemas; see cpp/cpu/kernels.h."""
 
     # [2, C], mean and variance; None: no normalisation, or with `batch` the variance of the currents
     moments: Tensor | None

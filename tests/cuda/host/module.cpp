@@ -6,7 +6,7 @@
 #include <tuple>
 #include <vector>
 
-#include "../../../cpp/bindings/cuda.h"
+#include "../../../cpp/bindings/subjects.h"
 
 #include "device_on_host.h"
 

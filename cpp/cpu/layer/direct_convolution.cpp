@@ -2,15 +2,12 @@
 //
 // The samples are cut into parts, whose number depends on the batch alone; a part's sums are made by one thread and the parts
 // added in their order. For a sample, some weight rows (tap and channel) of some outputs stay in registers over all of its sites.
-#include "direct_convolution.h"
-
 #include <algorithm>
 #include <vector>
 
-#include "layer/plan.h"
-#include "runtime/parallel.h"
-#include "runtime/scratch.h"
-#include "simd/vector.h"
+#include "../runtime/parallel.h"
+#include "plan.h"
+#include "synapses.h"
 
 namespace firstspike {
 
