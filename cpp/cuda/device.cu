@@ -4,19 +4,13 @@
 
 namespace firstspike::cuda {
 
-#if defined(__CUDACC__)
-
 Versions versions() {
     Versions found{};
+#if defined(__CUDACC__)
     check(cudaDriverGetVersion(&found.driver), "cudaDriverGetVersion");
     check(cudaRuntimeGetVersion(&found.runtime), "cudaRuntimeGetVersion");
+#endif
     return found;
 }
-
-#else
-
-Versions versions() { return {0, 0}; }
-
-#endif
 
 }  // namespace firstspike::cuda

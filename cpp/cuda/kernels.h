@@ -66,7 +66,7 @@ int64_t input_gradient_workspace(const Layer&);
 void input_gradient(const Synapses&, const Neuron&, const OutputGradient&, const SupportView& input, float* gradient,
                     void* stream);
 
-// ramp.cu
+// neurons.cu: direct coding
 void ramp(const float* current, int64_t sites, int64_t channels, int steps, const Neuron&, const Surrogate&, const Slots&,
           uint8_t* times_out, void* stream);
 void place_ramp(const float* current, int64_t sites, int64_t channels, int steps, const Neuron&, const Surrogate&, const Slots&,
@@ -74,12 +74,12 @@ void place_ramp(const float* current, int64_t sites, int64_t channels, int steps
 void ramp_gradient(const OutputGradient&, int64_t sites, int64_t channels, int steps, const Neuron&, float* current_gradient,
                    void* stream);
 
-// fire.cu: current [steps, neurons] to spikes [steps, neurons], and the backward pass.
+// The dense neuron: current [steps, neurons] to spikes [steps, neurons], and the backward pass.
 void fire_dense(const float* current, int steps, int64_t neurons, const Neuron&, float* spikes, void* stream);
 void fire_dense_gradient(const float* current, const float* gradient, int steps, int64_t neurons, const Neuron&, const Surrogate&,
                          float* current_gradient, void* stream);
 
-// pointwise.cu
+// What acts on each neuron by itself
 void times_from_dense(const float* spikes, int steps, int64_t neurons, uint8_t* times, void* stream);
 void dense_from_times(const uint8_t* times, int steps, int64_t neurons, float* spikes, void* stream);
 void gather_at_support(const float* gradient, int64_t sites, int64_t channels, const SupportView&, float* out, void* stream);

@@ -1,9 +1,8 @@
 // Forward pass of a layer: a warp walks the spikes of a site in the order of time, the membranes of its neurons in registers.
 // Cost: one read of a weight row for each spike, whatever the number of steps. Where they fit, the weights of the block's neurons
 // lie in shared memory.
-#include "events.h"
 #include "launch.h"
-#include "panel.h"
+#include "prepare.h"
 #include "record.h"
 
 namespace firstspike::cuda {

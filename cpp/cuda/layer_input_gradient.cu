@@ -5,7 +5,7 @@
 // cell and adds value * weight row, in registers while the step stays the same, then into its own table [steps][kTile] in shared
 // memory; the table's suffix sums are dL/ds, read where the layer that made the input has entries. No entry need be sorted.
 #include "launch.h"
-#include "panel.h"
+#include "prepare.h"
 #include "record.h"
 
 namespace firstspike::cuda {

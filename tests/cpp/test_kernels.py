@@ -58,26 +58,6 @@ def test_every_thread_flushes_denormals_as_the_caller_does() -> None:
         assert (found[0] == 0).all() if flush else torch.allclose(found[0], torch.tensor(expected), rtol=1e-3, atol=0)
 
 
-@pytest.mark.parametrize("decay", [0.5, 0.9])
-def test_bias_gradient_of_a_leaky_layer(decay: float) -> None:
-    """An entry at step t counts 1 + decay + ... + decay^t times, for as many steps as there may be."""
-    steps = 254
-    times = torch.full((1, 1), 200, dtype=torch.uint8)
-    bias = torch.full((1,), 1e-4).requires_grad_()
-    spikes = functional.linear(
-        SpikeTimes(times, steps), torch.full((1, 1), 0.9), bias, decay=decay, surrogate=triangle(1.0)
-    )
-    gradient = torch.zeros(steps, 1, 1)
-    gradient[200] = 1.0
-    spikes.dense().backward(gradient)
-    v = 0.0
-    for t in range(201):
-        v = v * decay + 1e-4 + (0.9 if t == 200 else 0.0)
-    gain = sum(decay**k for k in range(201))
-    assert bias.grad is not None
-    assert bias.grad.item() == pytest.approx((1 - abs(v - 1)) * gain, rel=1e-4)
-
-
 def test_a_line_that_is_too_long_is_refused() -> None:
     """Its distinct vectors of dL/dX could not be numbered in 32 bits."""
     sites = 4_300_000  # too long with vectors of four lanes, and so with wider ones

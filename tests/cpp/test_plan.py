@@ -1,15 +1,12 @@
-"""The plan divides the work among any number of threads, and no result depends on it."""
+"""The plan divides the work among any number of threads; tests/functional/test_threads.py says that no result depends on it."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 
 import pytest
-import torch
-from torch import Tensor
 
 from firstspike import explain, nn
-from firstspike._base import kernels
 
 # The benchmark's layers and the shapes of their inputs.
 LAYERS: dict[str, tuple[nn.TTFSLinear | nn.TTFSConv2d | nn.Integrate, tuple[int, ...]]] = {
@@ -55,60 +52,3 @@ def test_algorithms_do_not_depend_on_threads(name: str) -> None:
         assert shared and all(getattr(few, one)[key] == getattr(many, one)[key] for key in shared)
     if few.weight_gradient["algorithm"] != "linear":
         assert few.weight_gradient["parts"] == many.weight_gradient["parts"]
-
-
-# batch, height, width, channels, pool, kernel, stride, padding, outputs, steps
-GEOMETRIES = {
-    "linear": [33, 1, 1, 130, 1, 1, 1, 1, 1, 0, 0, 150, 8],
-    "readout": [70, 1, 1, 100, 1, 1, 1, 1, 1, 0, 0, 10, 20],
-    "map": [9, 8, 6, 21, 2, 4, 3, 1, 1, 0, 0, 70, 8],
-    "small field": [3, 12, 11, 2, 1, 3, 3, 1, 1, 1, 1, 40, 8],
-    "convolution": [3, 12, 12, 33, 2, 3, 3, 1, 1, 1, 1, 70, 8],
-    "tall kernel": [2, 9, 10, 70, 1, 5, 4, 2, 3, 2, 1, 20, 8],
-}
-
-
-def results(sizes: list[int], decay: float, threads: int) -> list[Tensor]:
-    """Times, support and all gradients of a layer."""
-    batch, height, width, channels, pool, kernel_y, kernel_x, *_, outputs, steps = sizes
-    generator = torch.Generator().manual_seed(3)
-    array, cpu = torch.utils.dlpack.to_dlpack, kernels.cpu
-    out_y = (height // pool + 2 * sizes[9] - kernel_y) // sizes[7] + 1
-    out_x = (width // pool + 2 * sizes[10] - kernel_x) // sizes[8] + 1
-    times = torch.randint(0, 2 * steps, (batch, height, width, channels), generator=generator)
-    times = times.where(times < steps, 255).to(torch.uint8)
-    weight = torch.randn(outputs, channels, kernel_y, kernel_x, generator=generator)
-    weight *= pool * (steps / weight[0].numel()) ** 0.5
-    fired = torch.empty(batch, out_y, out_x, outputs, dtype=torch.uint8)
-    neuron, call = (1.0, decay, 0, 1.0, 0.0), (array(times), array(weight))
-    found = cpu.fire_layer(sizes, neuron, *call, None, True, threads, array(fired))
-    offset, slope, place = (torch.from_numpy(x) for x in found)
-    dense = torch.randn(steps, batch * height * width, channels, generator=generator)
-    dense *= torch.rand(dense.shape, generator=generator) < 1 / steps
-    at_input = cpu.support_from_dense(steps, batch * height * width, channels, array(dense), threads)
-    in_offset, _, in_place = (torch.from_numpy(x) for x in at_input)
-    gradient = torch.randn(slope.shape, generator=generator)
-    outs = [torch.full((in_place.shape[1],), 7.0), torch.full_like(weight, 7.0), torch.full((outputs,), 7.0)]
-    cpu.layer_gradients(
-        sizes,
-        neuron,
-        array(times),
-        array(weight),
-        (array(offset), array(place)),
-        array(slope),
-        array(gradient),
-        (array(in_offset), array(in_place)),
-        threads,
-        *(array(x) for x in outs),
-    )
-    return [fired, offset, slope, place, *outs]
-
-
-@pytest.mark.parametrize("decay", [1.0, 0.9])
-@pytest.mark.parametrize("name", GEOMETRIES)
-def test_results_keep_their_bits(name: str, decay: float) -> None:
-    one = results(GEOMETRIES[name], decay, 1)
-    assert one[2].numel() > 0
-    for threads in (2, 7, 64):
-        for a, b in zip(one, results(GEOMETRIES[name], decay, threads), strict=True):
-            assert torch.equal(a, b)

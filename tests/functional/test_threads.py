@@ -74,7 +74,7 @@ def test_same_bits_on_one_and_more_threads(name: str, surrogate: Surrogate) -> N
     case = cases(surrogate)[name]
     torch.set_num_threads(1)
     expected = run(name, case)
-    for threads in (2, 3, 2, 1):
+    for threads in (2, 7, 64, 1):
         torch.set_num_threads(threads)
         for i, (a, b) in enumerate(zip(run(name, case), expected, strict=True)):
             if i < len(expected) - 4 or surrogate.sparse:

@@ -1,10 +1,25 @@
-// Weights in the order in which a warp reads them: [tile][row][lane], zeros in the padding, divided by the pooling window's size.
+// What a layer's passes read: input spikes sorted by time, and weights in the order in which a warp reads them.
 #pragma once
 
 #include "shape.h"
 
 namespace firstspike::cuda {
 
+// Input spikes: for each cell of the pooled input, or for each sample of a layer with one site, which weight rows its spikes add
+// at which step. List i has the spikes of step t at row[i * length + begin[i * (steps + 1) + t]] and so on. Labels are channels,
+// or weight rows where a list holds a whole sample.
+struct Lists {
+    uint32_t* row;
+    uint32_t* begin;
+    int length;  // units of a list
+    int number;
+};
+
+// The two arrays, taken from a workspace.
+Lists lists_of(const Layer&, Workspace&);
+void sort_events(const Layer&, const uint8_t* times, const Lists&, void* stream);
+
+// Packed weights: [tile][row][lane], zeros in the padding, divided by the pooling window's size.
 constexpr int kMostTilesPerWarp = 4;
 
 // Tiles of a panel, padded to whole groups of tiles.
