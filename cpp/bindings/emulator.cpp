@@ -2,17 +2,21 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
 #include <limits>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "../emulator/fixed.h"
 #include "../emulator/run.h"
 #include "../emulator/windows.h"
 #include "errors.h"
+#include "geometry.h"
 
 namespace py = pybind11;
 namespace em = firstspike::emulator;
+using firstspike::bindings::fail;
 
 namespace {
 
@@ -25,8 +29,8 @@ Array<T> exact(const py::handle& value, const char* name, int dims) {
         throw py::type_error(std::string(name) + " must be a C-contiguous numpy array of type " +
                              py::str(py::dtype::of<T>()).cast<std::string>());
     auto array = py::reinterpret_borrow<Array<T>>(value);
-    if (!(array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_)) throw py::value_error(std::string(name) + " must be aligned");
-    if (array.ndim() != dims) throw py::value_error(std::string(name) + " must have " + std::to_string(dims) + " dimensions");
+    if (!(array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_)) fail(std::string(name) + " must be aligned");
+    if (array.ndim() != dims) fail(std::string(name) + " must have " + std::to_string(dims) + " dimensions");
     return array;
 }
 
@@ -80,7 +84,7 @@ void add_layer(em::Network& network, const std::string& name, const py::dict& d)
     const auto beside = py::reinterpret_borrow<py::dict>(shortcut);
     const auto of = [&](const char* key) { return field<int>(beside, key); };
     const auto taps = exact<int32_t>(field<py::object>(beside, "weights"), "weights of the shortcut", 1);
-    if (taps.size() == 0) throw py::value_error("weights of the shortcut must hold at least one");
+    if (taps.size() == 0) fail("weights of the shortcut must hold at least one");
     a.shortcut = {of("source"), of("in_h"), of("in_w"), of("in_c"), of("stride_h"), of("stride_w"), of("delay"), taps.data()};
     spec.shortcut_count = taps.size();
     network.add(spec);
@@ -101,7 +105,7 @@ void add_window_layer(em::WindowNetwork& network, const std::string& name, const
     std::vector<Array<int32_t>> weights;
     for (const py::handle& given : field<py::list>(d, "inputs")) {
         const auto input = py::cast<py::dict>(given);
-        if (a.input_count == 2) throw py::value_error("a layer has at most two inputs");
+        if (a.input_count == 2) fail("a layer has at most two inputs");
         em::Synapses& in = a.inputs[a.input_count];
         read_geometry(input, in.map);
         in.source = field<int>(input, "source"), in.groups = field<int>(input, "groups");
@@ -111,15 +115,25 @@ void add_window_layer(em::WindowNetwork& network, const std::string& name, const
     network.add(spec);
 }
 
-void check_times(const uint8_t* times, int64_t samples, int64_t sources, int steps) {
-    unsigned wrong = 0;
-    for (int64_t i = 0; i < samples * sources; ++i) wrong |= (times[i] >= steps) & (times[i] != firstspike::kSilent);
-    if (!wrong) return;
-    for (int64_t i = 0; i < samples * sources; ++i)
-        if (times[i] >= steps && times[i] != firstspike::kSilent)
-            throw py::value_error("times must be below steps = " + std::to_string(steps) + " or 255 (silent), got " +
-                                  std::to_string(times[i]) + " in sample " + std::to_string(i / sources) + ", neuron " +
-                                  std::to_string(i % sources));
+// Spike times [batch, sources] of a network's input.
+template <class Network>
+Array<uint8_t> times_of(const Network& network, const py::object& given, int threads) {
+    auto times = exact<uint8_t>(given, "times", 2);
+    if (network.layers().empty()) fail("the network has no layer");
+    if (times.shape(1) != network.sources())
+        fail("times must have shape [batch, " + std::to_string(network.sources()) + "], got " + std::to_string(times.shape(1)) +
+             " neurons");
+    firstspike::bindings::checked("threads", threads, 1, 1024);
+    const auto wrong = [steps = network.steps()](uint8_t time) { return (time >= steps) & (time != firstspike::kSilent); };
+    const uint8_t *const begin = times.data(), *const end = begin + times.size();
+    const py::gil_scoped_release released;
+    unsigned any = 0;
+    for (const uint8_t* time = begin; time != end; ++time) any |= wrong(*time);
+    if (!any) return times;
+    const auto* const first = std::find_if(begin, end, wrong);
+    fail("times must be below steps = " + std::to_string(network.steps()) + " or 255 (silent), got " + std::to_string(*first) +
+         " in sample " + std::to_string((first - begin) / network.sources()) + ", neuron " +
+         std::to_string((first - begin) % network.sources()));
 }
 
 template <class T>
@@ -129,49 +143,38 @@ Array<T> zeros(std::vector<py::ssize_t> shape) {
     return array;
 }
 
-py::dict run(const em::Network& network, const py::object& times_in, int threads, bool early_exit, bool all_times, bool trace) {
-    const auto times = exact<uint8_t>(times_in, "times", 2);
-    if (network.layers().empty()) throw py::value_error("the network has no layer");
-    if (times.shape(1) != network.sources())
-        throw py::value_error("times must have shape [batch, " + std::to_string(network.sources()) + "], got " +
-                              std::to_string(times.shape(1)) + " neurons");
-    if (threads < 1 || threads > 1024) throw py::value_error("threads must be from 1 to 1024, got " + std::to_string(threads));
-    const auto& layers = network.layers();
-    if (early_exit && !layers.back().fires) throw py::value_error("early exit needs a last layer that fires");
-    const py::ssize_t samples = times.shape(0), count = static_cast<py::ssize_t>(layers.size());
+// Adds an array of zeros, or None where it is not wanted, and where its elements are.
+template <class T>
+void add_zeros(bool wanted, std::vector<py::ssize_t> shape, py::list& arrays, std::vector<T*>& pointers) {
+    py::object array = py::none();
+    if (wanted) array = zeros<T>(std::move(shape));
+    pointers.push_back(wanted ? static_cast<Array<T>&>(array).mutable_data() : nullptr);
+    arrays.append(array);
+}
 
+py::dict run(const em::Network& network, const py::object& times_in, int threads, bool early_exit, bool all_times, bool trace) {
+    const auto times = times_of(network, times_in, threads);
+    const auto& layers = network.layers();
+    const bool fires = layers.back().fires;
+    if (early_exit && !fires) fail("early exit needs a last layer that fires");
+    const py::ssize_t samples = times.shape(0), count = static_cast<py::ssize_t>(layers.size());
     auto counters = zeros<int64_t>({samples, count, em::kCounters});
     auto steps_run = zeros<int32_t>({samples});
     em::Results results{counters.mutable_data(), steps_run.mutable_data(), {}, {}, nullptr};
     py::list layer_times, layer_trace;
-    for (py::ssize_t l = 0; l < count; ++l) {
-        const bool last = l + 1 == count, want_trace = trace || (last && !layers[l].fires);
-        results.times.push_back(nullptr);
-        results.trace.push_back(nullptr);
-        if (all_times || last) {
-            auto array = zeros<uint8_t>({samples, layers[l].neurons()});
-            results.times.back() = array.mutable_data();
-            layer_times.append(array);
-        } else {
-            layer_times.append(py::none());
-        }
-        if (want_trace) {
-            auto array = zeros<int64_t>({samples, network.total_steps(), layers[l].neurons()});
-            results.trace.back() = array.mutable_data();
-            layer_trace.append(array);
-        } else {
-            layer_trace.append(py::none());
-        }
+    for (const em::Layer& layer : layers) {
+        const bool last = &layer == &layers.back();
+        add_zeros(all_times || last, {samples, layer.neurons()}, layer_times, results.times);
+        add_zeros(trace || (last && !fires), {samples, network.total_steps(), layer.neurons()}, layer_trace, results.trace);
     }
     py::object overshoot = py::none();
-    if (layers.back().fires) {
+    if (fires) {
         auto array = zeros<int64_t>({samples, layers.back().neurons()});
         results.overshoot = array.mutable_data();
         overshoot = array;
     }
     {
-        py::gil_scoped_release released;
-        check_times(times.data(), samples, network.sources(), network.steps());
+        const py::gil_scoped_release released;
         em::run(network, times.data(), samples, threads, early_exit, results);
     }
     py::dict out;
@@ -181,29 +184,20 @@ py::dict run(const em::Network& network, const py::object& times_in, int threads
 }
 
 py::dict run_windows(const em::WindowNetwork& network, const py::object& times_in, int threads, bool trace) {
-    const auto times = exact<uint8_t>(times_in, "times", 2);
+    const auto times = times_of(network, times_in, threads);
     const auto& layers = network.layers();
-    if (layers.empty()) throw py::value_error("the network has no layer");
-    if (times.shape(1) != network.sources())
-        throw py::value_error("times must have shape [batch, " + std::to_string(network.sources()) + "], got " +
-                              std::to_string(times.shape(1)) + " neurons");
-    if (threads < 1 || threads > 1024) throw py::value_error("threads must be from 1 to 1024, got " + std::to_string(threads));
     const py::ssize_t samples = times.shape(0), count = static_cast<py::ssize_t>(layers.size());
     auto counters = zeros<int64_t>({samples, count, em::kCounters});
     auto last = zeros<int64_t>({samples, layers.back().neurons()});
     em::WindowResults results{counters.mutable_data(), {}, {}, last.mutable_data()};
     py::list layer_times, layer_trace;
     for (const em::WindowLayer& layer : layers) {
-        auto fired = zeros<uint8_t>({samples, layer.neurons()});
-        results.times.push_back(fired.mutable_data());
-        layer_times.append(fired);
-        auto membrane = zeros<int64_t>({samples, trace ? em::WindowNetwork::updated(layer) : 0, layer.neurons()});
-        results.trace.push_back(trace ? membrane.mutable_data() : nullptr);
-        layer_trace.append(membrane);
+        add_zeros(true, {samples, layer.neurons()}, layer_times, results.times);
+        add_zeros(true, {samples, trace ? em::WindowNetwork::updated(layer) : 0, layer.neurons()}, layer_trace, results.trace);
+        if (!trace) results.trace.back() = nullptr;
     }
     {
-        py::gil_scoped_release released;
-        check_times(times.data(), samples, network.sources(), network.steps());
+        const py::gil_scoped_release released;
         em::run(network, times.data(), samples, threads, results);
     }
     py::dict out;
@@ -213,7 +207,7 @@ py::dict run_windows(const em::WindowNetwork& network, const py::object& times_i
 
 // What a primitive's caller proves, checked: for the tests, which call them with anything.
 void require(bool right, const char* what) {
-    if (!right) throw py::value_error(what);
+    if (!right) fail(what);
 }
 
 template <class S>
