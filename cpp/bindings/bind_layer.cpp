@@ -68,8 +68,8 @@ void gradients(const Layer& l, const FiringNeuron& n, const Array& times, const 
     const Synapses s = synapses_from(l, times, weight, std::nullopt, threads);
     const OutputGradient g = gradient_from(l, support, slope, gradient);
     const Anchor anchor(anchor_out ? input_support : std::nullopt, l.batch * l.height * l.width, l.channels, {l.steps});
-    float *const at_anchor = output<float>(anchor_out, "anchor_out", anchor.size()), *const at_bias = output<float>(
-                                                                                         bias_out, "bias_out", l.outputs);
+    float* const at_anchor = output<float>(anchor_out, "anchor_out", anchor.size());
+    float* const at_bias = output<float>(bias_out, "bias_out", l.outputs);
     WeightView shape{nullptr, l.channels * l.taps(), l.taps(), l.kernel_width, 1};
     Buffer<float> unasked;  // no pass makes the bias's gradient alone
     if (weight_out)
