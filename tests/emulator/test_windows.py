@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firstspike.emulator import OverflowRefused
+from firstspike import SpikeTimes
+from firstspike.emulator import OverflowRefused, place, report, run
+from firstspike.emulator.placement import Costs
 from firstspike.emulator.program import serialization
+from firstspike.emulator.program.profile import CoreKind
 
 from . import golden_windows
 from .networks import window_programs
@@ -74,3 +78,33 @@ def test_files(made):
             if name != "shortcut":
                 np.testing.assert_array_equal(getattr(mine, name), getattr(read, name))
     assert type(again) is type(program) and again.total_steps == program.total_steps
+
+
+@settings(max_examples=60)
+@given(window_programs(exact=True), st.integers(1, 40))
+def test_placement_knows_every_synapse(made, room):
+    program, times = made
+    profile = program.profile.replace(shared_weights=False, cores=(CoreKind(count=5000, neurons=room),))
+    placement = place(program.replace(profile=profile))
+    for n, layer in enumerate(program.layers):
+        slots = [slot for slot in placement.slots if slot.layer == n]
+        assert sum(slot.neurons for slot in slots) == layer.neurons
+        costs = Costs(layer, n, profile)
+        inputs = golden_windows.tables(layer)
+        pools = [layer.pool] if layer.shortcut is None else [layer.shortcut.pool, layer.pool]
+        stored = sum(int(connected.sum()) // pool**2 for (*_, connected), pool in zip(inputs, pools, strict=True))
+        assert costs.synapses(0, layer.neurons) == layer.synapses == stored
+        for first, last in [(0, layer.neurons)] + ([(slots[0].first, slots[0].last)] if layer.groups == 1 else []):
+            heard = costs.sources(first, last)
+            for source in {n - 1 if source is None else source for source, *_ in inputs}:
+                reach = [x[:, first:last].any(1) for s, _, _, x in inputs if (n - 1 if s is None else s) == source]
+                np.testing.assert_array_equal(heard.neurons(source), np.any(reach, 0))
+    made_report = report(run(program, SpikeTimes(torch.from_numpy(_in_torch_order(program, times)), program.steps)))
+    assert made_report.summary()["latency_steps_mean"] == program.total_steps
+    assert (made_report.layers()["updates_inactive"] >= 0).all() and made_report.text()
+
+
+def _in_torch_order(program, times):
+    height, width, channels = program.input_shape
+    flat = height == width == 1
+    return times if flat else times.reshape(-1, height, width, channels).transpose(0, 3, 1, 2).copy()

@@ -134,14 +134,17 @@ class Costs:
     def __init__(self, layer: Layer, index: int, profile: Profile) -> None:
         self.layer, self.index, self.channels = layer, index, layer.out_shape[2]
         self.shared = (profile.shared_weights or profile.convolution_cores) and layer.kind == "conv"
-        tables = [layer.weight.ravel()] if layer.shortcut is None else [layer.weight.ravel(), layer.shortcut.weight]
+        side = layer.shortcut
+        tables = [layer.weight.ravel()] if side is None else [layer.weight.ravel(), side.weight.ravel()]
         q = np.concatenate(tables).astype(np.int64) // profile.weight_step
         low, high = q.min(initial=0), q.max(initial=0)
         self.bits = next(bits for bits in range(2, 33) if -(1 << bits - 1) <= low and high < 1 << bits - 1)
-        beside = (
-            0 if layer.shortcut is None else len(layer.shortcut.weight)
-        )  # channels with a synapse from the shortcut
-        fan_in = layer.sources_per_site().reshape(-1, 1) * layer.in_shape[2] + (np.arange(self.channels) < beside)
+        beside: Any = 0  # synapses of each channel from the shortcut
+        if side is not None:
+            beside = np.arange(self.channels) < len(side.weight) if side.weight.ndim == 1 else len(side.weight)
+        fan_in = (
+            layer.sources_per_site().reshape(-1, 1) * layer.fan_channels + np.zeros(self.channels, np.int64) + beside
+        )
         self._before = np.concatenate([[0], np.cumsum(fan_in)])
         self.neediest = int(fan_in.argmax())  # the first of the neurons with the most synapses
         self._every_theta = frozenset(np.unique(layer.theta).tolist()) if layer.fires else frozenset()
@@ -153,7 +156,7 @@ class Costs:
         return int(self._before[last] - self._before[first])
 
     def sources(self, first: int, last: int) -> Sources:
-        """The neurons with a synapse to these neurons."""
+        """The neurons with a synapse to these neurons; of a grouped convolution's sites those of all groups."""
         layer = self.layer
         reached = np.zeros((*layer.in_shape[:2], 1), dtype=np.bool_)
         pooled = self._pooled_sites(first, last).repeat(layer.pool, axis=0).repeat(layer.pool, axis=1)
@@ -163,11 +166,17 @@ class Costs:
             return found
         shortcut, neurons = layer.shortcut, np.zeros(layer.neurons, dtype=np.bool_)
         neurons[first:last] = True
-        beside = np.zeros(shortcut.in_shape, dtype=np.bool_)
-        heard = neurons.reshape(layer.out_shape)[..., : len(shortcut.weight)]
+        heard: NDArray[np.bool_] = neurons.reshape(layer.out_shape)
+        diagonal = shortcut.weight.ndim == 1
+        heard = heard[..., : len(shortcut.weight)] if diagonal else np.logical_or.reduce(heard, 2, keepdims=True)
         if not heard.any():
             return found
-        beside[:: shortcut.stride[0], :: shortcut.stride[1]] = heard
+        height, width, _ = shortcut.in_shape
+        pooled = np.zeros((height // shortcut.pool, width // shortcut.pool, heard.shape[2]), dtype=np.bool_)
+        pooled[:: shortcut.stride[0], :: shortcut.stride[1]] = heard
+        spread = pooled.repeat(shortcut.pool, axis=0).repeat(shortcut.pool, axis=1)
+        beside = np.zeros((height, width, heard.shape[2]), dtype=np.bool_)
+        beside[: len(spread), : spread.shape[1]] = spread
         return found | Sources({shortcut.source: beside}, {shortcut.source: shortcut.in_shape})
 
     def _pooled_sites(self, first: int, last: int) -> NDArray[np.bool_]:

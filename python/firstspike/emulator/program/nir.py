@@ -20,6 +20,7 @@ from ..._base import checks
 from .layers import Layer
 from .program import Program
 from .serialization import FAULTS, ProgramError, put_together, take_apart
+from .windows import WindowProgram
 
 if TYPE_CHECKING:
     import nir
@@ -39,6 +40,8 @@ def to_nir(program: Program) -> nir.NIRGraph:
     import nir
 
     checks.instance("program", program, Program, "a firstspike.emulator.Program")
+    if isinstance(program, WindowProgram):
+        raise ValueError("program is of a net of windows, which NIR has no nodes for; emulator.save stores it")
     header, arrays = take_apart(program)
     height, width, channels = program.input_shape
     flat_input = height == width == 1 and program.layers[0].kind == "linear"

@@ -22,6 +22,7 @@ from ...energy import EnergyTable
 from ..placement import Placement, use
 from ..program.layers import Register
 from ..program.program import COUNTERS
+from ..program.windows import WindowProgram
 from .run import Run, waits_for_all
 
 HOST_TABLE = "45nm-float"  # for multiply-adds on the host, if the chip's table has no figure
@@ -100,6 +101,8 @@ def account(run: Run, table: str | EnergyTable, placement: Placement | None = No
             "updates_active: one per neuron and step with an event, as on clocked cores; a core that updates at every event "
             "accesses its membranes more often, so its energy is higher than this"
         )
+    if isinstance(run.program, WindowProgram):
+        notes.append("writes of currents between windows are not counted; an input window of fewer steps saves updates")
     if t.all_inclusive:
         notes.append("the table's synaptic operation includes everything else on the cores")
     if "hops" in parts and placement is None:
@@ -343,7 +346,7 @@ class Report:
             _texts(self.layers(), none=_DASH),
             "Means per image; overflows in all images.",
             "An operation is delivered to every synapse of an event. It is effective if the neuron had not fired yet. "
-            "An update is active if an event arrived in that step.",
+            "An update is active if an event arrived in that step, in nets of windows if the current is not 0.",
         )
         made.section("Energy")
         for a in self.accounts:
