@@ -47,31 +47,44 @@ def pool_gain(avg_pool: int, steps: int) -> float:
 
 
 def synaptic_gain(steps: int, decay: float = 1.0, synaptic_decay: float = 0.0, *, constant: bool = False) -> float:
-    """The gain with a synaptic current (ours): the last potential has the variance that it has without one.
+    """The gain with a synaptic current (ours): the last potential has the variance 1.
 
     k steps after its spike an input has added K(k) = sum over i = 0 .. k of a^i decay^(k-i), so that with uniform times
-    Var(V[T-1]) = N v (K(0)^2 + ... + K(T-1)^2) / T. The gain is sqrt(sum of decay^(2k) / sum of K(k)^2): 1 for a = 0, and
-    sqrt(6 / ((T + 1) (2T + 1))) for the ramp, a = decay = 1. constant: of an input that enters in every step, whose last
-    potential is the sum of K: sum of decay^k / sum of K(k), 2 / (T + 1) for the ramp.
+    Var(V[T-1]) = N v (K(0)^2 + ... + K(T-1)^2) / T. The gain is 1 / sqrt(sum of K(k)^2), for the ramp, a = decay = 1,
+    sqrt(6 / (T (T + 1) (2T + 1))); and 1 for a = 0, where ETTFS-init gives the current of each step the variance 1.
+    constant: of an input that enters in every step, whose last potential is the sum of K; the gain sum of decay^k / sum of K(k)
+    makes it as large as for a = 0, 2 / (T + 1) for the ramp.
 
     steps: T, 1 to 254. decay: in (0, 2]. synaptic_decay: a, in [0, 1].
 
     Examples:
         >>> ramp, constant = synaptic_gain(8, synaptic_decay=1.0), synaptic_gain(8, synaptic_decay=1.0, constant=True)
         >>> synaptic_gain(8), round(ramp, 4), round(constant, 4)
-        (1.0, 0.198, 0.2222)
+        (1.0, 0.07, 0.2222)
     """
     steps, decay = checks.steps(steps), checks.decay(decay, steps)
     if checks.synaptic_decay(synaptic_decay) == 0:
         return 1.0
-    power = 1 if constant else 2
     alone = current = 1.0
-    total = with_current = potential = 0.0
+    without = total = squares = potential = 0.0
     for _ in range(steps):
         potential = decay * potential + current
-        total, with_current = total + alone**power, with_current + potential**power
+        without, total, squares = without + alone, total + potential, squares + potential**2
         alone, current = alone * decay, current * synaptic_decay
-    return float((total / with_current) ** (1 / power))
+    return float(without / total if constant else squares**-0.5)
+
+
+def bias_scale(steps: int, decay: float = 1.0, synaptic_decay: float = 0.0) -> float:
+    """The factor of a layer's beta (ours): 1, and with a synaptic current the power of two nearest to its constant gain.
+
+    beta is a constant current. Without the factor a step of the optimizer would move the last potential of a ramp (T + 1) / 2
+    times as far as for a = 0, across many thresholds; a power of two keeps the bits of beta.
+
+    Examples:
+        >>> bias_scale(32), bias_scale(32, synaptic_decay=1.0)
+        (1.0, 0.0625)
+    """
+    return float(2.0 ** round(math.log2(synaptic_gain(steps, decay, synaptic_decay, constant=True))))
 
 
 def kaiming_(weight: Tensor, *, generator: Generator | None = None) -> Tensor:

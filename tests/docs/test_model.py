@@ -221,20 +221,22 @@ def test_gain_behind_pooling(pool: int) -> None:
 
 @pytest.mark.parametrize(("decay", "synaptic_decay"), [(1.0, 1.0), (0.75, 0.5), (1.25, 1.0), (1.0, 0.0)])
 def test_gain_with_a_synaptic_current(decay: float, synaptic_decay: float) -> None:
-    """The last potential varies as it does without one, of spikes at uniform times and of a constant current."""
+    """The last potential has the variance 1; that of a constant current is as large as without a synaptic current."""
     neuron, g = {"decay": decay, "synaptic_decay": synaptic_decay}, generator(7)
     kernel = reference.membrane(torch.eye(1, STEPS, dtype=F64).T, **neuron).flatten()
     alone = decay ** torch.arange(STEPS, dtype=F64)
-    gain = init.synaptic_gain(STEPS, **neuron)
-    assert gain == pytest.approx(float(alone.square().sum() / kernel.square().sum()) ** 0.5)
-    assert init.synaptic_gain(STEPS, **neuron, constant=True) == pytest.approx(float(alone.sum() / kernel.sum()))
+    gain, constant = (init.synaptic_gain(STEPS, **neuron, constant=constant) for constant in (False, True))
+    assert gain == pytest.approx(float(kernel.square().sum()) ** -0.5 if synaptic_decay else 1)
+    assert constant == pytest.approx(float(alone.sum() / kernel.sum()))
+    scale = init.bias_scale(STEPS, **neuron)
+    assert math.frexp(scale)[0] == 0.5 and 0.7 < scale / constant < 1.42
     layer = nn.TTFSLinear(400, 500, steps=STEPS, **neuron, generator=g)
     assert layer.gain == gain
     times = torch.randint(STEPS, (300, 400), generator=g).to(torch.uint8)
     last = functional.integrate(SpikeTimes(times, STEPS), layer.weight.detach(), **neuron)[-1]
-    assert float(last.square().mean()) == pytest.approx(float(alone.square().sum()), rel=0.1)
+    assert float(last.square().mean()) == pytest.approx(1 if synaptic_decay else STEPS, rel=0.1)
     if decay == synaptic_decay == 1:
-        assert gain == pytest.approx((6 / ((STEPS + 1) * (2 * STEPS + 1))) ** 0.5)
+        assert gain == pytest.approx((6 / (STEPS * (STEPS + 1) * (2 * STEPS + 1))) ** 0.5)
 
 
 def test_gain_of_direct_coding_and_of_the_readout() -> None:

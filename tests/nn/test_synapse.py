@@ -73,6 +73,18 @@ def test_synapse_is_what_acts(kind: Any, sizes: tuple[int, ...], gain: float, af
     assert torch.equal(values(layer(x)), values(plain(x)))
 
 
+def test_beta_of_a_synaptic_current_counts_less_and_folds_to_the_bit() -> None:
+    layer = make(nn.TTFSLinear, (12, 5), synaptic_decay=1.0)
+    with torch.no_grad():
+        layer.bias.uniform_(0.05, 0.1, generator=generator(2))
+    beta, (_, bias) = layer.bias.clone(), layer.effective_weight_and_bias()
+    assert torch.equal(bias, beta / 4)  # 2 / (8 + 1), to a power of two
+    x = data(layer)
+    expected = values(layer(x))
+    layer.fold()
+    assert torch.equal(layer.bias, beta) and torch.equal(values(layer(x)), expected)
+
+
 @pytest.mark.parametrize("affine", ["channel", "layer"])
 @pytest.mark.parametrize(("kind", "sizes", "gain"), LAYERS)
 def test_every_parameter_gets_a_gradient(kind: Any, sizes: tuple[int, ...], gain: float, affine: nn.Affine) -> None:

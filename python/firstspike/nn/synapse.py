@@ -50,7 +50,8 @@ class Synapse(nn.Module, NamedOptions):
 
     Attributes
     ----------
-    weight, gamma, bias : parameters: W, float32 [O, ...]; gamma and the paper's beta, [O] or [1], or None.
+    weight, gamma, bias : parameters: W, float32 [O, ...]; gamma and the paper's beta, [O] or [1], or None. With a synaptic
+        current beta counts `init.bias_scale` times.
     fan_in : N, the number of weights per output.
     gain : the factor that keeps the variance of the current at 1 where the paper's derivation does not hold (ours, see
         `init.ettfs_`), else 1.
@@ -129,6 +130,11 @@ class Synapse(nn.Module, NamedOptions):
             if self.bias is not None:
                 self.bias.zero_()
 
+    @property
+    def _bias_scale(self) -> float:
+        synaptic_decay = getattr(self, "synaptic_decay", 0.0)
+        return _init.bias_scale(self.steps, getattr(self, "decay", 1.0), synaptic_decay) if synaptic_decay else 1.0
+
     def effective_weight_and_bias(self) -> tuple[Tensor, Tensor | None]:
         """Return (weight, bias [O]) that act on the spikes: normalisation and affine folded in; differentiable.
 
@@ -145,6 +151,7 @@ class Synapse(nn.Module, NamedOptions):
         if bias is not None:
             bias = checks.float32("bias", bias)
             bias = bias if len(bias) == len(weight) else bias.expand(len(weight))
+            bias = bias if (scale := self._bias_scale) == 1 else scale * bias
         weight, bias = self._per_threshold(weight, bias)
         return (weight, bias) if self.quantizer is None else self.quantizer(weight, bias)
 
@@ -174,7 +181,7 @@ class Synapse(nn.Module, NamedOptions):
         with torch.no_grad():
             weight, bias = self.effective_weight_and_bias()
         self.weight = nn.Parameter(weight.detach().clone(), requires_grad=trained)
-        self.bias = None if bias is None else nn.Parameter(bias.detach().clone(), requires_grad=trained)
+        self.bias = None if bias is None else nn.Parameter(bias.detach() / self._bias_scale, requires_grad=trained)
         self.affine = self.gamma = self.normalization = self.quantizer = None
         return self
 

@@ -191,7 +191,7 @@ class Integrate(FullyConnected, _OnSpikes, Leaky):
     """Output layer of a membrane readout: V[t] = decay V[t - 1] + gamma (W s[t]) + beta, without a threshold.
 
     `gain` is 1 / sqrt(T): the potential sums the currents of T steps, and the last potential has variance 1 (ours). With a
-    synaptic current it is multiplied by `init.synaptic_gain`.
+    synaptic current it is `init.synaptic_gain`.
 
     Parameters
     ----------
@@ -218,7 +218,7 @@ class Integrate(FullyConnected, _OnSpikes, Leaky):
         synaptic_decay: float = 0.0,
         **options: Unpack[LayerOptions],
     ) -> None:
-        gain = checks.steps(steps) ** -0.5 * synaptic_gain(steps, decay, synaptic_decay)
+        gain = synaptic_gain(steps, decay, synaptic_decay) if synaptic_decay else checks.steps(steps) ** -0.5
         super().__init__(in_features, out_features, gain=gain, steps=steps, **options)
         self.decay, self.synaptic_decay = decay, synaptic_decay
 
