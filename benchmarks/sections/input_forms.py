@@ -61,7 +61,7 @@ class _Fed(torch.nn.Module):
 def _net(workload: Workload) -> torch.nn.Module:
     options: dict[str, Any] = {"normalization": False, "affine": None, "bias": True}
     generator = torch.Generator().manual_seed(0)
-    return models.build(
+    net: torch.nn.Module = models.build(
         workload.spec,
         input_shape=workload.input_shape,
         steps=STEPS,
@@ -69,6 +69,7 @@ def _net(workload: Workload) -> torch.nn.Module:
         generator=generator,
         **options,
     )
+    return net
 
 
 def events_of(times: Tensor) -> NDArray[Any]:

@@ -45,7 +45,8 @@ def _net(spec: str) -> torch.nn.Module:
     """The layers of a net on spikes that are coded already."""
     generator = torch.Generator().manual_seed(0)
     options: dict[str, Any] = {"normalization": False, "affine": None, "bias": True, "generator": generator}
-    return models.build(spec, input_shape=(1, 28, 28), steps=STEPS, encoder="spikes", **options)
+    net: torch.nn.Module = models.build(spec, input_shape=(1, 28, 28), steps=STEPS, encoder="spikes", **options)
+    return net
 
 
 def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
