@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from firstspike import SpikeTimes, data, models
 from firstspike import emulator as em
-from firstspike.emulator.export import exporting
+from firstspike.emulator.export import steps
 from firstspike.emulator.program import profile, serialization
 from firstspike.emulator.program.host import Encoder, Readout
 from firstspike.emulator.program.layers import Register
@@ -95,7 +95,7 @@ def test_a_wrong_result_is_found(tmp_path):
     weight = first.weight.copy()
     weight[:, 3] = 127 - weight[:, 3] // 2
     other = program.replace(layers=[first.replace(weight=weight), *program.layers[1:]])
-    (tmp_path / "fs_network.c").write_text(exporting.network_source(other))
+    (tmp_path / "fs_network.c").write_text(steps.network_source(other))
     status, text = compiled(tmp_path)
     assert status == 1 and "values differ" in text
 
@@ -109,7 +109,7 @@ def test_an_overflow_under_policy_error_fails_the_run(tmp_path):
     strict = with_policy(program, "error")
     with pytest.raises(em.OverflowRefused):
         em.run(strict, x)
-    (tmp_path / "fs_network.c").write_text(exporting.network_source(strict))
+    (tmp_path / "fs_network.c").write_text(steps.network_source(strict))
     status, text = compiled(tmp_path)
     assert status == 1 and "class -1" in text
 

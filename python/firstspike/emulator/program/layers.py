@@ -26,7 +26,7 @@ def _is_possible(shape: tuple[int, int, int]) -> tuple[int, int, int]:
     return shape
 
 
-def _narrowed(values: Any) -> NDArray[np.signedinteger]:
+def narrowed(values: Any) -> NDArray[np.signedinteger]:
     """The values in the narrowest of int8, int16 and int32 that holds them."""
     if not isinstance(values, np.ndarray) or not np.issubdtype(values.dtype, np.signedinteger):
         raise ValueError(f"must hold signed integers, got {getattr(values, 'dtype', type(values).__name__)}")
@@ -55,7 +55,7 @@ Stride = Annotated[int, Field(ge=1, le=1 << 20)]
 Padding = Annotated[int, Field(ge=0, le=1024)]
 Step = Annotated[int, Field(ge=0, le=MAX_STEPS)]
 Value = Annotated[int, Field(ge=-(1 << 61), le=1 << 61)]
-Integers = Annotated[NDArray[np.signedinteger], PlainValidator(_narrowed)]
+Integers = Annotated[NDArray[np.signedinteger], PlainValidator(narrowed)]
 
 
 class Register(Record):

@@ -1,0 +1,111 @@
+#include "fs_core.h"
+
+/* sums[i] += level weight[i]: the inner loop of everything, over the outputs. */
+#define FS_ADD(type)                                                            \
+    do {                                                                        \
+        const type *weight = (const type *)k->weights + at;                     \
+        for (i = 0; i < count; ++i) sums[i] += level * (fs_int)weight[i];       \
+    } while (0)
+
+static void add(fs_int *restrict sums, const fs_synapses *k, int32_t at, int32_t count, fs_int level) {
+    int32_t i;
+    if (k->weight_bytes == 1)
+        FS_ADD(int8_t);
+    else if (k->weight_bytes == 2)
+        FS_ADD(int16_t);
+    else
+        FS_ADD(int32_t);
+}
+
+/* The levels that are pooled at (y, x) of a channel, summed, and the number of spikes. */
+static fs_int pooled(const fs_synapses *k, const uint8_t *levels, int32_t y, int32_t x, int32_t channel, uint32_t *spikes) {
+    fs_int level = 0;
+    int32_t i, j;
+    for (i = y * k->pool; i < (y + 1) * k->pool; ++i)
+        for (j = x * k->pool; j < (x + 1) * k->pool; ++j) {
+            const uint8_t one = levels[(i * k->in_w + j) * k->in_c + channel];
+            level += one;
+            *spikes += one > 0;
+        }
+    return level;
+}
+
+/* All that reaches the outputs at (oy, ox) from one source. */
+static void gather(fs_state *s, const fs_layer *l, const fs_synapses *k, const uint8_t *levels, int32_t oy, int32_t ox) {
+    const int32_t height = k->in_h / k->pool, width = k->in_w / k->pool;
+    const int32_t inputs = k->in_c / k->groups, outputs = l->out_c / k->groups;
+    int32_t ky, kx, g, c;
+    for (ky = 0; ky < k->kernel_h; ++ky) {
+        const int32_t y = oy * k->stride_h + ky - k->pad_h;
+        if (y < 0 || y >= height) continue;
+        for (kx = 0; kx < k->kernel_w; ++kx) {
+            const int32_t x = ox * k->stride_w + kx - k->pad_w;
+            if (x < 0 || x >= width) continue;
+            for (g = 0; g < k->groups; ++g)
+                for (c = 0; c < inputs; ++c) {
+                    uint32_t spikes = 0;
+                    const fs_int level = pooled(k, levels, y, x, g * inputs + c, &spikes);
+                    const int32_t tap = k->conv ? (c * k->kernel_h + ky) * k->kernel_w + kx : (ky * k->kernel_w + kx) * inputs + c;
+                    if (spikes == 0) continue;
+                    s->operations += spikes * (uint32_t)outputs;
+                    if (k->weights)
+                        add(s->sums + g * outputs, k, tap * l->out_c + g * outputs, outputs, level);
+                    else if (level > s->sums[g])
+                        s->sums[g] = level;
+                }
+        }
+    }
+}
+
+static void run_layer(fs_state *s, const fs_layer *l, const uint8_t *sources) {
+    int32_t oy, ox, c;
+    int n;
+    for (oy = 0; oy < l->out_h; ++oy)
+        for (ox = 0; ox < l->out_w; ++ox) {
+            uint8_t *out = s->levels + l->first + (oy * l->out_w + ox) * l->out_c;
+            for (c = 0; c < l->out_c; ++c) s->sums[c] = l->bias[c];
+            for (n = 0; n < l->inputs; ++n) {
+                const fs_synapses *k = &l->input[n];
+                gather(s, l, k, k->source < 0 ? sources : s->levels + fs_layers[k->source].first, oy, ox);
+            }
+            for (c = 0; c < l->out_c; ++c) {
+                const fs_int v = s->sums[c];
+                if (l->steps == 0)
+                    s->scores[c] = v;
+                else if (v < l->rise[c])
+                    out[c] = 0;
+                else
+                    out[c] = v / l->rise[c] < l->steps ? (uint8_t)(v / l->rise[c]) : l->steps;
+            }
+        }
+}
+
+int fs_run_levels(fs_state *s, const uint8_t *levels) {
+    int32_t n, best = 0;
+    int l;
+    s->operations = 0;
+    for (l = 0; l < FS_LAYERS; ++l) run_layer(s, &fs_layers[l], levels);
+    for (n = 1; n < FS_OUTPUTS; ++n)
+        if (s->scores[n] > s->scores[best]) best = n;
+    return (int)best;
+}
+
+#if FS_HAS_ENCODER
+int fs_run(fs_state *s, const uint8_t *pixels) {
+#if FS_ENCODES
+    const int32_t channels = fs_layers[0].input[0].in_c, height = fs_layers[0].input[0].in_h, width = fs_layers[0].input[0].in_w;
+    int32_t y, x, c, n = 0;
+    for (y = 0; y < height; ++y)
+        for (x = 0; x < width; ++x)
+            for (c = 0; c < channels; ++c, ++n) {
+                const int border = y < FS_BORDER_H || y >= height - FS_BORDER_H || x < FS_BORDER_W || x >= width - FS_BORDER_W;
+                const int32_t table = c / (channels / FS_TABLES);
+                s->sources[n] = border ? fs_border_levels[table] : fs_level_of_pixel[table][*pixels];
+                pixels += !border;
+            }
+    return fs_run_levels(s, s->sources);
+#else
+    return fs_run_levels(s, pixels);
+#endif
+}
+#endif
