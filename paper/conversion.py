@@ -155,9 +155,10 @@ def read(path: Path, job: Job) -> Job | None:
         return None
 
 
-def table(todo: list[Job], found: list[Job]) -> pd.DataFrame:
+def table(profile: str, folder: Path) -> pd.DataFrame:
     """Accuracy of each ReLU net, and the change by conversion in points, by number of steps: mean ± sd over seeds."""
-    rows = []
+    todo, rows = jobs(profile), []
+    found = [record for job in todo if (record := read(path_of(folder, job), job)) is not None]
     for net in NETS:
         asked = [job for job in todo if job["net"] == net]
         records = [record for record in found if record["net"] == net]
@@ -190,26 +191,27 @@ def path_of(folder: Path, job: Job) -> Path:
 
 def make(profile: str, folder: Path, root: str | None, *, report_only: bool, keep: bool, log: Log) -> int:
     """Run what has no record yet, then write the table; return the number of missing runs. Arguments as in `emulator_tables`."""
-    todo, found = jobs(profile), []
+    todo, missing = jobs(profile), 0
     for number, job in enumerate(todo, 1):
         place = path_of(folder, job)
         record = read(place, job)
         if record is not None and (keep or report_only or made_here(record, folder)):
-            found.append(record)
-        elif not report_only:
+            continue
+        missing += 1
+        if not report_only:
             try:
                 record = {"checkout": here(folder), **measure(job, folder / "nets" / place.stem, root)}
             except data.NotAvailable as error:
                 log(f"not run: {error}")
                 continue
             write_text(place, json.dumps(record, indent=1) + "\n")
-            found.append(record)
+            missing -= 1
             lost = {steps: round(each["accuracy"] - record["relu"], 2) for steps, each in record["converted"].items()}
             log(f"{number}/{len(todo)} {job['net']}, seed {job['config']['seed']}: {record['relu']:.2f} %, {lost}")
-    made, stem = table(todo, found), folder / "tables" / "conversion"
+    made, stem = table(profile, folder), folder / "tables" / "conversion"
     write_text(stem.with_suffix(".csv"), csv(made))
     write_text(stem.with_suffix(".md"), markdown(made))
     write_text(stem.with_suffix(".tex"), latex(made, CAPTION, "tab:conversion"))
-    if len(found) < len(todo):
-        log(f"{len(todo) - len(found)} of {len(todo)} conversions are missing")
-    return len(todo) - len(found)
+    if missing:
+        log(f"{missing} of {len(todo)} conversions are missing")
+    return missing

@@ -1,10 +1,12 @@
-"""Keep the README's results table equal to the records.
+"""Keep the results in documents equal to the records.
 
-    python paper/readme.py           writes each table between its marks in README.md
-    python paper/readme.py --check   writes nothing; exit status 1 where the README differs
+    python paper/readme.py           writes each table between its marks in README.md and docs/accuracy.md
+    python paper/readme.py --check   writes nothing; exit status 1 where a document differs
 
 The marks are the lines `<!-- results PROFILE -->` and `<!-- end -->`; `<!-- results PROFILE short -->` for the accuracies alone
-of the rows that were run, have a published one beside them and were not superseded by a later setup.
+of the rows that were run, have a published one beside them and were not superseded by a later setup. `<!-- results PROFILE
+accuracy SETUP -->` and `<!-- results PROFILE cost SETUP -->` are accuracy, and latency, spikes and energy against T;
+`<!-- results PROFILE conversion -->` is the table of conversions.
 """
 
 import sys
@@ -16,14 +18,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import typer
 from tools.tables import Column, markdown
 
-from paper import grid
+from paper import conversion, grid
 from paper.grid import Profile
 from paper.records import Store
 from paper.tables.accuracy import table1
 from paper.tables.table import Table
+from paper.tables.timing import accuracies, costs
 from tools import ROOT, documents
 
 NAME = "results"
+DOCUMENTS = ("README.md", "docs/accuracy.md")
 SHORT = ("group", "dataset", "net", "augmentation", "seeds", "accuracy", "relu_accuracy", "published")
 WANTED = (*SHORT, "epochs", "parameters", "steps", "seconds", "threads")
 
@@ -48,20 +52,28 @@ def block(profile: Profile, store: Store, short: bool = False) -> str:
 
 def updated(text: str, results: Path) -> str:
     """`text` with the table of each profile that it has a mark for; ValueError for a mark without an end."""
-    return documents.fill(
-        text, NAME, lambda words: block(grid.load(words[0]), Store(results / words[0]), words[1:] == ["short"])
-    )
+    return documents.fill(text, NAME, lambda words: _table(words[0], results / words[0], words[1:]))
+
+
+def _table(name: str, folder: Path, words: list[str]) -> str:
+    if words == ["conversion"]:
+        return markdown(conversion.table(name, folder / "conversion"))
+    loaded, store = grid.load(name), Store(folder)
+    if words[:1] in (["accuracy"], ["cost"]):
+        return markdown({"accuracy": accuracies, "cost": costs}[words[0]](loaded, store, words[1]))
+    return block(loaded, store, words == ["short"])
 
 
 @app.command()
 def main(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; fail where it differs.")] = False,
-    readme: Annotated[Path, typer.Option(help="The README.")] = ROOT / "README.md",
+    readme: Annotated[list[Path] | None, typer.Option(help="Documents (repeat); by default those with marks.")] = None,
     results: Annotated[Path, typer.Option(help="Folder with results.")] = ROOT / "paper" / "results",
 ) -> None:
     """Write the results tables into the README, or check that they are the ones that are there."""
     command = "python paper/readme.py"
-    if documents.update([readme], lambda text: updated(text, results), check=check, command=command):
+    paths = readme or [ROOT / name for name in DOCUMENTS]
+    if documents.update(paths, lambda text: updated(text, results), check=check, command=command):
         raise typer.Exit(1)
 
 

@@ -11,7 +11,7 @@ from .curves import curves
 from .decisions import decisions
 from .layers import currents, signal
 from .named_figure import NamedFigure
-from .sweeps import gamma, steps, time
+from .sweeps import gamma, steps, timing
 
 #: Every figure, in the order of the report, with the experiment that it draws.
 FIGURES: dict[str, tuple[str, Callable[[Profile, Store], NamedFigure | None]]] = {
@@ -22,7 +22,7 @@ FIGURES: dict[str, tuple[str, Callable[[Profile, Store], NamedFigure | None]]] =
     "curves": ("figure1", curves),
     "gamma": ("gamma", gamma),
     "steps": ("steps", steps),
-    "time": ("time", time),
+    "time": ("time", timing),
 }
 
 

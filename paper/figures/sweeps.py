@@ -46,7 +46,7 @@ def steps(profile: Profile, store: Store) -> NamedFigure | None:
     )
 
 
-def time(profile: Profile, store: Store) -> NamedFigure | None:
+def timing(profile: Profile, store: Store) -> NamedFigure | None:
     """Accuracy against T of each way to use time, one panel per setup, with the ReLU counterparts as lines."""
     setups = by_setup(profile.of("time"))
     if not any(records(condition, store) for conditions in setups.values() for condition in conditions):

@@ -12,7 +12,7 @@ from .decoding import decoder, sweep
 from .energy import energy
 from .speed import speed
 from .table import DECISION, SILENT, TIES, Table, spread
-from .time import time
+from .timing import timing
 
 _SPIKES = Column("spikes_per_neuron", "spikes per neuron", spread("spikes_per_neuron", 3))
 _CHOSEN = (
@@ -41,7 +41,7 @@ TABLES: dict[str, tuple[str, Callable[[Profile, Store], Table]]] = {
             _CHOSEN,
         ),
     ),
-    "time": ("time", time),
+    "time": ("time", timing),
     "encoder": ("encoder", sweep("encoder", "The encoder of the input.", (*DECISION, _SPIKES), _CHOSEN)),
     "energy": ("table1", energy),
 }

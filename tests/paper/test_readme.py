@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 from paper.records import Store
+from paper.tables.timing import accuracies, costs
 from typer.testing import CliRunner
 
 from paper import readme
@@ -36,10 +37,18 @@ def test_check_fails_until_it_is_written(tmp_path):
     assert CliRunner().invoke(readme.app, [*arguments, "--check"]).exit_code == 0
 
 
+def test_accuracy_and_cost_against_t(tmp_path):
+    made, store = profile(tmp_path), Store(tmp_path / "results")
+    fill(store, [condition for condition in made.of("time") if condition.label != "windows, T = 8"])
+    shown = accuracies(made, store, "small")
+    assert shown["T"].tolist() == ["2", "8", "ReLU"]
+    assert shown["windows"].tolist() == ["90.50 ± 6.35 [+0.00]", "not run", "90.50 ± 6.35"]
+    shown = costs(made, store, "small")
+    assert shown["step by step: latency"].tolist() == ["2", "8"] and shown["windows: latency"].tolist() == ["2", "–"]
+
+
 @pytest.mark.usefixtures("committed_records")
-def test_the_readme_of_this_repository_agrees_with_its_records():
-    path = ROOT / "README.md"
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    if not documents.marks(text, readme.NAME):
-        pytest.skip("the README has no results table")
-    assert readme.updated(text, ROOT / "paper" / "results") == text
+@pytest.mark.parametrize("name", readme.DOCUMENTS)
+def test_the_documents_of_this_repository_agree_with_their_records(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert documents.marks(text, readme.NAME) and readme.updated(text, ROOT / "paper" / "results") == text

@@ -1,7 +1,9 @@
 """Accuracy against the number of steps T, for each way to use time."""
 
+import math
 from typing import Any
 
+import pandas as pd
 from tools.tables import Column, absent
 
 from firstspike import energy
@@ -10,14 +12,14 @@ from firstspike.report import MISSING
 from ..grid import Condition, Profile
 from ..intervals import Interval, paired
 from ..job import COUNTED
-from ..measures import CHIP, MEASURES, by_seed, frame
+from ..measures import CHIP, MEASURES, by_seed, frame, row, status
 from ..records import Store
-from .table import SEEDS, SETUP, Table, of_seeds, rules, spread
+from .table import SEEDS, SETUP, Table, mean_and_sd, of_seeds, rules, spread
 
 NAME = "time"
 
 
-def time(profile: Profile, store: Store) -> Table:
+def timing(profile: Profile, store: Store) -> Table:
     """Accuracy, latency, spikes and energy of each kind of net and each T, beside the net's ReLU counterpart."""
     raw = frame(profile, store, NAME)
     raw["interval"], raw["difference"] = zip(*_intervals(profile, store), strict=True)
@@ -35,7 +37,7 @@ def time(profile: Profile, store: Store) -> Table:
         Column("macs", "multiply-accumulates, 10³", spread("macs", 1, 1e-3)),
         Column("updates", "membrane updates, 10³", spread("updates", 1, 1e-3)),
         Column("chip_energy", "energy, nJ", spread("chip_energy", 0)),
-        Column("commits", "commit", lambda row: row["commits"] or MISSING),
+        Column("commits", "commit", lambda each: each["commits"] or MISSING),
     )
     table = energy.load(CHIP)
     note = (
@@ -51,6 +53,49 @@ def time(profile: Profile, store: Store) -> Table:
     )
     caption = "Accuracy against the number of steps T."
     return Table(NAME, caption, raw, columns, note, rules(raw, "setup", "group"))
+
+
+def accuracies(profile: Profile, store: Store, setup: str) -> pd.DataFrame:
+    """One row per T, one column per kind of net: mean and half of the 95 % interval over seeds, the difference to ReLU."""
+    accuracy, relu = MEASURES["accuracy"], counterparts(profile)
+    cells: dict[str, dict[str, str]] = {}
+    for condition in _swept(profile, setup):
+        other = relu[setup, condition.runs[0].timing]
+        values, ceiling = by_seed(condition, store, accuracy), by_seed(other, store, accuracy)
+        difference = paired(values, ceiling)
+        column = cells.setdefault(condition.group, {})
+        column[str(condition.value)] = _cell(condition, values, store, difference)
+        column.pop("ReLU", None)
+        column["ReLU"] = _cell(other, ceiling, store)
+    return pd.DataFrame(cells).rename_axis("T").reset_index()
+
+
+def costs(profile: Profile, store: Store, setup: str) -> pd.DataFrame:
+    """One row per T; latency, spikes per neuron and energy in microjoules per image of each kind of net."""
+    cells: dict[str, dict[str, str]] = {}
+    for condition in _swept(profile, setup):
+        found = row(condition, store, profile)
+        shown = {
+            "latency": spread("latency", 0)({**found, "latency_sd": math.nan}),
+            "spikes per neuron": spread("spikes_per_neuron", 2)({**found, "spikes_per_neuron_sd": math.nan}),
+            "energy, µJ": spread("chip_energy", 2, 1e-3)({**found, "chip_energy_sd": math.nan}),
+        }
+        for name, text in shown.items():
+            cells.setdefault(f"{condition.group}: {name}", {})[str(condition.value)] = text
+    return pd.DataFrame(cells).rename_axis("T").reset_index()
+
+
+def _swept(profile: Profile, setup: str) -> list[Condition]:
+    return [each for each in profile.of(NAME) if each.setup == setup and each.value is not None]
+
+
+def _cell(condition: Condition, values: dict[int, float], store: Store, difference: Interval | None = None) -> str:
+    if not values:
+        return status(condition, store)
+    interval = Interval.of([*values.values()])
+    text = mean_and_sd(interval.mean, math.nan if interval.half_width is None else interval.half_width)
+    text += "" if difference is None else f" [{difference.mean:+.2f}]"
+    return of_seeds(text, len(values), len(condition.runs))
 
 
 def counterparts(profile: Profile) -> dict[tuple[str, str], Condition]:
@@ -71,7 +116,7 @@ def _intervals(profile: Profile, store: Store) -> list[tuple[str | None, str]]:
     return made
 
 
-def _accuracy(row: Any) -> str:
-    if absent(row["interval"]):
-        return str(row["status"])
-    return of_seeds(row["interval"], row["seeds"], row["seeds_asked"])
+def _accuracy(shown: Any) -> str:
+    if absent(shown["interval"]):
+        return str(shown["status"])
+    return of_seeds(shown["interval"], shown["seeds"], shown["seeds_asked"])
