@@ -47,9 +47,10 @@ def steps(profile: Profile, store: Store) -> NamedFigure | None:
 
 
 def timing(profile: Profile, store: Store) -> NamedFigure | None:
-    """Accuracy against T of each way to use time, one panel per setup, with the ReLU counterparts as lines."""
+    """Accuracy against T of each way to use time, one panel per setup that has records, with the ReLU counterparts as lines."""
     setups = by_setup(profile.of("time"))
-    if not any(records(condition, store) for conditions in setups.values() for condition in conditions):
+    setups = {name: found for name, found in setups.items() if any(records(condition, store) for condition in found)}
+    if not setups:
         return None
     groups = list(dict.fromkeys(condition.group for condition in profile.of("time")))
     columns = min(2, len(setups))
