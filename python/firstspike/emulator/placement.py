@@ -156,7 +156,7 @@ class Costs:
         return int(self._before[last] - self._before[first])
 
     def sources(self, first: int, last: int) -> Sources:
-        """The neurons with a synapse to these neurons; of a grouped convolution's sites those of all groups."""
+        """The neurons with a synapse to these neurons; in grouped convolutions as if every group reached them."""
         layer = self.layer
         reached = np.zeros((*layer.in_shape[:2], 1), dtype=np.bool_)
         pooled = self._pooled_sites(first, last).repeat(layer.pool, axis=0).repeat(layer.pool, axis=1)
