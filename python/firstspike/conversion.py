@@ -106,6 +106,7 @@ def convert(module: nn.Module, images: Tensor, steps: int | Sequence[int] = 16) 
             report.attrs = {"clips": name, "agreement": float((ours.argmax(1) == scores.argmax(1)).double().mean())}
     assert best is not None
     best.report = report  # type: ignore[assignment]
+    best.input_shape = tuple(images.shape[1:])  # type: ignore[assignment]
     return best
 
 

@@ -8,7 +8,7 @@ import torch
 
 import firstspike
 from firstspike import models, nn
-from firstspike.emulator import CannotQuantize, profile, qat, quantize, run
+from firstspike.emulator import CannotQuantize, check, profile, qat, quantize, run
 from firstspike.emulator.program.nir import to_nir
 from firstspike.emulator.quantization.windows import parts_of
 
@@ -111,12 +111,13 @@ def test_converted_nets():
     ).eval()
     images = torch.randint(0, 256, (60, 2, 12, 12), dtype=torch.uint8)
     net = firstspike.convert(relu, images, steps=64)
-    program = quantize(net, profile.load("generic8").replace(weight_bits=12), calibration=images)
+    program = quantize(net, profile.load("generic8").replace(weight_bits=12))
     result = run(program, images)
     assert [layer.pools for layer in program.layers] == [False, False, True, False]
     np.testing.assert_allclose(result.scores * program.layers[-1].scale, net(images).detach().numpy(), atol=0.02)
-    with pytest.raises(CannotQuantize, match="give some images, calibration=images"):
-        quantize(net)
+    assert check(net).fits and qat.prepare(net).input_shape == (2, 12, 12)
+    with pytest.raises(CannotQuantize, match=r"make a models\.WindowedNet of them, with input_shape"):
+        quantize(torch.nn.Sequential(*net))
 
 
 def test_a_chip_without_a_current_refuses():

@@ -282,7 +282,7 @@ class Program(Record):
         """True if one placement serves both: equal profiles, shapes, strides, weights and shortcuts; thresholds may differ."""
 
         def facts(layer: Layer) -> tuple[Any, ...]:
-            plain = (layer.kind, layer.in_shape, layer.out_shape, layer.pool, layer.stride, layer.padding)
+            plain = (layer.kind, layer.in_shape, layer.out_shape, layer.pool, layer.stride, layer.padding, layer.groups)
             beside = layer.shortcut
             return (*plain, layer.weight.tobytes(), beside and (beside.source, beside.stride, beside.weight.tobytes()))
 

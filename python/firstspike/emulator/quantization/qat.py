@@ -28,17 +28,14 @@ def prepare(
     bits: int | None = None,
     granularity: str | None = None,
     observer: str = "mse",
-    input_shape: tuple[int, ...] | None = None,
 ) -> TTFSNet | WindowedNet:
     """Copy a net so that its core layers round weight, bias and threshold as `quantize` will; the copy trains like any module.
 
     Normalisation and affine are folded into the weights; `layer.weight` stays the unrounded weight. A bias stays at zero if
     the profile has none. The host layer is trained in float. `quantize` of the result, without `calibration`, has the very
     integers that were trained. Training ignores registers that overflow: see `Program.bounds`. A residual block's scale is
-    rounded, and not trained. Pruned weights are trained like all. Arguments are as in `quantize`; input_shape is the shape of
-    one sample, which a Sequential of windows that begins with maps does not tell.
-
-    In nets of windows the units of the membranes follow the learned clips, with rises that stay as they are.
+    rounded, and not trained; in nets of windows it is. Pruned weights are trained like all. In nets of windows the units of
+    membranes follow the learned clips. Arguments are as in `quantize`.
 
     Examples
     --------
@@ -50,7 +47,7 @@ def prepare(
     bits = target.weight_bits if bits is None else checks.integer("bits", bits, 2, target.weight_bits)
     granularity = scales.checked_granularity(granularity, target)
     checks.one_of("observer", observer, scales.OBSERVERS)
-    net = net_to_read(model, input_shape)
+    net = net_to_read(model)
     if isinstance(net, WindowedNet):
         return prepare_windows(net, target, bits, granularity != "tensor", observer)
     for block in net.modules():

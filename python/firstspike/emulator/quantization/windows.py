@@ -65,11 +65,12 @@ def windowed_net(model: nn.Module, input_shape: tuple[int, ...] | None) -> Windo
         raise CannotQuantize("net", "it has no encoder of windows", "begin it with nn.WindowEncoder()")
     layers = [x for x in modules[encoders[0] + 1 : -1] if not isinstance(x, (nn.Identity, nn.Dropout, nn.Flatten))]
     first = [*layers, modules[-1]][0]
+    input_shape = input_shape or getattr(model, "input_shape", None)  # which `convert` gives
     if input_shape is None and isinstance(first, WindowedSynapses) and first.weight.dim() == 2 and first.avg_pool == 1:
         input_shape = (first.weight.shape[1],)
     if input_shape is None:
         problem = "its layers do not tell the shape of images"
-        raise CannotQuantize("net", problem, "give some images, calibration=images")
+        raise CannotQuantize("net", problem, "make a models.WindowedNet of them, with input_shape")
     encoder = nn.Sequential(*modules[: encoders[0] + 1])
     return WindowedNet(layers, readout=modules[-1], input_shape=input_shape, encoder=encoder)
 
