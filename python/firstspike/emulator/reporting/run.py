@@ -28,7 +28,8 @@ class Run:
     first output spike, -1 where silent; with a membrane readout the step from which on the best class no longer changes.
     steps_run: delays included. input_events: of the steps run. counters: int64 [B, L, 7] (`COUNTERS`). trace: of the first S
     samples `input_times`, uint8 [S, sources], and of layer n `times.n`, uint8 [S, neurons], and `membrane.n`, int64 [S,
-    total_steps, neurons], 0 in the steps after an early exit; and the layers' `names`.
+    total_steps, neurons], 0 in the steps after an early exit; and the layers' `names`. In nets of windows times count from the
+    start of the layer's window, and membranes are of the windows of its sources and its own.
 
     Examples
     --------
