@@ -46,6 +46,7 @@ PYBIND11_MODULE(FIRSTSPIKE_MODULE, m) {
     m.attr("sanitized") = kSanitized;
     m.def("share_openmp_pool", &share, py::arg("gomp_parallel"),
           "Run on the OpenMP pool whose GOMP_parallel has this address; 0: on threads of our own.");
+    bind_integers(m);
     bind_layer(m);
     bind_neurons(m);
     bind_weights(m);

@@ -5,6 +5,7 @@
 
 namespace firstspike::bindings {
 
+void bind_integers(pybind11::module_& m);
 void bind_layer(pybind11::module_& m);
 void bind_neurons(pybind11::module_& m);
 void bind_weights(pybind11::module_& m);

@@ -12,6 +12,7 @@ namespace firstspike {
 
 struct Processor {
     bool v2 = false, v3 = false, v4 = false;  // x86-64-v2, v3, v4
+    bool vnni = false;                         // v4 and AVX512_VNNI
 };
 
 inline Processor this_processor() {
@@ -27,8 +28,8 @@ inline Processor this_processor() {
     if (!found.v2 || !saves_registers) return found;
     uint32_t kept = 0, upper = 0;  // the registers that the system saves
     __asm__ volatile("xgetbv" : "=a"(kept), "=d"(upper) : "c"(0));
-    uint32_t second = 0, extended = 0;
-    if (__get_cpuid_count(7, 0, &a, &b, &c, &d) != 0) second = b;
+    uint32_t second = 0, third = 0, extended = 0;
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d) != 0) second = b, third = c;
     if (__get_cpuid(0x80000001u, &a, &b, &c, &d) != 0) extended = c;
     const bool fma = has(first, 12), movbe = has(first, 22), avx = has(first, 28), f16c = has(first, 29);
     const bool bmi1 = has(second, 3), avx2 = has(second, 5), bmi2 = has(second, 8), lzcnt = has(extended, 5);
@@ -36,6 +37,7 @@ inline Processor this_processor() {
     const bool foundation = has(second, 16), dq = has(second, 17), cd = has(second, 28), bw = has(second, 30),
                vl = has(second, 31);
     found.v4 = found.v3 && (kept & 0xe6u) == 0xe6u && foundation && dq && cd && bw && vl;
+    found.vnni = found.v4 && has(third, 11);
 #endif
     return found;
 }
