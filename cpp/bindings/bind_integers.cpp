@@ -8,8 +8,8 @@ namespace firstspike::bindings {
 namespace {
 
 using Map = std::array<int64_t, 3>;                          // height, width, channels
-// kind, steps, map, inputs, weights, offset, rise
-using IntegerArguments = std::tuple<std::string, int64_t, Map, std::vector<std::array<int64_t, 8>>, Array, Array, Array>;
+// kind, steps, shift, map, inputs, weights, offset, rise
+using IntegerArguments = std::tuple<std::string, int64_t, int64_t, Map, std::vector<std::array<int64_t, 8>>, Array, Array, Array>;
 
 IntegerMap map_from(const Map& sizes) { return {sizes[0], sizes[1], sizes[2]}; }
 
@@ -28,9 +28,10 @@ std::vector<T> copied(const Array& array, const char* name) {
 
 std::unique_ptr<IntegerNet> integer_net(const Map& input_map, const std::vector<IntegerArguments>& layers) {
     auto net = std::make_unique<IntegerNet>(map_from(input_map));
-    for (const auto& [kind, steps, map, inputs, weights, offset, rise] : layers) {
+    for (const auto& [kind, steps, shift, map, inputs, weights, offset, rise] : layers) {
         IntegerLayer layer{kind_from(kind),
                            steps,
+                           shift,
                            map_from(map),
                            {},
                            copied<int16_t>(weights, "weights"),

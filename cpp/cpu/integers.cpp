@@ -181,12 +181,12 @@ void finish(const IntegerLayer& layer, const float* inverse, const int32_t* sums
             int32_t* sums_out) {
     const int32_t *offset = layer.offset.data() + first, *rise = layer.rise.data() + first;
     if (layer.steps == 0) {
-        for (int64_t c = 0; c < count; ++c) sums_out[c] = sums[c] + offset[c];
+        for (int64_t c = 0; c < count; ++c) sums_out[c] = (sums[c] << layer.shift) + offset[c];
         return;
     }
-    const auto steps = static_cast<int32_t>(layer.steps);
+    const auto steps = static_cast<int32_t>(layer.steps), shift = static_cast<int32_t>(layer.shift);
     for (int64_t c = 0; c < count; ++c) {
-        const int32_t n = std::max(sums[c] + offset[c], 0);
+        const int32_t n = std::max((sums[c] << shift) + offset[c], 0);
         auto a = static_cast<int32_t>(std::min(static_cast<float>(n) * inverse[first + c], 256.0f));  // wrong by 1 at most
         const int32_t left = n - a * rise[c];
         a += (left >= rise[c] ? 1 : 0) - (left < 0 ? 1 : 0);
@@ -233,6 +233,7 @@ void IntegerNet::add(const IntegerLayer& layer) {
     check_map(input_);
     check_map(layer.out);
     in_range("steps", layer.steps, layer.kind == Kind::dense ? 0 : 1, 255);
+    in_range("shift", layer.shift, 0, 30);
     in_range("the number of inputs", static_cast<int64_t>(layer.inputs.size()), 1, layer.kind == Kind::dense ? 2 : 1);
     int64_t rows = 0, most = 0;
     std::vector<int64_t> most_of_row;  // the largest value of each row
@@ -271,14 +272,15 @@ void IntegerNet::add(const IntegerLayer& layer) {
     for (const int32_t rise : layer.rise) in_range("rise times steps", rise * (layer.steps + 2), layer.steps + 2, INT_MAX);
     int largest_weight = 0;
     for (int64_t o = 0; o < neurons; ++o) {
-        int64_t sum = std::abs(int64_t{layer.offset[static_cast<size_t>(o)]});
+        int64_t sum = 0;
         for (int64_t r = 0; r < rows; ++r) {
             const bool deep = layer.kind == Kind::depthwise;
             const int weight = std::abs(int{layer.weights[static_cast<size_t>(deep ? r * outputs + o : o * rows + r)]});
             largest_weight = std::max(largest_weight, weight);
             sum += weight * (deep ? most : most_of_row[static_cast<size_t>(r)]);
         }
-        in_range("the largest sum", sum, 0, INT_MAX);
+        const int64_t offset = std::abs(int64_t{layer.offset[static_cast<size_t>(o)]});
+        in_range("the largest sum", (std::min<int64_t>(sum, INT_MAX) << layer.shift) + offset, 0, INT_MAX);
     }
     in_range("the units of all layers", levels_ + layer.out.units(), 1, kMostLevels);
     Stage stage{layer, largest_weight <= 127 && most <= most_of_bytes(), rows, {}, {}, levels_};

@@ -20,12 +20,12 @@ struct IntegerInput {
     int64_t source, pool, kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x;
 };
 
-// a = clamp(floor((sum + offset) / rise), 0, steps) per output channel, or sum + offset of a readout.
+// With v = 2^shift sum + offset, a level is a = clamp(floor(v / rise), 0, steps); a readout gives v.
 struct IntegerLayer {
     enum class Kind { dense, depthwise, largest };  // `largest`: the largest level of a kernel, without weights
 
     Kind kind;
-    int64_t steps;  // 0: a readout
+    int64_t steps, shift;  // 0 steps: a readout
     IntegerMap out;
     std::vector<IntegerInput> inputs;  // one or two
     // [outputs][rows of all inputs], a row per kernel row, kernel column and channel; depthwise: [rows of a channel][channels].
