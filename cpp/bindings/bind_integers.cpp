@@ -7,7 +7,7 @@ namespace firstspike::bindings {
 
 namespace {
 
-using Map = std::array<int64_t, 3>;                          // height, width, channels
+using Map = std::array<int64_t, 3>;  // height, width, channels
 // kind, steps, shift, map, inputs, weights, offset, rise
 using IntegerArguments = std::tuple<std::string, int64_t, int64_t, Map, std::vector<std::array<int64_t, 8>>, Array, Array, Array>;
 

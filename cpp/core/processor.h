@@ -12,7 +12,7 @@ namespace firstspike {
 
 struct Processor {
     bool v2 = false, v3 = false, v4 = false;  // x86-64-v2, v3, v4
-    bool vnni = false;                         // v4 and AVX512_VNNI
+    bool vnni = false;                        // v4 and AVX512_VNNI
 };
 
 inline Processor this_processor() {

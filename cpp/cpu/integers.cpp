@@ -16,13 +16,13 @@ namespace firstspike {
 
 namespace {
 
-constexpr int64_t kMostUnits = int64_t{1} << 24;     // of a map
-constexpr int64_t kMostWeights = int64_t{1} << 31;   // of a layer
-constexpr int64_t kMostLevels = int64_t{1} << 28;    // of all layers, of one sample
-constexpr int64_t kBlockLevels = int64_t{1} << 18;   // of the samples that go through the net together: about a second-level cache
-constexpr int64_t kMostSamples = 48;                 // of those
-constexpr int64_t kPanelValues = int64_t{1} << 15;   // of the positions that are multiplied together
-constexpr int64_t kSlack = 64;                       // values behind an array that a copy by 16 bytes may read or write
+constexpr int64_t kMostUnits = int64_t{1} << 24;    // of a map
+constexpr int64_t kMostWeights = int64_t{1} << 31;  // of a layer
+constexpr int64_t kMostLevels = int64_t{1} << 28;   // of all layers, of one sample
+constexpr int64_t kBlockLevels = int64_t{1} << 18;  // of the samples that go through the net together: about a second-level cache
+constexpr int64_t kMostSamples = 48;                // of those
+constexpr int64_t kPanelValues = int64_t{1} << 15;  // of the positions that are multiplied together
+constexpr int64_t kSlack = 64;                      // values behind an array that a copy by 16 bytes may read or write
 
 [[noreturn]] void refuse(const std::string& what) { throw std::invalid_argument("a layer of integers: " + what); }
 
@@ -93,7 +93,8 @@ struct PlainWords {
     static Vector repeat(int32_t values) { return Vector{} + values; }
     static Vector add(Vector sum, Vector values, Vector weights) {
 #if defined(__SSE2__)
-        return sum + reinterpret_cast<Vector>(_mm_madd_epi16(reinterpret_cast<__m128i>(values), reinterpret_cast<__m128i>(weights)));
+        return sum +
+               reinterpret_cast<Vector>(_mm_madd_epi16(reinterpret_cast<__m128i>(values), reinterpret_cast<__m128i>(weights)));
 #else
         for (int i = 0; i < 4; ++i)
             sum[i] += static_cast<int16_t>(values[i]) * static_cast<int16_t>(weights[i]) + (values[i] >> 16) * (weights[i] >> 16);
@@ -154,7 +155,8 @@ struct Planes {
         const int64_t plane = rows * columns * channels, high = map.height / in.pool, wide = map.width / in.pool;
         own.reserve(samples * plane + kSlack);
         values = own.data();
-        if (in.pool > 1 || in.pad_y > 0 || in.pad_x > 0) std::memset(own.data(), 0, static_cast<size_t>(samples * plane) * sizeof(Value));
+        if (in.pool > 1 || in.pad_y > 0 || in.pad_x > 0)
+            std::memset(own.data(), 0, static_cast<size_t>(samples * plane) * sizeof(Value));
         for (int64_t s = 0; s < samples; ++s)
             for (int64_t y = 0; y < high; ++y) {
                 const uint8_t* from = levels + s * map.units() + y * in.pool * map.width * channels;
@@ -165,8 +167,7 @@ struct Planes {
                 }
                 for (int64_t x = 0; x < wide; ++x, from += in.pool * channels, to += channels)
                     for (int64_t v = 0; v < in.pool; ++v)
-                        for (int64_t u = 0; u < in.pool; ++u)
-                            add_values(to, from + (v * map.width + u) * channels, channels);
+                        for (int64_t u = 0; u < in.pool; ++u) add_values(to, from + (v * map.width + u) * channels, channels);
             }
     }
 
@@ -222,8 +223,9 @@ void IntegerNet::add(const IntegerLayer& layer) {
     using Kind = IntegerLayer::Kind;
     if (!stages_.empty() && stages_.back().layer.steps == 0) refuse("none may follow a readout");
     const auto in_range = [](const char* name, int64_t value, int64_t low, int64_t high) {
-        if (value < low || value > high) refuse(std::string(name) + " must be from " + std::to_string(low) + " to " +
-                                                std::to_string(high) + ", got " + std::to_string(value));
+        if (value < low || value > high)
+            refuse(std::string(name) + " must be from " + std::to_string(low) + " to " + std::to_string(high) + ", got " +
+                   std::to_string(value));
     };
     const auto check_map = [&](const IntegerMap& map) {
         for (const int64_t size : {map.height, map.width, map.channels}) in_range("each size of a map", size, 1, kMostUnits);
@@ -248,7 +250,8 @@ void IntegerNet::add(const IntegerLayer& layer) {
         in_range("the kernel's height", in.kernel_y, 1, high);
         in_range("the kernel's width", in.kernel_x, 1, wide);
         in_range("the units of a padded map", high * wide * from.channels, 1, kMostLevels);
-        if (layer.out.height != (high - in.kernel_y) / in.stride_y + 1 || layer.out.width != (wide - in.kernel_x) / in.stride_x + 1)
+        if (layer.out.height != (high - in.kernel_y) / in.stride_y + 1 ||
+            layer.out.width != (wide - in.kernel_x) / in.stride_x + 1)
             refuse("its map does not fit its input's");
         const int64_t value = most_of(in.source) * in.pool * in.pool;
         in_range("the largest sum of a pool", value, 0, SHRT_MAX);

@@ -50,14 +50,16 @@ class IntegerNet {
  private:
     struct Stage {
         IntegerLayer layer;
-        bool bytes;                 // packed as bytes, four rows together; else as 16 bits, two together
-        int64_t rows;               // of all inputs, as packed
+        bool bytes;                  // packed as bytes, four rows together; else as 16 bits, two together
+        int64_t rows;                // of all inputs, as packed
         std::vector<int8_t> packed;  // [blocks of columns][rows / together][columns][together]
         std::vector<float> inverse;  // 1 / rise
-        int64_t at;                 // of its levels in a sample's memory
+        int64_t at;                  // of its levels in a sample's memory
     };
 
-    const IntegerMap& map_of(int64_t source) const { return source < 0 ? input_ : stages_[static_cast<size_t>(source)].layer.out; }
+    const IntegerMap& map_of(int64_t source) const {
+        return source < 0 ? input_ : stages_[static_cast<size_t>(source)].layer.out;
+    }
     int64_t most_of(int64_t source) const { return source < 0 ? 255 : stages_[static_cast<size_t>(source)].layer.steps; }
 
     template <class Dot>

@@ -149,6 +149,39 @@ def prepacked(draw: Draw) -> tuple[Arguments, Arguments]:
     return {"layers": layers, "threads": draw.threads()}, run
 
 
+def integers(draw: Draw) -> tuple[Arguments, Arguments]:
+    """The arguments of `IntegerNet`'s constructor and of `run`: a layer of any kind, and a readout of both maps."""
+    height, width, channels = draw.size(6), draw.size(6), draw.choice((1, 3, 16, 40))
+    pad_y, pad_x, stride = draw.randint(0, 2), draw.randint(0, 2), draw.randint(1, 2)
+    kind = draw.choice(("dense", "depthwise", "largest"))
+    pool = 1 if kind == "largest" else draw.randint(1, min(height, width, 3))
+    high, wide = height // pool + 2 * pad_y, width // pool + 2 * pad_x
+    kernel_y, kernel_x = draw.randint(1, min(3, high)), draw.randint(1, min(3, wide))
+    outputs = draw.choice((1, 7, 33)) if kind == "dense" else channels
+    out = (high - kernel_y) // stride + 1, (wide - kernel_x) // stride + 1, outputs
+    rows = kernel_y * kernel_x * (channels if kind == "dense" else 1)
+    most = draw.choice((100, 1000))
+
+    generator = torch.Generator().manual_seed(draw.getrandbits(32))
+
+    def whole(*shape: int, kind: torch.dtype = torch.int16, low: int = -most) -> Tensor:
+        return torch.randint(low, most, shape, dtype=kind, generator=generator)
+
+    inner = {"dense": whole(outputs, rows), "depthwise": whole(rows, outputs), "largest": whole(0)}[kind]
+    neurons = 0 if kind == "largest" else outputs
+    numbers = whole(neurons, kind=torch.int32), whole(neurons, kind=torch.int32, low=1)
+    taps = [(-1, pool, kernel_y, kernel_x, stride, stride, pad_y, pad_x)]
+    layer = (kind, draw.choice((1, 16, 255)), draw.randint(0, 3), out, taps, inner, *numbers)
+    sides = [(0, 1, out[0], out[1], 1, 1, 0, 0), (-1, 1, height, width, 1, 1, 0, 0)][: draw.randint(1, 2)]
+    read = math.prod(out) + (height * width * channels if len(sides) == 2 else 0)
+    last = ("dense", 0, 0, (1, 1, 10), sides, whole(10, read), whole(10, kind=torch.int32), whole(0, kind=torch.int32))
+    batch = draw.randint(0, 40)
+    sums = torch.zeros(batch, 10, dtype=torch.int32)
+    levels = draw.bytes(batch, height, width, channels)
+    run = {"batch": batch, "levels": levels, "threads": draw.threads(), "sums_out": sums}
+    return {"input": (height, width, channels), "layers": [layer, last]}, run
+
+
 def sizes_of(draw: Draw) -> tuple[int, int, int]:
     """Sites, channels and steps."""
     return draw.randint(0, 7), draw.choice((1, 3, 16, 33, 70)), draw.steps()

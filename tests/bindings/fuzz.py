@@ -77,6 +77,14 @@ def call_prepacked(draw: Draw) -> None:
         net.run(**{key: as_given(value) for key, value in arguments.items()})
 
 
+def call_integers(draw: Draw) -> None:
+    """A net in integers, made once and run twice."""
+    made, run = calls.integers(draw)
+    net = cpu.IntegerNet(**{key: as_given(value) for key, value in spoil(draw, made).items()})
+    for arguments in (spoil(draw, run), run):
+        net.run(**{key: as_given(value) for key, value in arguments.items()})
+
+
 def call_emulator(draw: Draw) -> None:
     """A network of the emulator's core."""
     made, layers, run = emulated.emulated(draw)
@@ -108,8 +116,9 @@ def call_primitive(draw: Draw) -> None:
 
 
 KINDS: tuple[tuple[Callable[[Draw], None], float], ...] = (
-    (call_kernel, 0.65),
-    (call_prepacked, 0.1),
+    (call_kernel, 0.6),
+    (call_prepacked, 0.08),
+    (call_integers, 0.07),
     (call_emulator, 0.2),
     (call_primitive, 0.05),
 )

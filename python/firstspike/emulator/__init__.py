@@ -2,6 +2,7 @@
 
 from ..energy import EnergyTable
 from .export.exporting import Exported, export_c
+from .inference import IntegerNet
 from .placement import Check, DoesNotFit, Placement, check, place
 from .program import profile
 from .program.profile import Profile
@@ -20,6 +21,7 @@ __all__ = [
     "DoesNotFit",
     "EnergyTable",
     "Exported",
+    "IntegerNet",
     "OverflowRefused",
     "Placement",
     "Profile",

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .._base import checks
-from .._base.kernels import SILENT
+from .._base.checks import SILENT
 from ..ops.integers import IntegerInput, IntegerKernel, IntegerLayer
 from ..spikes import SpikeTimes
 from .program.windows import WindowLayer, WindowProgram

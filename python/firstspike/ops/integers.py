@@ -1,4 +1,4 @@
-"""Nets of windows in integers, for inference (cpp/cpu/integers.h): no operator, as the weights are inside and need no gradient."""
+"""Nets of windows in integers, for inference (cpp/cpu/integers.h): no operator, as weights need no gradient."""
 
 from __future__ import annotations
 
