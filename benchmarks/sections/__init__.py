@@ -8,7 +8,19 @@ from importlib import import_module
 from types import ModuleType
 
 NAMES = (
-    *("sweep", "steps", "allocator", "inference", "growth", "memory", "limit", "threads", "leak", "timing_based"),
+    *(
+        "sweep",
+        "steps",
+        "allocator",
+        "inference",
+        "growth",
+        "memory",
+        "limit",
+        "threads",
+        "leak",
+        "windowed",
+        "timing_based",
+    ),
     *("residual", "input_forms", "accuracy", "overhead", "crossover", "emulator"),
 )
 #: Left out of the quick form: what they need takes minutes.
