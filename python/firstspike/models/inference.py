@@ -50,6 +50,7 @@ def prepare_for_inference(net: nn.Module) -> InferenceNet:
 
     Layers that take and return spikes are merged (`nn.Prepacked`), dropout is off, and later changes of the net have no effect.
     net: on the CPU, a TTFSNet, or a Sequential of our layers that ends in a readout, which counts as its `models.as_net`.
+    `emulator.IntegerNet` is the same for nets of windows, in integers.
 
     Examples
     --------
