@@ -45,12 +45,11 @@ std::unique_ptr<IntegerNet> integer_net(const Map& input_map, const std::vector<
     return net;
 }
 
-void run(const IntegerNet& net, int64_t batch, const Array& levels, int threads, const Array& sums_out) {
+void sums_of(const IntegerNet& net, int64_t batch, const Array& levels, Threads threads, const Array& sums_out) {
     checked("batch", batch, 0, int64_t{1} << 31);
     const auto* in = input<uint8_t>(levels, "levels", elements({batch, net.input().units()}));
     auto* out = output<int32_t>(sums_out, "sums_out", elements({batch, net.last().out.units()}));
-    const py::gil_scoped_release released;
-    net.run(in, batch, threads_from(threads), out);
+    run([&] { net.run(in, batch, threads, out); });
 }
 
 }  // namespace
@@ -58,7 +57,7 @@ void run(const IntegerNet& net, int64_t batch, const Array& levels, int threads,
 void bind_integers(py::module_& m) {
     py::class_<IntegerNet>(m, "IntegerNet", py::module_local())
         .def(py::init(&integer_net), py::arg("input"), py::arg("layers"))
-        .def("run", &run, py::arg("batch"), py::arg("levels"), py::arg("threads"), py::arg("sums_out"));
+        .def("run", &sums_of, py::arg("batch"), py::arg("levels"), py::arg("threads"), py::arg("sums_out"));
 }
 
 }  // namespace firstspike::bindings
