@@ -30,7 +30,7 @@ def images(number: int = 6) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("steps", [1, 16, 255])
-@pytest.mark.parametrize("spec", ["64-20-10", "8C3-AP2-16C3s2-10", "8C3-MP2-10", RESIDUAL, "64-10"])
+@pytest.mark.parametrize("spec", ["64-20-10", "8C3-AP2-16C3s2-10", "8C3-MP2-R(8C3-8C3)-10", RESIDUAL, "64-10"])
 def test_strings(spec: str, steps: int) -> None:
     made = net(spec, steps=steps).eval()
     seen = made.observe(images())

@@ -208,6 +208,9 @@ def _layers(sized: list[SizedLayer], config: dict[str, Any], generator: Generato
         if isinstance(token, Pool):
             layers.append((fs.MaxPool2d if token.kind == "max" else fs.EarliestPool2d)(token.factor))
         elif isinstance(token, Residual):
+            if layers and isinstance(layers[-1], fs.MaxPool2d):
+                message = "a block cannot stand after max pooling, which makes several spikes per unit"
+                raise fail(config["spec"], token, message)
             factors = [factor] + [1] * (len(item.body) - 1)
             body = [make.spiking(part, f, part.outputs, dropout) for part, f in zip(item.body, factors, strict=True)]
             layers.append(fs.Residual(body, scale=config["threshold"]))

@@ -189,8 +189,6 @@ def check_order(spec: str, tokens: list[Token]) -> None:
         if isinstance(token, Residual):
             if before is None or (number == 1 and isinstance(before, Linear)):
                 raise fail(spec, token, "a block must stand after a layer that fires")
-            if isinstance(before, Pool) and before.kind == "max":
-                raise fail(spec, token, "a block cannot stand after max pooling, which makes several spikes per unit")
     last = tokens[-1]
     if not isinstance(last, Linear):
         raise fail(spec, last, "the last layer must be fully connected: the number of classes")
