@@ -61,7 +61,6 @@ SPECS = [
     (models.build, "4C3-MP2-R(4C3)-3", {"input_shape": (1, 8, 8)}, "R(4C3)"),
     (models.build, "4C3-AP2-R(4C3)-3", {"input_shape": (1, 8, 8), "pooling": "max"}, "R(4C3)"),
     (models.mlp, "4C3-10", {}, "4C3"),
-    (models.relu_counterpart, "4C3-AP2-R(4C3)-3", {"input_shape": (1, 8, 8), "pooling": "max"}, "R(4C3)"),
     (models.relu_counterpart, "784-10", {"input_shape": (1, 8, 8)}, "784"),
 ]
 
