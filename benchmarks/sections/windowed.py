@@ -20,7 +20,7 @@ from ..nets import build, inference, training_step
 from ..nets.training import feed
 from ..peer_settings import fastest_setting
 from ..records import recording_failures
-from ..session import Session
+from ..session import Session, fresh_compiler
 from ..table_cells import milliseconds, ratio
 from ..workloads import WORKLOADS, Workload, workload_named
 
@@ -52,6 +52,7 @@ def _training(session: Session, workload: Workload, steps: int) -> dict[str, Any
         "relu": training_step(_relu(workload), floats, labels),
     }
     failures: dict[str, str] = {}
+    fresh_compiler()
     if steps in PEER_STEPS and steps in workload.steps:
         with recording_failures(failures, "spikingjelly"):
             setting = fastest_setting(workload, steps, "spikingjelly", compiled=None if session.full else False)

@@ -273,20 +273,20 @@ void IntegerNet::add(const IntegerLayer& layer) {
     of_size("offset", layer.offset.size(), neurons);
     of_size("rise", layer.rise.size(), layer.steps == 0 ? 0 : neurons);
     for (const int32_t rise : layer.rise) in_range("rise times steps", rise * (layer.steps + 2), layer.steps + 2, INT_MAX);
-    int largest_weight = 0;
+    bool bytes = most <= most_of_bytes();
     for (int64_t o = 0; o < neurons; ++o) {
         int64_t sum = 0;
         for (int64_t r = 0; r < rows; ++r) {
             const bool deep = layer.kind == Kind::depthwise;
-            const int weight = std::abs(int{layer.weights[static_cast<size_t>(deep ? r * outputs + o : o * rows + r)]});
-            largest_weight = std::max(largest_weight, weight);
-            sum += weight * (deep ? most : most_of_row[static_cast<size_t>(r)]);
+            const int weight = layer.weights[static_cast<size_t>(deep ? r * outputs + o : o * rows + r)];
+            bytes &= weight == static_cast<int8_t>(weight);
+            sum += std::abs(weight) * (deep ? most : most_of_row[static_cast<size_t>(r)]);
         }
         const int64_t offset = std::abs(int64_t{layer.offset[static_cast<size_t>(o)]});
         in_range("the largest sum", (std::min<int64_t>(sum, INT_MAX) << layer.shift) + offset, 0, INT_MAX);
     }
     in_range("the units of all layers", levels_ + layer.out.units(), 1, kMostLevels);
-    Stage stage{layer, largest_weight <= 127 && most <= most_of_bytes(), rows, {}, {}, levels_};
+    Stage stage{layer, bytes, rows, {}, {}, levels_};
     levels_ += layer.out.units();
     for (const int32_t rise : layer.rise) stage.inverse.push_back(1.0f / static_cast<float>(rise));
     if (layer.kind == Kind::dense)

@@ -11,7 +11,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from firstspike import SpikeTimes, emulator
+from firstspike import SpikeTimes, emulator, models, nn
 
 from .networks import window_programs
 
@@ -60,6 +60,18 @@ def test_refuses_more_than_16_bits(made):
     )
     with pytest.raises(ValueError, match="16 bits"):
         emulator.IntegerNet(wide)
+
+
+@pytest.mark.parametrize("steps", [255, 15])
+@pytest.mark.parametrize("spec", ["8C3-AP2-16C3s2-R(16C3)-MP2-20-10", "64-32-10"])
+def test_images(spec, steps):
+    net = models.build(spec, input_shape=(1, 8, 8), steps=16, timing="layer").eval()
+    net.encoder = nn.WindowEncoder(steps)
+    program = emulator.quantize(net)
+    images = torch.randint(0, 256, (50, 1, 8, 8), dtype=torch.uint8)
+    fast = emulator.IntegerNet(program)
+    for x in (images, images.float() / 255):
+        np.testing.assert_array_equal(fast(x).numpy(), emulator.run(program, x).scores)
 
 
 def _spikes(program, times):

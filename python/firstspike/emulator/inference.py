@@ -46,8 +46,16 @@ class IntegerNet(nn.Module):
 
     def forward(self, x: Tensor | SpikeTimes) -> Tensor:
         """Integer scores, int32 [B, classes], of what the program takes: images, or spikes in the input's window."""
-        times = torch.from_numpy(self.program.input_times(x))
-        return self._kernel(torch.where(times == SILENT, 0, self.program.steps - times.int()).to(torch.uint8))
+        return self._kernel(self._levels(x))
+
+    def _levels(self, x: Tensor | SpikeTimes) -> Tensor:
+        program, encoder = self.program, self.program.encoder
+        whole = encoder.kind == "window" and program.steps == 255 and encoder.padding == (0, 0) and encoder.mean is None
+        if whole and isinstance(x, Tensor) and x.dtype == torch.uint8:  # a pixel is its level
+            program.check_images(tuple(x.shape[1:]))
+            return torch.from_numpy(program.in_source_order(x))
+        times = torch.from_numpy(program.input_times(x))
+        return torch.where(times == SILENT, 0, program.steps - times.int()).to(torch.uint8)
 
     def __reduce__(self) -> tuple[type[IntegerNet], tuple[WindowProgram]]:
         return IntegerNet, (self.program,)
