@@ -186,9 +186,8 @@ def check_order(spec: str, tokens: list[Token]) -> None:
             raise fail(spec, token, "convolutions and pools must come before the fully connected layers")
         if isinstance(token, Pool) and (before is None or isinstance(before, Pool)):
             raise fail(spec, token, "a pool must come right after a convolution")
-        if isinstance(token, Residual):
-            if before is None or (number == 1 and isinstance(before, Linear)):
-                raise fail(spec, token, "a block must stand after a layer that fires")
+        if isinstance(token, Residual) and (before is None or (number == 1 and isinstance(before, Linear))):
+            raise fail(spec, token, "a block must stand after a layer that fires")
     last = tokens[-1]
     if not isinstance(last, Linear):
         raise fail(spec, last, "the last layer must be fully connected: the number of classes")
