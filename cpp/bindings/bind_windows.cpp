@@ -93,10 +93,13 @@ void gradient_in_window(const WindowSizes& sizes, const WindowParameters& parame
         batch && n.moments && n.sites > 0, threads, to);
 }
 
-void values_in_window(const MapSizes& sizes, int64_t pool, int64_t steps, const Array& times, Threads threads,
+// The number of steps, of which bytes are times or codes.
+int64_t steps_of(int64_t steps, bool coded) { return checked("steps", steps, 1, coded ? kMostCodedSteps : kMostWindowSteps); }
+
+void values_in_window(const MapSizes& sizes, int64_t pool, int64_t steps, const Array& bytes, bool coded, Threads threads,
                       const Array& values_out) {
     const Windows w = windows_from(sizes, pool);
-    run(windowed_values, input<uint8_t>(times, "times", w.units()), w, checked("steps", steps, 1, kMostWindowSteps), threads,
+    run(windowed_values, input<uint8_t>(bytes, "bytes", w.units()), coded, w, steps_of(steps, coded), threads,
         output<float>(values_out, "values_out", w.pooled()));
 }
 
@@ -106,11 +109,18 @@ void values_gradient(const MapSizes& sizes, int64_t pool, const Array& gradient,
         output<float>(values_out, "values_out", w.units()));
 }
 
-void earliest_gradient(const MapSizes& sizes, int64_t pool, const Array& gradient, const Array& winner, Threads threads,
-                       const Array& values_out) {
-    const Windows w = windows_from(sizes, pool, kWidestPool);
-    run(windowed_earliest_gradient, input<float>(gradient, "gradient", w.pooled()), input<uint8_t>(winner, "winner", w.pooled()),
-        w, threads, output<float>(values_out, "values_out", w.units()));
+void earliest_in_window(const MapSizes& sizes, int64_t pool, const Array& bytes, Threads threads, const Array& earliest_out) {
+    const Windows w = windows_from(sizes, pool);
+    run(windowed_earliest, input<uint8_t>(bytes, "bytes", w.units()), w, threads,
+        output<uint8_t>(earliest_out, "earliest_out", w.pooled()));
+}
+
+void earliest_gradient(const MapSizes& sizes, int64_t pool, int64_t steps, const Array& gradient, const Array& bytes,
+                       const Array& earliest, bool coded, Threads threads, const Array& values_out) {
+    const Windows w = windows_from(sizes, pool);
+    run(windowed_earliest_gradient, input<float>(gradient, "gradient", w.pooled()), input<uint8_t>(bytes, "bytes", w.units()),
+        input<uint8_t>(earliest, "earliest", w.pooled()), coded, w, steps_of(steps, coded), threads,
+        output<float>(values_out, "values_out", w.units()));
 }
 
 }  // namespace
@@ -125,9 +135,12 @@ void bind_windows(py::module_& m) {
     def(m, "windowed_times", &times_in_window, "sizes", "parameters", "current", "threads", "times_out", "codes_out");
     def(m, "windowed_gradient", &gradient_in_window, "sizes", "parameters", "batch", "gradient", "codes", "threads",
         "current_out", "gamma_out", "beta_out", "clip_out");
-    def(m, "windowed_values", &values_in_window, "sizes", "pool", "steps", "times", "threads", "values_out");
+    def(m, "windowed_values", &values_in_window, "sizes", "pool", "steps", "bytes", "coded", "threads", "values_out");
     def(m, "windowed_values_gradient", &values_gradient, "sizes", "pool", "gradient", "threads", "values_out");
-    def(m, "windowed_earliest_gradient", &earliest_gradient, "sizes", "pool", "gradient", "winner", "threads", "values_out");
+    def(m, "windowed_earliest", &earliest_in_window, "sizes", "pool", "bytes", "threads", "earliest_out");
+    def(m, "windowed_earliest_gradient", &earliest_gradient, "sizes", "pool", "steps", "gradient", "bytes", "earliest", "coded",
+        "threads", "values_out");
+    m.attr("most_coded_steps") = kMostCodedSteps;
 }
 
 }  // namespace firstspike::bindings

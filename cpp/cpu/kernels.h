@@ -98,9 +98,11 @@ struct WindowedNeurons {
 // Mean and biased variance of each channel of [sites, channels], with at least one site.
 void channel_moments(const float* current, int64_t sites, int64_t channels, int threads, float* moments);
 
-// Spike times [sites, channels], and codes [sites, channels] unless null. A code is what the gradient needs of a neuron, one
-// byte: bit 0 says whether u is in [0, 1], the others hold u in steps of 1/126 where it is. Elsewhere, and where such a step
-// would be coarser, they hold n from -8 to 7.875 in steps of 1/8.
+// Spike times [sites, channels], and codes [sites, channels] unless null. A code is what gradients need of a neuron, one byte:
+// whether u is in [0, 1], and there u in steps of 1 / (T S), which are S parts of each level, T S at most 128. Outside it holds n
+// in steps of 16 / (255 - T S), 10 deviations below the clip and 6 above. The earlier a spike the smaller the code: codes are in
+// the order of times, and up to kMostCodedSteps steps they determine the level. Of more steps a code has two levels.
+constexpr int kMostCodedSteps = 192;
 void windowed_times(const float* current, const WindowedNeurons&, int threads, uint8_t* times, uint8_t* codes);
 
 // The straight-through gradient, du/dz inside the clip and 0 outside, from a gradient with respect to a / T and from codes.
@@ -111,12 +113,14 @@ struct WindowedGradients {
 void windowed_gradient(const float* gradient, const uint8_t* codes, const WindowedNeurons&, bool batch, int threads,
                        const WindowedGradients&);
 
-// Values a / T of times, averaged over windows: [cells, channels]; and the gradient of the times' values.
-void windowed_values(const uint8_t* times, const Windows&, int64_t steps, int threads, float* values);
+// Values a / T of bytes, times or codes, averaged over windows: [cells, channels]; and the gradient of the bytes' values.
+void windowed_values(const uint8_t* bytes, bool coded, const Windows&, int64_t steps, int threads, float* values);
 void windowed_values_gradient(const float* gradient, const Windows&, int threads, float* values_gradient);
 
-// The gradient of values of which `earliest_times` took a window's largest.
-void windowed_earliest_gradient(const float* gradient, const uint8_t* winner, const Windows&, int threads,
-                                float* values_gradient);
+// The least byte of each window, [cells, channels]: the time of its earliest spike, or the code of its largest value.
+void windowed_earliest(const uint8_t* bytes, const Windows&, int threads, uint8_t* earliest);
+// The gradient of values of which a window's largest was taken, the first of several, row by row.
+void windowed_earliest_gradient(const float* gradient, const uint8_t* bytes, const uint8_t* earliest, bool coded, const Windows&,
+                                int64_t steps, int threads, float* values_gradient);
 
 }  // namespace firstspike

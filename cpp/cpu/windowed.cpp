@@ -10,8 +10,9 @@ namespace firstspike {
 namespace {
 
 constexpr int64_t kSummedWidth = kWindowVectors * kLanes;
-constexpr float kMostCode = 127.0f;
-constexpr double kStep = 0.125, kLeast = -8.0, kLevelCodes = 126.0;  // of n; of u
+constexpr double kMostDeviations = 8.0;  // of n
+constexpr int64_t kParts = 128;
+constexpr double kCoarsest = 2.5;  // deviations of n in a part
 
 typedef int32_t Ints __attribute__((vector_size(kLanes * 4), aligned(4)));
 
@@ -101,6 +102,32 @@ Buffer<double> sums_over_sites(const Rows& rows, int64_t channels, int threads, 
 Rows sum_rows(int64_t sites, int64_t channels) { return {sites, channels, kSummedWidth}; }
 Rows long_rows(int64_t sites, int64_t channels) { return {sites, channels, kLongRow}; }
 
+// A line in codes.
+struct Line {
+    double shift, slope;
+};
+
+// How bytes are codes (kernels.h): those before `early` are above the clip, those from `late` on below it.
+struct Codes {
+    double steps, parts;  // parts: per level
+    double deviation;     // of n, per code outside the clip
+    int first;            // part of T u + 1/2 where u is 0; code late - 1 - i holds part first + i
+    int early, late;
+
+    explicit Codes(int64_t window)
+        : steps(static_cast<double>(window)),
+          parts(window > kMostCodedSteps ? 0.5 : static_cast<double>(std::max<int64_t>(1, kParts / window))),
+          first(static_cast<int>(parts / 2)) {
+        const int inside = static_cast<int>(parts * (steps + 0.5)) - first + 1, outside = 256 - inside;
+        deviation = 2 * kMostDeviations / outside;
+        late = 256 - outside * 5 / 8, early = late - inside;
+    }
+    // T u + 1/2 in the middle of the part of code 0, if it were inside.
+    double top() const { return (late + first - 0.5) / parts; }
+    // u in the middle of each code's part.
+    Line inside() const { return {(top() - 0.5) / steps, -1.0 / (parts * steps)}; }
+};
+
 // The parameters of one channel, in double precision.
 struct Channel {
     double center = 0.0, inverse = 1.0, gamma = 1.0, beta = 0.0, clip = 1.0;
@@ -108,31 +135,47 @@ struct Channel {
     Channel(const WindowedNeurons& n, int64_t c) : clip(static_cast<double>(n.clip[n.clips == 1 ? 0 : c])) {
         if (n.beta) beta = static_cast<double>(n.beta[c]);
         if (!n.moments) return;
+        normal_ = true;
         center = static_cast<double>(n.moments[c]);
         inverse = 1.0 / std::sqrt(static_cast<double>(n.moments[n.channels + c]) + n.eps);
         if (n.gamma) gamma = static_cast<double>(n.gamma[c]);
     }
-    // Whether codes inside the clip hold u.
-    bool holds_level() const { return std::abs(gamma) * kLevelCodes * kStep >= clip; }
-    // What such a code is as n: scale and shift.
-    double inside_scale() const { return holds_level() ? clip / (kLevelCodes * gamma) : kStep; }
-    double inside_shift() const { return holds_level() ? -beta / gamma : kLeast; }
+    double sign() const { return gamma < 0.0 ? -1.0 : 1.0; }
+    // Of n times the sign, where v has this value.
+    double where(double v) const {
+        return std::clamp((v - beta) / std::max(std::abs(gamma), 1e-30), -kMostDeviations, kMostDeviations);
+    }
+    // n in the middle of each code's part; its mean, 0, where deviations are less than parts.
+    Line inside(const Codes& codes) const {
+        const Line u = codes.inside();
+        if (normal_ && -u.slope * clip > kCoarsest * std::abs(gamma)) return {0.0, 0.0};
+        return {(u.shift * clip - beta) / gamma, u.slope * clip / gamma};
+    }
+    Line above(const Codes& codes) const { return outside(codes, where(clip), codes.early); }
+    Line below(const Codes& codes) const { return outside(codes, where(0.0), codes.late); }
+
+ private:
+    bool normal_ = false;
+
+    Line outside(const Codes& codes, double end, int code) const {
+        return {sign() * (end + codes.deviation * (code - 0.5)), -sign() * codes.deviation};
+    }
 };
 
-// What the neurons' parameters are in the arithmetic of `fire`: of d = z - center the level T u + 1/2, and the codes.
-enum { kCenter, kScale, kShift, kInsideScale, kInsideShift, kOutsideScale, kFolded };
+// What the neurons' parameters are in the arithmetic of `fire`: of d = z - center the level T u + 1/2, and outside the clip the
+// code, counted from the last one so that it rises with u.
+enum { kCenter, kScale, kShift, kOutside, kBelow, kAbove, kFolded };
 
-RowParameters<kFolded> folded(const WindowedNeurons& n, int64_t width) {
+RowParameters<kFolded> folded(const WindowedNeurons& n, const Codes& codes, int64_t width) {
     RowParameters<kFolded> f(n.channels, width);
     for (int64_t c = 0; c < n.channels; ++c) {
         const Channel of(n, c);
-        const double steps = static_cast<double>(n.steps);
         f[kCenter][c] = static_cast<float>(of.center);
-        f[kScale][c] = static_cast<float>(steps * of.gamma * of.inverse / of.clip);
-        f[kShift][c] = static_cast<float>(steps * of.beta / of.clip + 0.5);
-        f[kInsideScale][c] = static_cast<float>(of.inverse / of.inside_scale());
-        f[kInsideShift][c] = static_cast<float>(0.5 - of.inside_shift() / of.inside_scale());
-        f[kOutsideScale][c] = static_cast<float>(of.inverse / kStep);
+        f[kScale][c] = static_cast<float>(codes.steps * of.gamma * of.inverse / of.clip);
+        f[kShift][c] = static_cast<float>(codes.steps * of.beta / of.clip + 0.5);
+        f[kOutside][c] = static_cast<float>(of.sign() * of.inverse / codes.deviation);
+        f[kBelow][c] = static_cast<float>(256 - codes.late - of.where(0.0) / codes.deviation);
+        f[kAbove][c] = static_cast<float>(256 - codes.early - of.where(of.clip) / codes.deviation);
     }
     f.repeat();
     return f;
@@ -152,9 +195,13 @@ FIRSTSPIKE_INLINE void write_bytes(uint8_t* out, Ints words, int64_t count) {
 }
 
 template <bool kCodes>
-void fire(const float* z, const RowParameters<kFolded>& f, int64_t neurons, int steps, uint8_t* times, uint8_t* codes) {
-    const Vec half = splat(0.5f), most = splat(static_cast<float>(steps) + 0.5f), most_code = splat(kMostCode);
-    const Vec outside_shift = splat(static_cast<float>(0.5 - kLeast / kStep));
+void fire(const float* z, const RowParameters<kFolded>& f, const Codes& how, int64_t neurons, uint8_t* times, uint8_t* codes) {
+    const auto steps = static_cast<int>(how.steps);
+    const auto parts = static_cast<float>(how.parts);
+    const Vec half = splat(0.5f), most = splat(static_cast<float>(steps) + 0.5f);
+    const Vec part = splat(parts * (1.0f - 0x1p-14f));  // so that rounding reaches no other level's parts
+    const Vec first = splat(static_cast<float>(256 - how.late - how.first)), low = splat(static_cast<float>(255 - how.late));
+    const Vec high = splat(static_cast<float>(256 - how.early)), last = splat(255.0f);
     for (int64_t i = 0; i < neurons; i += kLanes) {
         const int64_t count = neurons - i;
         const Vec from_center = load_some(z + i, count) - load(f[kCenter] + i);
@@ -163,35 +210,51 @@ void fire(const float* z, const RowParameters<kFolded>& f, int64_t neurons, int 
         const Ints a = __builtin_convertvector(held < most ? held : most, Ints);
         write_bytes(times + i, a == 0 ? Ints{} + kSilent : steps - a, count);
         if constexpr (kCodes) {
-            const Ints inside = (level >= half) & (level <= most);  // -1 or 0
-            const Vec in = from_center * load(f[kInsideScale] + i) + load(f[kInsideShift] + i);
-            const Vec code = larger(inside != 0 ? in : from_center * load(f[kOutsideScale] + i) + outside_shift, Vec{});
-            const Ints whole = __builtin_convertvector(code < most_code ? code : most_code, Ints);
-            write_bytes(codes + i, 2 * whole - inside, count);
+            const auto inside = (level >= half) & (level <= most), above = level > most;
+            const Vec whole = __builtin_convertvector(a, Vec), least = above ? high : Vec{}, top = above ? last : low;
+            const Vec in = (level - whole) * part + (whole * parts + first);
+            const Vec out =
+                larger(from_center * load(f[kOutside] + i) + (above ? load(f[kAbove] + i) : load(f[kBelow] + i)), least);
+            const Vec from_last = inside ? in : out < top ? out : top;
+            write_bytes(codes + i, 255 - __builtin_convertvector(from_last, Ints), count);
         }
     }
 }
 
-// The levels a of `count` times, at most a vector.
-FIRSTSPIKE_INLINE Vec levels(const uint8_t* times, int64_t count, int steps) {
-    const Ints t = reinterpret_cast<Ints>(widen_some(times, count));
-    return __builtin_convertvector(t == kSilent ? Ints{} : steps - t, Vec);
+// run(levels), where levels(bytes, count) are the levels a of `count` times or codes, at most a vector.
+template <class Run>
+void with_levels(bool coded, int64_t window, Run&& run) {
+    const auto steps = static_cast<int>(window);
+    if (!coded)
+        return run([steps](const uint8_t* times, int64_t count) FIRSTSPIKE_ALWAYS_INLINE {
+            const Ints t = reinterpret_cast<Ints>(widen_some(times, count));
+            return t == kSilent ? Ints{} : steps - t;
+        });
+    const Codes how(window);
+    const Vec slope = splat(static_cast<float>(-1.0 / how.parts)), most = splat(static_cast<float>(steps));
+    const Vec shift = splat(static_cast<float>(how.top()));
+    run([=](const uint8_t* codes, int64_t count) FIRSTSPIKE_ALWAYS_INLINE {
+        const Ints code = reinterpret_cast<Ints>(widen_some(codes, count));
+        const Vec level = larger(__builtin_convertvector(code, Vec) * slope + shift, Vec{});
+        return __builtin_convertvector(level < most ? level : most, Ints);
+    });
 }
 
 // The gradient of a current is along times that of the value, where inside, less turn n + mean, which is a line in the code.
-enum { kAlong, kMean, kTurn, kInsideMean, kInsideTurn, kLines };
+enum { kAlong, kTurn, kMeanBelow, kMeanAbove, kInsideTurn, kInsideMean, kLines };
 
 template <bool kBatch>
-void current_gradient(const float* gradient, const uint8_t* codes, const RowParameters<kLines>& lines, int64_t neurons,
-                      float* out) {
+void current_gradient(const float* gradient, const uint8_t* codes, const Codes& how, const RowParameters<kLines>& lines,
+                      int64_t neurons, float* out) {
     write_vectors(out, neurons, [&](int64_t i, int64_t count) {
-        const Words code = widen_some(codes + i, count);
-        const auto inside = (code & 1) != 0;
+        const Ints code = reinterpret_cast<Ints>(widen_some(codes + i, count));
+        const auto above = code < how.early, inside = (code < how.late) & ~above;
         const Vec sent = inside ? load_some(gradient + i, count) * load(lines[kAlong] + i) : Vec{};
         if constexpr (!kBatch) return sent;
-        const Vec held = __builtin_convertvector(reinterpret_cast<Ints>(code >> 1), Vec);
+        const Vec held = __builtin_convertvector(code, Vec);
+        const Vec mean = above ? load(lines[kMeanAbove] + i) : load(lines[kMeanBelow] + i);
         const Vec in = load(lines[kInsideMean] + i) + held * load(lines[kInsideTurn] + i);
-        return sent - (inside ? in : load(lines[kMean] + i) + held * load(lines[kTurn] + i));
+        return sent - (inside ? in : mean + held * load(lines[kTurn] + i));
     });
 }
 
@@ -229,13 +292,13 @@ void channel_moments(const float* current, int64_t sites, int64_t channels, int 
 void windowed_times(const float* current, const WindowedNeurons& n, int threads, uint8_t* times, uint8_t* codes) {
     if (n.sites == 0) return;
     const Rows rows = long_rows(n.sites, n.channels);
-    const RowParameters<kFolded> f = folded(n, rows.width);
-    const auto steps = static_cast<int>(n.steps);
+    const Codes how(n.steps);
+    const RowParameters<kFolded> f = folded(n, how, rows.width);
     each_row(rows, threads, [&](int64_t at, int64_t number) {
         if (codes)
-            fire<true>(current + at, f, number, steps, times + at, codes + at);
+            fire<true>(current + at, f, how, number, times + at, codes + at);
         else
-            fire<false>(current + at, f, number, steps, times + at, nullptr);
+            fire<false>(current + at, f, how, number, times + at, nullptr);
     });
 }
 
@@ -247,57 +310,62 @@ void windowed_gradient(const float* gradient, const uint8_t* codes, const Window
         if (out.clip) std::fill_n(out.clip, n.clips, 0.0f);
         return;
     }
+    const Codes how(n.steps);
     const Buffer<double> sums = sums_over_sites(
         sum_rows(n.sites, n.channels), n.channels, threads, [&](int64_t at, int64_t, int64_t count, Vec& sum, Vec& along) {
-            const Words code = widen_some(codes + at, count);
-            const Vec inside = (code & 1) != 0 ? load_some(gradient + at, count) : Vec{};
+            const Ints code = reinterpret_cast<Ints>(widen_some(codes + at, count));
+            const Vec inside = (code >= how.early) & (code < how.late) ? load_some(gradient + at, count) : Vec{};
             sum += inside;
-            along += inside * __builtin_convertvector(reinterpret_cast<Ints>(code >> 1), Vec);
+            along += inside * __builtin_convertvector(code, Vec);
         });
     const Rows rows = long_rows(n.sites, n.channels);
     RowParameters<kLines> lines(n.channels, rows.width);
     double shared_clip = 0.0;
     for (int64_t c = 0; c < n.channels; ++c) {
         const Channel of(n, c);
-        const double sum = sums[c], product = of.inside_scale() * sums[n.channels + c] + of.inside_shift() * sum;
-        const double at_clip = -(of.gamma * product + of.beta * sum) / (of.clip * of.clip);
+        const Line u = how.inside(), inside = of.inside(how), below = of.below(how), above = of.above(how);
+        const double sum = sums[c], along = sums[n.channels + c];
+        const double product = inside.shift * sum + inside.slope * along;
+        const double at_clip = -(u.shift * sum + u.slope * along) / of.clip;
         if (out.gamma) out.gamma[c] = static_cast<float>(product / of.clip);
         if (out.beta) out.beta[c] = static_cast<float>(sum / of.clip);
         if (out.clip && n.clips > 1) out.clip[c] = static_cast<float>(at_clip);
         shared_clip += at_clip;
         const double factor = of.gamma * of.inverse / of.clip, each = batch ? factor / static_cast<double>(n.sites) : 0.0;
         lines[kAlong][c] = static_cast<float>(factor);
-        lines[kMean][c] = static_cast<float>(each * (sum + product * kLeast));
-        lines[kTurn][c] = static_cast<float>(each * product * kStep);
-        lines[kInsideMean][c] = static_cast<float>(each * (sum + product * of.inside_shift()));
-        lines[kInsideTurn][c] = static_cast<float>(each * product * of.inside_scale());
+        const double turn = each * product;
+        lines[kTurn][c] = static_cast<float>(turn * below.slope);
+        lines[kMeanBelow][c] = static_cast<float>(each * sum + turn * below.shift);
+        lines[kMeanAbove][c] = static_cast<float>(each * sum + turn * above.shift);
+        lines[kInsideTurn][c] = static_cast<float>(turn * inside.slope);
+        lines[kInsideMean][c] = static_cast<float>(each * sum + turn * inside.shift);
     }
     if (out.clip && n.clips == 1) out.clip[0] = static_cast<float>(shared_clip);
     if (!out.current) return;
     lines.repeat();
     each_row(rows, threads, [&](int64_t at, int64_t number) {
         if (batch)
-            current_gradient<true>(gradient + at, codes + at, lines, number, out.current + at);
+            current_gradient<true>(gradient + at, codes + at, how, lines, number, out.current + at);
         else
-            current_gradient<false>(gradient + at, codes + at, lines, number, out.current + at);
+            current_gradient<false>(gradient + at, codes + at, how, lines, number, out.current + at);
     });
 }
 
-void windowed_values(const uint8_t* times, const Windows& w, int64_t steps, int threads, float* values) {
-    const auto window = static_cast<int>(steps);
+void windowed_values(const uint8_t* bytes, bool coded, const Windows& w, int64_t steps, int threads, float* values) {
     const Vec most = splat(static_cast<float>(w.pool * w.pool * steps));
-    if (w.pool == 1) {
-        parallel_blocks(w.sites() * w.channels, kNeuronsPerTask, threads, [&](int64_t from, int64_t number) {
-            write_vectors(values + from, number,
-                          [&](int64_t i, int64_t n) { return levels(times + from + i, n, window) / most; });
-        });
-        return;
-    }
-    each_window(w, threads, [&](int64_t cell, int64_t first) {
-        write_vectors(values + cell * w.channels, w.channels, [&](int64_t c, int64_t n) {
-            Vec sum{};
-            each_unit(w, first, [&](int64_t site) { sum += levels(times + site * w.channels + c, n, window); });
-            return sum / most;
+    with_levels(coded, steps, [&](auto levels) {
+        if (w.pool == 1)
+            return parallel_blocks(w.sites() * w.channels, kNeuronsPerTask, threads, [&](int64_t from, int64_t number) {
+                write_vectors(values + from, number, [&](int64_t i, int64_t n) {
+                    return __builtin_convertvector(levels(bytes + from + i, n), Vec) / most;
+                });
+            });
+        each_window(w, threads, [&](int64_t cell, int64_t first) {
+            write_vectors(values + cell * w.channels, w.channels, [&](int64_t c, int64_t n) {
+                Ints sum{};
+                each_unit(w, first, [&](int64_t site) { sum += levels(bytes + site * w.channels + c, n); });
+                return __builtin_convertvector(sum, Vec) / most;
+            });
         });
     });
 }
@@ -314,18 +382,44 @@ void windowed_values_gradient(const float* gradient, const Windows& w, int threa
     });
 }
 
-void windowed_earliest_gradient(const float* gradient, const uint8_t* winner, const Windows& w, int threads,
-                                float* values_gradient) {
-    clear_rest(w, threads, values_gradient);
+void windowed_earliest(const uint8_t* bytes, const Windows& w, int threads, uint8_t* earliest) {
+    typedef uint8_t Chunk __attribute__((vector_size(16)));
     each_window(w, threads, [&](int64_t cell, int64_t first) {
-        const float* from = gradient + cell * w.channels;
-        const uint8_t* winners = winner + cell * w.channels;
-        uint32_t unit = 0;
-        each_unit(w, first, [&](int64_t site) {
-            const uint32_t number = unit++;
-            write_vectors(values_gradient + site * w.channels, w.channels, [&](int64_t c, int64_t n) {
-                return widen_some(winners + c, n) == number ? load_some(from + c, n) : Vec{};
+        const auto least_from = [&]<class Part>(Part least, int64_t c) {
+            each_unit(w, first, [&](int64_t site) {
+                Part byte;
+                std::memcpy(&byte, bytes + site * w.channels + c, sizeof byte);
+                least = byte < least ? byte : least;
             });
+            std::memcpy(earliest + cell * w.channels + c, &least, sizeof least);
+        };
+        int64_t c = 0;
+        for (; c + 16 <= w.channels; c += 16) least_from(~Chunk{}, c);
+        for (; c < w.channels; ++c) least_from(uint8_t{255}, c);
+    });
+}
+
+void windowed_earliest_gradient(const float* gradient, const uint8_t* bytes, const uint8_t* earliest, bool coded,
+                                const Windows& w, int64_t steps, int threads, float* values_gradient) {
+    const Codes how(steps);
+    const int lowest = how.late + how.first - 1, parts = static_cast<int>(how.parts);
+    clear_rest(w, threads, values_gradient);
+    with_levels(coded, steps, [&](auto levels) {
+        each_window(w, threads, [&](int64_t cell, int64_t first) {
+            for (int64_t c = 0; c < w.channels; c += kLanes) {
+                const int64_t at = cell * w.channels + c, count = std::min<int64_t>(kLanes, w.channels - c);
+                const Vec sent = load_some(gradient + at, count);
+                const Ints level = levels(earliest + at, count);
+                // the largest byte of this level; of codes a part of it
+                Ints most = coded ? lowest - level * parts : static_cast<int>(steps) - level;
+                most = level == 0 ? Ints{} + 255 : most;
+                each_unit(w, first, [&](int64_t site) {
+                    const int64_t unit = site * w.channels + c;
+                    const auto wins = reinterpret_cast<Ints>(widen_some(bytes + unit, count)) <= most;
+                    most = wins ? Ints{} - 1 : most;  // the first one alone
+                    write_vectors(values_gradient + unit, count, [&](int64_t, int64_t) { return wins ? sent : Vec{}; });
+                });
+            }
         });
     });
 }

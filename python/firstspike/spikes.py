@@ -53,7 +53,8 @@ class SpikeTimes:
 
     times: Tensor  # bytes, without a gradient
     steps: int
-    __slots__ = ("__weakref__", "_anchor", "_support", "steps", "times")
+    _codes: Tensor | None  # of a layer of windows, in site order: they hold the times too (functional/windowed.py)
+    __slots__ = ("__weakref__", "_anchor", "_codes", "_support", "steps", "times")
 
     def __init__(self, times: Tensor, steps: int) -> None:
         checks.instance("times", times, Tensor, "a torch.Tensor")
@@ -74,6 +75,7 @@ class SpikeTimes:
         self.times = times
         self._anchor: Tensor | None = None
         self._support: Support | None = None
+        self._codes = None
 
     @classmethod
     def from_dense(cls, x: Tensor, keep: str | None = None) -> SpikeTimes:
@@ -229,7 +231,7 @@ class SpikeTimes:
         made = cls(times, steps) if compiling else cls.__new__(cls)  # torch 2.6 does not trace __new__
         if times.dim() == 4:
             times = times.contiguous(memory_format=torch.channels_last)
-        made.times, made.steps, made._anchor, made._support = times, steps, anchor, support
+        made.times, made.steps, made._anchor, made._support, made._codes = times, steps, anchor, support, None
         return made
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -237,7 +239,9 @@ class SpikeTimes:
         return SpikeTimes, (self.times.detach(), self.steps)
 
     def __copy__(self) -> SpikeTimes:
-        return SpikeTimes._trusted(self.times, self.steps, self._anchor, self._support)
+        copy = SpikeTimes._trusted(self.times, self.steps, self._anchor, self._support)
+        copy._codes = self._codes
+        return copy
 
     def _dense_anchor(self) -> Tensor | None:
         """The anchor as [T, B, ...], whichever form it has; TypeError where it is that of values."""
@@ -346,6 +350,7 @@ def _unflatten(parts: Any, context: Context) -> SpikeTimes:
     anchor = others.pop(0) if anchored else None
     made = SpikeTimes.__new__(SpikeTimes)
     made.times, made.steps, made._anchor, made._support = times, steps, anchor, Support(*others) if supported else None
+    made._codes = None
     return made
 
 

@@ -360,12 +360,18 @@ def windowed_gradient(draw: Draw) -> tuple[Any, ...]:
     return sizes, parameters, draw.some(0.5), gradient, codes, draw.threads(), *out
 
 
+def levels_of(draw: Draw, sizes: tuple[int, ...], steps: int) -> tuple[Any, bool]:
+    """Times, or codes, of which any bytes will do."""
+    coded = steps < 255 and draw.some(0.5)
+    return draw.bytes(*sizes) if coded else draw.times(*sizes, steps=steps), coded
+
+
 @call
 def windowed_values(draw: Draw) -> tuple[Any, ...]:
     (sizes, pool), steps = maps(draw), draw.choice((1, 4, 255))
     batch, height, width, channels = sizes
     out = torch.zeros(batch, height // pool, width // pool, channels)
-    return sizes, pool, steps, draw.times(*sizes, steps=steps), draw.threads(), out
+    return sizes, pool, steps, *levels_of(draw, sizes, steps), draw.threads(), out
 
 
 @call
@@ -376,6 +382,16 @@ def windowed_values_gradient(draw: Draw) -> tuple[Any, ...]:
 
 
 @call
+def windowed_earliest(draw: Draw) -> tuple[Any, ...]:
+    (batch, height, width, channels), pool = maps(draw)
+    out = bytes_of(batch, height // pool, width // pool, channels)
+    sizes = batch, height, width, channels
+    return sizes, pool, draw.bytes(*sizes), draw.threads(), out
+
+
+@call
 def windowed_earliest_gradient(draw: Draw) -> tuple[Any, ...]:
     sizes, pool, gradient, threads, out = windowed_values_gradient(draw)
-    return sizes, pool, gradient, draw.bytes(*gradient.shape), threads, out
+    steps = draw.choice((1, 4, 255))
+    given, coded = levels_of(draw, sizes, steps)
+    return sizes, pool, steps, gradient, given, draw.bytes(*gradient.shape), coded, threads, out

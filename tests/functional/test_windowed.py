@@ -23,6 +23,40 @@ SEEDS = st.integers(0, 2**20)
 pytestmark = pytest.mark.usefixtures("keep_threads")
 
 
+class Codes:
+    """How bytes hold what gradients need, as cpp/cpu/kernels.h says."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps, self.parts = steps, 0.5 if steps > 192 else max(1, 128 // steps)
+        self.first = int(self.parts / 2)  # part of T u + 1/2 where u is 0
+        inside = int(self.parts * (steps + 0.5)) - self.first + 1
+        self.low, self.outside = (256 - inside) * 5 // 8, 256 - inside
+        self.high = self.low + inside
+
+    def parted(self, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Places, and whether each is inside and above the clip."""
+        place = 255 - codes.long()
+        return place, (place >= self.low) & (place < self.high), place >= self.high
+
+    def levels(self, codes: Tensor) -> Tensor:
+        """a, exactly."""
+        parts = int(self.parts)
+        return (255 - codes.long() - self.low + self.first).div(parts, rounding_mode="floor").clamp(0, self.steps)
+
+    def level(self, codes: Tensor) -> Tensor:
+        """u inside the clip, in the middle of its part of a level."""
+        return ((255 - codes.double() - self.low + self.first + 0.5) / self.parts - 0.5) / self.steps
+
+    def normalized(self, codes: Tensor, gamma: Tensor, beta: Tensor, clip: Tensor, normal: bool) -> Tensor:
+        """n of codes [..., C]: 0 where parts are wider than 2.5 deviations."""
+        place, inside, above = self.parted(codes)
+        n = (self.level(codes) * clip - beta) / gamma
+        n = n * (clip / (self.parts * self.steps) <= 2.5 * gamma.abs()) if normal else n
+        v = torch.where(above, clip, 0 * clip)
+        edge, end = ((v - beta) / gamma.abs()).clamp(-8, 8), torch.where(above, self.high, self.low)
+        return torch.where(inside, n, gamma.sign() * (edge + (place - end + 0.5) * 16 / self.outside))
+
+
 @given(
     shape=SHAPES, steps=STEPS, mode=st.sampled_from(["plain", "bias", "fixed", "batch"]), per=st.booleans(), seed=SEEDS
 )
@@ -70,14 +104,15 @@ def test_fire_and_its_gradient(shape: tuple[int, ...], steps: int, mode: str, pe
         mean, variance = (made if batch else moments).double()
         factor = factor * gamma.detach().double() / (variance + 1e-5).sqrt()
         n = ((current.detach().double().movedim(1, -1) - mean) / (variance + 1e-5).sqrt()).abs().flatten(0, -2).amax(0)
-        if n.max() > 7.8:  # more than a code holds
+        if n.max() > 4.5:  # more than a code may hold, above a clip near -1.5
             return
-    # A code holds the level to 1/252 inside the clip and n to 1/16 elsewhere; the batch's correction, gamma and clip use it.
+    # Codes hold u and n to half a step inside the clip and outside; the batch's correction, gamma and clip use them.
+    codes = Codes(steps)
     total, each = at.double().abs().movedim(1, 0).flatten(1).sum(1), channels / at.numel()
     scale = torch.ones(channels).double() if gamma is None else gamma.detach().double()
-    inside = (1 / (252 * scale * per_clip)).clamp_max(1 / 16) * 1.01
+    inside, outside = 0.51 / (codes.parts * steps * scale * per_clip), 8.1 / codes.outside
     of_code = {
-        "current": factor * total * each * n * (inside + 1.01 / 16) if batch else 0 * n,
+        "current": factor * total * each * n * (inside + outside) if batch else 0 * n,
         "clip": total * per_clip**2 * scale * inside,
         "bias": 0 * n,
         "gamma": total * per_clip * inside,
@@ -90,9 +125,9 @@ def test_fire_and_its_gradient(shape: tuple[int, ...], steps: int, mode: str, pe
         assert (error <= bound + (1e-5 if name == "current" else 1e-4 * (1 + total.max() ** 0.5)) * scale).all(), name
 
 
-@given(shape=SHAPES, batch=st.booleans(), normal=st.booleans(), per=st.booleans(), seed=SEEDS)
+@given(shape=SHAPES, steps=STEPS, batch=st.booleans(), normal=st.booleans(), per=st.booleans(), seed=SEEDS)
 def test_gradient_is_the_formula_on_the_codes(
-    shape: tuple[int, ...], batch: bool, normal: bool, per: bool, seed: int
+    shape: tuple[int, ...], steps: int, batch: bool, normal: bool, per: bool, seed: int
 ) -> None:
     """Any codes: the sums of gradients inside the clip, and the batch's correction, to rounding."""
     g, channels = generator(seed), shape[1]
@@ -100,19 +135,20 @@ def test_gradient_is_the_formula_on_the_codes(
     codes = torch.randint(0, 256, sites, generator=g).to(torch.uint8)
     at = torch.randn(sites, generator=g)
     clip, gamma, beta = (torch.rand(n, generator=g) * 2 + 0.05 for n in (channels if per else 1, channels, channels))
+    gamma *= torch.randint(0, 2, (channels,), generator=g) * 2 - 1
     moments = torch.rand(2, channels, generator=g) + 0.1
     batch = batch and normal
     arguments = (moments, gamma, beta) if normal else (None, None, beta)
-    got = ops.windowed.fire_backward(at, codes, *arguments, clip, 1e-5, 4, batch)
-    inside, held = (codes & 1 == 1).flatten(0, -2), (codes >> 1).double().flatten(0, -2)
-    kept, per_clip = at.double().flatten(0, -2) * inside, 1 / clip.double().expand(channels)
+    got = ops.windowed.fire_backward(at, codes, *arguments, clip, 1e-5, steps, batch)
+    held, per_clip = Codes(steps), 1 / clip.double().expand(channels)
+    kept = (at.double() * held.parted(codes)[1]).flatten(0, -2)
     scale, shift = (gamma.double() if normal else torch.ones(channels).double()), beta.double()
-    n = torch.where(inside & (scale * 126 / 8 * per_clip >= 1), (held / 126 / per_clip - shift) / scale, held / 8 - 8)
+    n = held.normalized(codes, scale, shift, 1 / per_clip, normal).flatten(0, -2)
     total, product = kept.sum(0), (kept * n).sum(0)
     factor = scale * per_clip * ((moments[1].double() + 1e-5).rsqrt() if normal else 1.0)
     want = factor * (kept - (total + n * product) / len(kept) if batch else kept)
-    at_clip = -(scale * product + shift * total) * per_clip**2
-    size = float(at.abs().max()) * 10
+    at_clip = -(kept * held.level(codes).flatten(0, -2)).sum(0) * per_clip
+    size = float(at.abs().max()) * 10 * float(per_clip.max() * n.abs().max().clamp_min(1))
     torch.testing.assert_close(got[0].flatten(0, -2).double(), want, rtol=1e-5, atol=1e-5 * size)
     noise = 1e-5 * size * len(kept) ** 0.5
     torch.testing.assert_close(got[2].double(), total * per_clip, rtol=1e-4, atol=noise)
@@ -121,6 +157,23 @@ def test_gradient_is_the_formula_on_the_codes(
     )
     if normal:
         torch.testing.assert_close(got[1].double(), product * per_clip, rtol=1e-4, atol=8 * noise)
+
+
+@given(steps=st.integers(1, 192), seed=SEEDS)
+def test_codes_hold_the_times(steps: int, seed: int) -> None:
+    """Every level and both its neighbours in float32, far outside and NaN; codes are in the order of times."""
+    g = generator(seed)
+    edges = (torch.arange(steps + 2) - 0.5) / steps
+    beside = [edges.nextafter(torch.tensor(end)) for end in (-9.0, 9.0)]
+    far = torch.tensor([1e9, -1e9, torch.inf, -torch.inf, torch.nan])
+    current = torch.cat([edges, *beside, torch.randn(99, generator=g), far])[None]
+    _, times, codes, _ = ops.windowed.fire(current, None, None, None, torch.ones(1), 0.0, steps, False, True)
+    levels = torch.where(times == SILENT, 0, steps - times.long())
+    assert torch.equal(Codes(steps).levels(codes), levels)
+    values = ops.windowed._values(codes, None, steps, 1, coded=True)
+    assert torch.equal(values, ops.windowed.values(times, None, steps, 1))
+    order = codes[0, :-1].long().argsort()
+    assert (levels[0, order].diff() <= 0).all()
 
 
 @given(

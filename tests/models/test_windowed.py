@@ -50,7 +50,7 @@ def test_dropout_keeps_the_mean_and_drops_gradients() -> None:
     spikes = fs.WindowEncoder()(values)
     torch.nn.init.uniform_(layer.weight, generator=generator(2))
     got, expected = layer(spikes), layer.eval()(spikes)
-    torch.testing.assert_close(got, expected, rtol=0.05, atol=0)
+    torch.testing.assert_close(got, expected, rtol=0.1, atol=0)
     got.sum().backward()
     assert values.grad is not None and 0.45 < (values.grad == 0).double().mean() < 0.55
     assert fs.WindowedLinear(5, 3, steps=4, dropout=0.25).settings()["dropout"] == 0.25

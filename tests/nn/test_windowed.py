@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+import torch.utils.checkpoint
 from torch import Tensor
 
-from firstspike import SpikeTimes, functional, nn
+from firstspike import SpikeTimes, functional, models, nn
 from firstspike.nn.settings import Settings
 
 from ..samples import generator
@@ -109,20 +111,72 @@ def test_learns_and_every_parameter_has_a_gradient() -> None:
     assert torch.equal(model(x), again(x))
 
 
-def test_memory_kept_for_backward() -> None:
-    """Bytes that autograd holds per neuron: its code, and its time where a product needs it."""
-    layers = torch.nn.Sequential(*(nn.WindowedConv2d(16, 16, 3, padding=1, steps=16) for _ in range(3)))
-    spikes = SpikeTimes(torch.zeros(4, 16, 12, 12, dtype=torch.uint8), 16)
+@pytest.mark.parametrize("steps", [16, 64])
+@pytest.mark.parametrize(
+    ("spec", "most"),
+    [("784-200-200-10", 1.1), ("32C3-AP2-64C3-AP2-256-10", 1.02), ("16C3-MP2-32C3-MP2-10", 1.27)],
+)
+def test_memory_kept_for_backward(spec: str, most: float, steps: int) -> None:
+    """Bytes that autograd holds per neuron, apart from the input: a code, also of each pooled one; moments of channels."""
+    shape = (784,) if spec.startswith("784") else (1, 28, 28)
+    model = models.build(spec, input_shape=shape, steps=steps, timing="layer")
+    spikes = functional.window_encode(torch.rand(128, *shape, generator=generator(0)))
     kept: dict[int, int] = {}
+    storages = []  # a freed one would give its address to another
 
     def pack(x: Tensor) -> Tensor:
-        if 0 not in x.stride() and not isinstance(x, torch.nn.Parameter):
-            kept[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
+        storage = x.untyped_storage()
+        if not isinstance(x, torch.nn.Parameter) and storage.data_ptr() != spikes.times.untyped_storage().data_ptr():
+            kept[storage.data_ptr()] = storage.nbytes()
+            storages.append(storage)
         return x
 
+    neurons = sum(layer.times.numel() for layer in model.observe(spikes).layers)
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
-        layers(spikes)
-    assert sum(kept.values()) / (3 * spikes.times.numel()) < 2.05
+        model(spikes)
+    assert neurons < sum(kept.values()) < most * neurons
+
+
+def checkpointed(model: torch.nn.Module, x: Any) -> Any:
+    for layer in model:
+        x = torch.utils.checkpoint.checkpoint(layer, x, use_reentrant=False)
+    return x
+
+
+def copied(model: torch.nn.Module, x: Any) -> Any:
+    for layer in model:
+        x = layer(copy.copy(x))
+    return x
+
+
+WAYS: dict[str, Callable[[torch.nn.Module, Any], Any]] = {
+    "checkpoint": checkpointed,
+    "copies": copied,
+    "compiled": lambda model, x: torch.compile(model, backend="aot_eager", fullgraph=True)(x),
+}
+
+
+@pytest.mark.parametrize("way", [*WAYS, "times alone"])
+def test_gradients_are_those_of_times(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gradients(run: Callable[[torch.nn.Module, Any], Any]) -> list[Tensor]:
+        model = net()  # its blocks use spikes twice
+        scores = run(model, images())
+        return list(torch.autograd.grad(scores, list(model.parameters()), torch.ones_like(scores)))
+
+    expected = gradients(lambda model, x: model(x))
+    if way == "times alone":
+        monkeypatch.setattr(functional.windowed, "codes_of", lambda spikes: None)
+    got = gradients(WAYS.get(way, lambda model, x: model(x)))
+    assert all(torch.equal(a, b) for a, b in zip(expected, got, strict=True))
+
+
+def test_spikes_that_were_written_to_have_their_own_gradient() -> None:
+    layer = nn.WindowedConv2d(2, 3, 3, steps=16, generator=generator(0))
+    spikes = layer(SpikeTimes(torch.zeros(2, 2, 5, 5, dtype=torch.uint8), 16))
+    spikes.times[:] = 8
+    weight = torch.zeros(1, 3, 1, 1, requires_grad=True)
+    functional.window_conv2d(nn.EarliestPool2d(3)(spikes), weight).sum().backward()
+    assert weight.grad is not None and weight.grad.flatten().tolist() == [1.0, 1.0, 1.0]  # 2 samples of value 1/2
 
 
 BAD: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {

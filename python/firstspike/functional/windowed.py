@@ -100,8 +100,8 @@ def window_fire(
     Returns
     -------
     SpikeTimes
-        Of the shape of `current`. For the gradient one byte per neuron is kept, which holds v / clip to 1/252 where it is in
-        [0, 1]; the gradients of clip and gamma use it.
+        Of the shape of `current`. For the gradient one byte per neuron is kept, which holds v / clip to about 1/256
+        where it is in [0, 1] (docs/windowed.md, section "Gradient"); the gradients of clip and gamma use it.
 
     Examples
     --------
@@ -192,9 +192,10 @@ def current_of(
             f"groups must divide the channels of spikes and weight, {channels} and {weight.shape[0]}, got {groups}"
         )
     geometry = geometry_of((batch, channels // groups, *size), weight, spikes.steps, avg_pool, stride, padding)
+    times, anchor = valued_of(spikes)
     with full_precision(weight.device):
         current: Tensor = ops.windowed.product(
-            *valued_of(spikes), weight, spikes.steps, geometry.pool, stride, padding, groups
+            times, codes_of(spikes), anchor, weight, spikes.steps, geometry.pool, stride, padding, groups
         )
     return current
 
@@ -209,15 +210,20 @@ def fired_of(
     """(spikes, moments of the batch) of currents in site order; normal: moments, gamma, bias, eps."""
     moments, gamma, bias, eps = normal
     record = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (current, gamma, bias, clip))
-    anchor, times, _, made = ops.windowed.fire(current, moments, gamma, bias, clip, eps, steps, batch, record)
+    anchor, times, codes, made = ops.windowed.fire(current, moments, gamma, bias, clip, eps, steps, batch, record)
     times = times.permute(0, 3, 1, 2) if times.dim() == 4 else times
-    return SpikeTimes._trusted(times, steps, anchor if record else None), made
+    fired = SpikeTimes._trusted(times, steps, anchor if record else None)
+    fired._codes = codes if record and steps <= ops.windowed.MOST_CODED else None
+    return fired, made
 
 
 def earliest_of(spikes: SpikeTimes, pool: int) -> SpikeTimes:
     """The earliest spikes of windows of pool x pool units, whose values are the largest; the gradient goes to the winners."""
-    anchor, times, _ = ops.windowed.earliest(*valued_of(spikes), pool)
-    return SpikeTimes._trusted(times.permute(0, 3, 1, 2), spikes.steps, anchor)
+    (times, anchor), codes = valued_of(spikes), codes_of(spikes)
+    anchor, times, pooled = ops.windowed.earliest(times, codes, anchor, spikes.steps, pool)
+    earliest = SpikeTimes._trusted(times.permute(0, 3, 1, 2), spikes.steps, anchor)
+    earliest._codes = None if codes is None else pooled
+    return earliest
 
 
 def dropped(spikes: SpikeTimes, share: float) -> SpikeTimes:
@@ -226,6 +232,13 @@ def dropped(spikes: SpikeTimes, share: float) -> SpikeTimes:
     silent, anchor = torch.rand(spikes.shape, device=spikes.device) < share, spikes._value_anchor()
     times = spikes.times.masked_fill(silent, 255)
     return SpikeTimes._trusted(times, spikes.steps, None if anchor is None else anchor.masked_fill(silent, 0.0))
+
+
+def codes_of(spikes: SpikeTimes) -> Tensor | None:
+    """The codes that came with spikes of a layer of windows, in site order; None where somebody wrote into their times."""
+    if spikes._codes is None or torch.compiler.is_compiling() or spikes.times._version == 0:
+        return spikes._codes
+    return None
 
 
 def valued_of(spikes: SpikeTimes) -> tuple[Tensor, Tensor | None]:

@@ -2,7 +2,8 @@
 
 Times, values and currents are [B, N], or maps in site order, [B, H, W, C]. A spike at t in a window of T steps has the value
 a / T with a = T - t, silence has 0. The anchor has the shape of `SpikeTimes`, [B, N] or [B, C, H, W]: the gradient with
-respect to the values.
+respect to the values. Forward passes read times. Backward passes read codes where they came with the times: a code holds the
+value too, and `fire` keeps it anyway, so that the times are free after the forward pass.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from .._base.geometry import pixels
 from ._operator import operator
 from ._support import array, cpu, empty, require_record, threads
 
+MOST_CODED: int = cpu.most_coded_steps  # the longest windows whose codes hold the values
 _LARGE = 1 << 18  # bytes from which the kernels' own store of blocks is worth its overhead
 
 
@@ -90,9 +92,9 @@ def _pooled(shape: Sequence[int], pool: int) -> tuple[int, ...]:
     return batch, height // pool, width // pool, channels
 
 
-def _values(times: Tensor, anchor: Tensor | None, steps: int, pool: int) -> Tensor:
-    made = empty(_pooled(times.shape, pool))
-    cpu.windowed_values(_sizes(times.shape), pool, steps, array(times), threads(), array(made))
+def _values(of: Tensor, anchor: Tensor | None, steps: int, pool: int, coded: bool = False) -> Tensor:
+    made = empty(_pooled(of.shape, pool))
+    cpu.windowed_values(_sizes(of.shape), pool, steps, array(of), coded, threads(), array(made))
     return made
 
 
@@ -116,7 +118,7 @@ def _unpool(gradient: Tensor, shape: list[int], pool: int) -> Tensor:
     return at_units
 
 
-def _product(times: Tensor, anchor: Tensor | None, weight: Tensor, *settings: Any) -> Tensor:
+def _product(times: Tensor, codes: Tensor | None, anchor: Tensor | None, weight: Tensor, *settings: Any) -> Tensor:
     how = Product(*settings)
     values = _maps(_values(times, None, how.steps, how.pool))
     if weight.dim() == 2:
@@ -124,7 +126,7 @@ def _product(times: Tensor, anchor: Tensor | None, weight: Tensor, *settings: An
     return in_sites(torch.conv2d(values, weight, None, list(how.stride), list(how.padding), 1, how.groups))
 
 
-def _product_fake(times: Tensor, anchor: Tensor | None, weight: Tensor, *settings: Any) -> Tensor:
+def _product_fake(times: Tensor, codes: Tensor | None, anchor: Tensor | None, weight: Tensor, *settings: Any) -> Tensor:
     how = Product(*settings)
     batch, *size, _ = _sizes(_pooled(times.shape, how.pool))
     if weight.dim() == 2:
@@ -134,21 +136,22 @@ def _product_fake(times: Tensor, anchor: Tensor | None, weight: Tensor, *setting
 
 
 def _product_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    times, anchor, weight, *ctx.settings = inputs
-    ctx.save_for_backward(times, weight, anchor)
+    times, codes, anchor, weight, *ctx.settings = inputs
+    ctx.coded = codes is not None
+    ctx.save_for_backward(codes if ctx.coded else times, weight, anchor)
 
 
 def _product_gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor) -> tuple[Tensor | None, ...]:
-    times, weight, _ = saved
-    _, to_anchor, to_weight, *_ = ctx.needs_input_grad
-    at_anchor, at_weight = product_backward(gradient, times, weight, *ctx.settings, to_anchor, to_weight)
-    return None, _maps(at_anchor) if to_anchor else None, at_weight if to_weight else None, *[None] * 5
+    of, weight, _ = saved
+    _, _, to_anchor, to_weight, *_ = ctx.needs_input_grad
+    at_anchor, at_weight = product_backward(gradient, of, weight, *ctx.settings, ctx.coded, to_anchor, to_weight)
+    return None, None, _maps(at_anchor) if to_anchor else None, at_weight if to_weight else None, *[None] * 5
 
 
-def _product_backward(gradient: Tensor, times: Tensor, weight: Tensor, *settings: Any) -> tuple[Tensor, Tensor]:
-    *product, to_anchor, to_weight = settings
+def _product_backward(gradient: Tensor, of: Tensor, weight: Tensor, *settings: Any) -> tuple[Tensor, Tensor]:
+    *product, coded, to_anchor, to_weight = settings
     how = Product(*product)
-    values = _maps(_values(times, None, how.steps, how.pool))
+    values = _maps(_values(of, None, how.steps, how.pool, coded))
     none = gradient.new_empty(0)
     if weight.dim() == 2:
         at_values = gradient.mm(weight).view(values.shape) if to_anchor else none
@@ -171,13 +174,13 @@ def _product_backward(gradient: Tensor, times: Tensor, weight: Tensor, *settings
             at_weight = part(1, values, how.stride, how.padding)
     if to_anchor:
         at_values = in_sites(at_values)
-        at_values = at_values if how.pool == 1 else _unpool(at_values, list(times.shape), how.pool)
+        at_values = at_values if how.pool == 1 else _unpool(at_values, list(of.shape), how.pool)
     return at_values if to_anchor else none, at_weight.contiguous() if to_weight else none
 
 
-def _product_backward_fake(gradient: Tensor, times: Tensor, weight: Tensor, *settings: Any) -> tuple[Tensor, Tensor]:
+def _product_backward_fake(gradient: Tensor, of: Tensor, weight: Tensor, *settings: Any) -> tuple[Tensor, Tensor]:
     *_, to_anchor, to_weight = settings
-    return gradient.new_empty(times.shape if to_anchor else 0), gradient.new_empty(weight.shape if to_weight else 0)
+    return gradient.new_empty(of.shape if to_anchor else 0), gradient.new_empty(weight.shape if to_weight else 0)
 
 
 def _fire(current: Tensor, *settings: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -248,38 +251,44 @@ def _fire_backward_fake(gradient: Tensor, codes: Tensor, *parameters: Any) -> tu
     return gradient.new_empty(codes.shape), gamma, beta, gradient.new_empty(n.clip.shape)
 
 
-def _earliest(times: Tensor, anchor: Tensor | None, pool: int) -> tuple[Tensor, Tensor, Tensor]:
-    pooled, winner = _bytes(_pooled(times.shape, pool)), _bytes(_pooled(times.shape, pool))
-    cpu.earliest_times(tuple(times.shape), pool, array(times), threads(), array(pooled), array(winner))
-    return _anchor(times, pooled.shape), pooled, winner
-
-
-def _earliest_fake(times: Tensor, anchor: Tensor | None, pool: int) -> tuple[Tensor, Tensor, Tensor]:
+def _earliest(times: Tensor, codes: Tensor | None, anchor: Tensor | None, steps: int, pool: int) -> tuple[Tensor, ...]:
     shape = _pooled(times.shape, pool)
-    return _anchor(times, shape), times.new_empty(shape), times.new_empty(shape)
+
+    def pooled(given: Tensor) -> Tensor:  # codes are in the order of times
+        made = _bytes(shape)
+        cpu.windowed_earliest(tuple(times.shape), pool, array(given), threads(), array(made))
+        return made
+
+    return _anchor(times, shape), pooled(times), _bytes((0,)) if codes is None else pooled(codes)
+
+
+def _earliest_fake(
+    times: Tensor, codes: Tensor | None, anchor: Tensor | None, steps: int, pool: int
+) -> tuple[Tensor, ...]:
+    shape = _pooled(times.shape, pool)
+    return _anchor(times, shape), times.new_empty(shape), times.new_empty(0 if codes is None else shape)
 
 
 def _earliest_save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    times, _, ctx.pool = inputs
-    anchor, pooled, winner = output
-    ctx.shape = times.shape
-    ctx.mark_non_differentiable(pooled, winner)
+    times, codes, _, ctx.steps, ctx.pool = inputs
+    anchor, *pooled = output
+    ctx.coded = codes is not None
+    ctx.mark_non_differentiable(*pooled)
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(winner, anchor)
+    ctx.save_for_backward(codes if ctx.coded else times, pooled[ctx.coded], anchor)
 
 
-def _earliest_gradient(
-    ctx: Any, saved: Sequence[Any], gradient: Tensor | None, *_: Any
-) -> tuple[None, Tensor | None, None]:
+def _earliest_gradient(ctx: Any, saved: Sequence[Any], gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
     if gradient is None:
-        return None, None, None
-    return None, _maps(earliest_backward(in_sites(gradient), saved[0], ctx.shape, ctx.pool)), None
+        return (None,) * 5
+    at_units = earliest_backward(in_sites(gradient), *saved[:2], ctx.steps, ctx.coded, ctx.pool)
+    return None, None, _maps(at_units), None, None
 
 
-def _earliest_backward(gradient: Tensor, winner: Tensor, shape: list[int], pool: int) -> Tensor:
-    at_units = empty(shape)
-    given = array(gradient.contiguous()), array(winner)
-    cpu.windowed_earliest_gradient(tuple(shape), pool, *given, threads(), array(at_units))
+def _earliest_backward(gradient: Tensor, of: Tensor, pooled: Tensor, steps: int, coded: bool, pool: int) -> Tensor:
+    at_units = empty(of.shape)
+    given = array(gradient.contiguous()), array(of), array(pooled), coded
+    cpu.windowed_earliest_gradient(tuple(of.shape), pool, steps, *given, threads(), array(at_units))
     return at_units
 
 
@@ -294,12 +303,12 @@ unpool = operator("windowed_unpool(Tensor gradient, SymInt[] shape, int pool) ->
 )
 # Products of these values: [B, O] with a weight [O, N] of maps flattened in the order C, H, W, and the convolution
 # [B, H', W', O] with a weight [O, C / groups, kh, kw]. The bytes are kept for the gradient; floats are made of them anew.
-product = operator(f"windowed_product(Tensor times, Tensor? anchor, Tensor weight, {_PRODUCT}) -> Tensor")(
-    cpu=_product, fake=_product_fake, save=_product_save, gradients=_product_gradients
-)
+product = operator(
+    f"windowed_product(Tensor times, Tensor? codes, Tensor? anchor, Tensor weight, {_PRODUCT}) -> Tensor"
+)(cpu=_product, fake=_product_fake, save=_product_save, gradients=_product_gradients)
 product_backward = operator(
-    f"windowed_product_backward(Tensor gradient, Tensor times, Tensor weight, {_PRODUCT}, bool to_anchor, bool to_weight)"
-    " -> (Tensor at_anchor, Tensor at_weight)"
+    f"windowed_product_backward(Tensor gradient, Tensor of, Tensor weight, {_PRODUCT}, bool coded, bool to_anchor,"
+    " bool to_weight) -> (Tensor at_anchor, Tensor at_weight)"
 )(cpu=_product_backward, fake=_product_backward_fake)
 # (anchor, times, codes, moments) of currents. One byte per neuron, its code, is kept for the gradient.
 fire = operator(
@@ -310,10 +319,11 @@ fire_backward = operator(
     f"windowed_fire_backward(Tensor gradient, Tensor codes, {_NEURONS})"
     " -> (Tensor current, Tensor at_gamma, Tensor at_beta, Tensor at_clip)"
 )(cpu=_fire_backward, fake=_fire_backward_fake)
-# (anchor, times, winner): the earliest spike of each window, whose value is the largest.
+# (anchor, times, codes): the earliest spike of each window, whose value is the largest. Backward seeks the winners again.
 earliest = operator(
-    "windowed_earliest(Tensor times, Tensor? anchor, int pool) -> (Tensor anchor_out, Tensor pooled, Tensor winner)"
+    "windowed_earliest(Tensor times, Tensor? codes, Tensor? anchor, int steps, int pool)"
+    " -> (Tensor anchor_out, Tensor pooled, Tensor pooled_codes)"
 )(cpu=_earliest, fake=_earliest_fake, save=_earliest_save, gradients=_earliest_gradient)
 earliest_backward = operator(
-    "windowed_earliest_backward(Tensor gradient, Tensor winner, SymInt[] shape, int pool) -> Tensor"
-)(cpu=_earliest_backward, fake=lambda gradient, winner, shape, pool: gradient.new_empty(shape))
+    "windowed_earliest_backward(Tensor gradient, Tensor of, Tensor pooled, int steps, bool coded, int pool) -> Tensor"
+)(cpu=_earliest_backward, fake=lambda gradient, of, *_: gradient.new_empty(of.shape))
