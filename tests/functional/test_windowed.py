@@ -38,11 +38,6 @@ class Codes:
         place = 255 - codes.long()
         return place, (place >= self.low) & (place < self.high), place >= self.high
 
-    def levels(self, codes: Tensor) -> Tensor:
-        """a, exactly."""
-        parts = int(self.parts)
-        return (255 - codes.long() - self.low + self.first).div(parts, rounding_mode="floor").clamp(0, self.steps)
-
     def level(self, codes: Tensor) -> Tensor:
         """u inside the clip, in the middle of its part of a level."""
         return ((255 - codes.double() - self.low + self.first + 0.5) / self.parts - 0.5) / self.steps
@@ -169,9 +164,7 @@ def test_codes_hold_the_times(steps: int, seed: int) -> None:
     current = torch.cat([edges, *beside, torch.randn(99, generator=g), far])[None]
     _, times, codes, _ = ops.windowed.fire(current, None, None, None, torch.ones(1), 0.0, steps, False, True)
     levels = torch.where(times == SILENT, 0, steps - times.long())
-    assert torch.equal(Codes(steps).levels(codes), levels)
-    values = ops.windowed._values(codes, None, steps, 1, coded=True)
-    assert torch.equal(values, ops.windowed.values(times, None, steps, 1))
+    assert torch.equal(ops.windowed._values(codes, None, steps, 1, coded=True), levels.float() / steps)
     order = codes[0, :-1].long().argsort()
     assert (levels[0, order].diff() <= 0).all()
 

@@ -236,9 +236,8 @@ def dropped(spikes: SpikeTimes, share: float) -> SpikeTimes:
 
 def codes_of(spikes: SpikeTimes) -> Tensor | None:
     """The codes that came with spikes of a layer of windows, in site order; None where somebody wrote into their times."""
-    if spikes._codes is None or torch.compiler.is_compiling() or spikes.times._version == 0:
-        return spikes._codes
-    return None
+    codes = spikes._codes
+    return codes if codes is None or torch.compiler.is_compiling() or spikes.times._version == 0 else None
 
 
 def valued_of(spikes: SpikeTimes) -> tuple[Tensor, Tensor | None]:
