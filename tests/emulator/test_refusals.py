@@ -28,6 +28,7 @@ SPIKES = torch.zeros(2, 6, 8, 8, dtype=torch.uint8)
         (lambda: em.quantize(MODEL, biases="keep"), ValueError, "biases"),
         (lambda: em.quantize(MODEL, "loihi"), ValueError, "profile"),
         (lambda: em.quantize(MODEL, name=3), TypeError, "name"),
+        (lambda: em.IntegerNet(PROGRAM), TypeError, "program"),
         (lambda: em.quantize(MODEL, calibration=X[:0]), ValueError, "calibration"),
         (lambda: em.quantize("64-10"), TypeError, "model"),
         (lambda: em.quantize(torch.nn.Linear(2, 2)), TypeError, "Linear"),

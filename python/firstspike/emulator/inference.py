@@ -11,6 +11,7 @@ from .._base import checks
 from .._base.checks import SILENT
 from ..ops.integers import IntegerInput, IntegerKernel, IntegerLayer
 from ..spikes import SpikeTimes
+from .program.program import Program
 from .program.windows import WindowLayer, WindowProgram
 
 
@@ -24,6 +25,8 @@ class IntegerNet(nn.Module):
 
     Raises
     ------
+    TypeError
+        For a program of another kind.
     ValueError
         For sums that may need more than 32 bits, or weights of more than 16.
 
@@ -37,9 +40,10 @@ class IntegerNet(nn.Module):
     True
     """
 
-    def __init__(self, program: WindowProgram) -> None:
+    def __init__(self, program: Program) -> None:
         super().__init__()
-        checks.instance("program", program, WindowProgram, "a program of a net of windows")
+        if not isinstance(program, WindowProgram):
+            raise TypeError(f"program must be a program of a net of windows, got {checks.shown(program)}")
         self.program = program
         layers = [_prepared(layer, index) for index, layer in enumerate(program.layers)]
         self._kernel = IntegerKernel(program.input_shape, layers)
