@@ -98,13 +98,13 @@ int64_t steps_of(int64_t steps, bool coded) { return checked("steps", steps, 1, 
 
 void values_in_window(const MapSizes& sizes, int64_t pool, int64_t steps, const Array& bytes, bool coded, Threads threads,
                       const Array& values_out) {
-    const Windows w = windows_from(sizes, pool);
+    const Windows w = windows_from(sizes, pool, kWidestAverage);
     run(windowed_values, input<uint8_t>(bytes, "bytes", w.units()), coded, w, steps_of(steps, coded), threads,
         output<float>(values_out, "values_out", w.pooled()));
 }
 
 void values_gradient(const MapSizes& sizes, int64_t pool, const Array& gradient, Threads threads, const Array& values_out) {
-    const Windows w = windows_from(sizes, pool);
+    const Windows w = windows_from(sizes, pool, kWidestAverage);
     run(windowed_values_gradient, input<float>(gradient, "gradient", w.pooled()), w, threads,
         output<float>(values_out, "values_out", w.units()));
 }
