@@ -46,8 +46,7 @@ void distinct_gradient(const float* gradient, const uint8_t* left, const Windows
 
 // Times [cells, channels] of the earliest spikes of pooling windows; winner: which unit of its window each of them
 // comes from, the first of several, row by row. A window of silent units is silent, and its first unit's.
-constexpr int64_t kWidestPool = 16;       // a window's units have numbers of one byte
-constexpr int64_t kWidestAverage = 2048;  // a window's sum of levels fits 31 bits
+constexpr int64_t kWidestPool = 16;  // a window's units have numbers of one byte
 void earliest_times(const uint8_t* times, const Windows&, int threads, uint8_t* times_out, uint8_t* winner);
 // The entries of the winners as entries of the cells; source: which of the units' entries each of them is.
 struct EarliestSupport {
@@ -115,6 +114,7 @@ void windowed_gradient(const float* gradient, const uint8_t* codes, const Window
                        const WindowedGradients&);
 
 // Values a / T of bytes, times or codes, averaged over windows: [cells, channels]; and the gradient of the bytes' values.
+constexpr int64_t kWidestAverage = 2048;  // a window's sum of levels fits 31 bits
 void windowed_values(const uint8_t* bytes, bool coded, const Windows&, int64_t steps, int threads, float* values);
 void windowed_values_gradient(const float* gradient, const Windows&, int threads, float* values_gradient);
 
