@@ -35,6 +35,7 @@ OF_KERNELS = (
     "tests/functional",
     "tests/test_reference.py",
     "tests/emulator/test_fixed.py",
+    "tests/emulator/test_inference.py",
     "tests/emulator/test_invariants.py",
     "tests/emulator/test_residual.py",
 )
