@@ -1,14 +1,12 @@
-// The module firstspike._emulator: the integer core, and its fixed-point primitives for the tests.
+// The module firstspike._emulator: the integer core.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
 #include <algorithm>
-#include <limits>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
-#include "../emulator/fixed.h"
 #include "../emulator/run.h"
 #include "../emulator/windows.h"
 #include "errors.h"
@@ -205,47 +203,6 @@ py::dict run_windows(const em::WindowNetwork& network, const py::object& times_i
     return out;
 }
 
-// What a primitive's caller proves, checked: for the tests, which call them with anything.
-void require(bool right, const char* what) {
-    if (!right) fail(what);
-}
-
-template <class S>
-S checked_wrap(S x, S low, int bits) {
-    require(bits >= 1 && bits < std::numeric_limits<S>::digits + 1, "bits must be from 1 to one less than the width");
-    return em::FIRSTSPIKE_EMULATOR_ISA::wrap(x, low, bits);
-}
-
-template <class S>
-S checked_shift(S x, int shift) {
-    require(shift >= 0 && shift <= std::numeric_limits<S>::digits, "shift must be from 0 to one less than the width");
-    return em::FIRSTSPIKE_EMULATOR_ISA::shift_left(x, shift);
-}
-
-int64_t checked_leak(int64_t x, int64_t keep, int bits) {
-    int64_t product = 0;
-    const bool fits = x != std::numeric_limits<int64_t>::min() && !__builtin_mul_overflow(x < 0 ? -x : x, keep, &product);
-    require(fits && keep >= 0 && bits >= 0 && bits < 63, "x * keep must fit into 64 bits, and bits be from 0 to 62");
-    return em::FIRSTSPIKE_EMULATOR_ISA::leak_toward_zero(x, keep, bits);
-}
-
-int64_t checked_threshold(int64_t theta, bool strict) {
-    require(theta < std::numeric_limits<int64_t>::max(), "theta must be below 2^63 - 1");
-    return em::FIRSTSPIKE_EMULATOR_ISA::threshold_as_ge(theta, strict);
-}
-
-void bind_primitives(py::module_& m) {
-    namespace fixed = em::FIRSTSPIKE_EMULATOR_ISA;
-    m.def("saturate32", &fixed::saturate<int32_t>);
-    m.def("saturate64", &fixed::saturate<int64_t>);
-    m.def("wrap32", &checked_wrap<int32_t>);
-    m.def("wrap64", &checked_wrap<int64_t>);
-    m.def("shift_left32", &checked_shift<int32_t>);
-    m.def("shift_left64", &checked_shift<int64_t>);
-    m.def("leak_toward_zero64", &checked_leak);
-    m.def("threshold_as_ge", &checked_threshold);
-}
-
 }  // namespace
 
 PYBIND11_MODULE(_emulator, m) {
@@ -268,5 +225,4 @@ PYBIND11_MODULE(_emulator, m) {
         .def(py::init<int>(), py::arg("steps"))
         .def("add", &add_window_layer, py::arg("name"), py::arg("layer"))
         .def("run", &run_windows, py::arg("times"), py::arg("threads"), py::arg("trace"));
-    bind_primitives(m);
 }

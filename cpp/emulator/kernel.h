@@ -20,16 +20,20 @@ struct Sample {
 };
 
 using RunSample = int (*)(const Sample&);
+using RunWindows = void (*)(const WindowSample&);
 
 namespace generic {
 int run_sample(const Sample& sample);
-}
+void run_windows(const WindowSample& sample);
+}  // namespace generic
 namespace v3 {
 int run_sample(const Sample& sample);
-}
+void run_windows(const WindowSample& sample);
+}  // namespace v3
 namespace v4 {
 int run_sample(const Sample& sample);
-}
+void run_windows(const WindowSample& sample);
+}  // namespace v4
 
 // The newest kernels that were compiled in (FIRSTSPIKE_ISAS) and that the processor can run.
 struct Kernel {

@@ -39,16 +39,4 @@ struct WindowSample {
     void *current, *v, *theta;  // room for 64 bits per neuron of any layer
 };
 
-using RunWindows = void (*)(const WindowSample&);
-
-namespace generic {
-void run_windows(const WindowSample& sample);
-}
-namespace v3 {
-void run_windows(const WindowSample& sample);
-}
-namespace v4 {
-void run_windows(const WindowSample& sample);
-}
-
 }  // namespace firstspike::emulator

@@ -14,5 +14,5 @@ def test_every_bound_function_is_called() -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_random_calls_succeed_or_are_refused(seed: int) -> None:
     outcomes = fuzz.run(0, 1000, seed)
-    assert all(outcomes[kind.__name__] >= 3 for kind, _ in fuzz.KINDS), outcomes  # of four kinds
+    assert all(outcomes[kind.__name__] >= 3 for kind, _ in fuzz.KINDS), outcomes
     assert outcomes["succeeded"] > 300 and outcomes["ValueError"] > 100 and outcomes["TypeError"] > 30, outcomes

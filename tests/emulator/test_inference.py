@@ -16,7 +16,7 @@ from firstspike import SpikeTimes, emulator, models, nn
 from .networks import window_programs
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(window_programs(exact=True), st.integers(1, 3))
 def test_equals_the_core(made, threads):
     program, times = made

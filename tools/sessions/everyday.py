@@ -34,7 +34,6 @@ def tests(session: nox.Session) -> None:
 OF_KERNELS = (
     "tests/functional",
     "tests/test_reference.py",
-    "tests/emulator/test_fixed.py",
     "tests/emulator/test_inference.py",
     "tests/emulator/test_invariants.py",
     "tests/emulator/test_residual.py",

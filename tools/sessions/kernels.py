@@ -89,10 +89,10 @@ SANITIZED = (
     "tests/nn/test_prepacked.py",
     "tests/emulator/program/test_engine.py",
     "tests/emulator/test_golden.py",
+    "tests/emulator/test_inference.py",
     "tests/emulator/test_windows.py",
     "tests/emulator/program/test_serialization.py",
     "tests/emulator/program/test_loader_fuzz.py",
-    "tests/emulator/test_fixed.py",
 )
 
 

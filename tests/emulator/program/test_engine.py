@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firstspike._base import _emulator
+from firstspike.emulator.program import windows
 from firstspike.emulator.program.layers import Register
 from firstspike.emulator.program.program import Engine, OverflowRefused, _description
+from firstspike.emulator.program.windows import WindowProgram
 
 from ..nets import dense
+from ..networks import networks, window_programs
 
 
 def layer(**changes):
@@ -101,18 +104,88 @@ def test_policy_error_names_where():
         tight.run(np.array([[255, 255], [255, 0]], np.uint8))
 
 
-@given(
-    st.sampled_from(sorted(_description(layer()))),
-    st.sampled_from([-1, 0, 1, 2, 1 << 20, (1 << 31) - 1, -(1 << 31), 1 << 40, None, "x", 2.5, []]),
-)
-def test_any_field_of_any_value_gives_an_error_or_works(name, value):
-    fields = {**_description(layer()), name: value}
-    network = _emulator.Network(4, 4)
+NUMBERS = st.sampled_from([-1, 0, 1, 2, 1 << 20, (1 << 31) - 1, -(1 << 31), 1 << 40, (1 << 63) - 1, 1 << 64])
+OBJECTS = st.sampled_from([None, True, "x", 2.5, [], {}])
+
+
+def spoiled(data, value):
+    """Something in the place of an entry of a layer's description: another object, number, size, type, order or element."""
+    if isinstance(value, dict | list) and value and data.draw(st.integers(0, 9)):
+        made = value.copy()
+        key = data.draw(st.sampled_from(list(value) if isinstance(value, dict) else range(len(value))))
+        made[key] = spoiled(data, value[key])
+        return made
+    if not isinstance(value, np.ndarray) or not value.size:
+        return data.draw(NUMBERS | OBJECTS)
+    changed, shifted = value.copy(), np.frombuffer(bytearray(1 + value.nbytes), np.uint8)[1:].view(value.dtype)
+    changed.flat[data.draw(st.integers(0, value.size - 1))] = data.draw(st.sampled_from([-1, 0, 127, 1 << 30]))
+    ways = [changed, shifted.reshape(value.shape), value[:-1], value[None], value.repeat(2)[::2], value.byteswap()]
+    return data.draw(st.sampled_from([*ways, value.astype(np.float64), value.tolist(), None]))
+
+
+@settings(max_examples=200)
+@given(networks() | window_programs(), st.data())
+def test_any_entry_of_any_value_gives_an_error_or_works(made, data):
+    """What AddressSanitizer watches in `nox -s sanitize`: no layer and no times that were spoiled do harm."""
+    if isinstance(made, tuple) and isinstance(made[0], WindowProgram):
+        engine, options, times = _emulator.WindowNetwork(made[0].steps), (1, True), made[1]
+        layers = [windows._description(layer, index) for index, layer in enumerate(made[0].layers)]
+    else:
+        found, steps, total, times = made
+        engine, options = _emulator.Network(steps, total), (1, False, True, True)
+        layers = [_description(layer) for layer in found]
+    changed = data.draw(st.integers(-1, len(layers) - 1))
     try:
-        network.add("a", fields)
-    except (ValueError, TypeError, RuntimeError, KeyError):
-        return
-    network.run(np.array([[0, 1], [2, 255]], np.uint8), 1, False, True, True)
+        for index, each in enumerate(layers):
+            engine.add(str(index), spoiled(data, each) if index == changed else each)
+        engine.run(times if changed >= 0 else spoiled(data, times), *options)
+    except (ValueError, TypeError, KeyError, MemoryError):
+        pass
+
+
+def states(*events, **changes):
+    """The membrane of a neuron in each of four steps; an event of each weight arrives in its step."""
+    weight = np.array([[weight] for weight in events], np.int32)
+    wide = {"accumulator": Register.of(50), "membrane": Register.of(50)}
+    layer = dense(np.ones(weight.shape), [1 << 45], **wide | {"weight": weight} | changes)
+    core = Engine([layer], steps=4, total_steps=4)
+    raw = core.run(np.arange(len(events), dtype=np.uint8)[None], trace=True)
+    return raw.membrane[0].flatten().tolist()
+
+
+@pytest.mark.parametrize("wide", [30, 50])  # in registers of 32 and of 64 bits
+@pytest.mark.parametrize(
+    ("register", "weight", "expected"),
+    [
+        (Register.of(4), 7, 7),
+        (Register.of(4), 8, 7),
+        (Register.of(4), -9, -8),
+        (Register.of(4, "symmetric"), -9, -7),
+        (Register.of(8, "unsigned"), -1, 0),
+        (Register.of(8, "unsigned"), 256, 255),
+        (Register.of(4, policy="wrap"), 8, -8),  # 1000 in four bits
+        (Register.of(4, policy="wrap"), -9, 7),  # 10111 without its fifth bit
+        (Register.of(4, policy="wrap"), -17, -1),
+        (Register.of(8, "unsigned", "wrap"), 256, 0),
+        (Register.of(8, "unsigned", "wrap"), -1, 255),
+        (Register.of(24, policy="wrap"), -(2**23) - 1, 2**23 - 1),
+    ],
+)
+def test_registers_by_hand(register, weight, expected, wide):
+    theta = np.array([1 << (wide - 2)])
+    for name in ("accumulator", "membrane"):
+        other = {"accumulator": Register.of(wide), "membrane": Register.of(wide), name: register, "theta": theta}
+        assert states(weight, **other)[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("weight", "keep", "bits", "expected"),
+    [(100, 3072, 12, 75), (-100, 3072, 12, -75), (1, 4095, 12, 0), (-1, 4095, 12, 0), (-7, 1, 1, -3), (-5, 16, 4, -5)],
+)
+def test_leak_rounds_toward_zero(weight, keep, bits, expected):
+    assert (
+        states(weight, keep=keep, decay_bits=bits, accumulator=Register.of(40), membrane=Register.of(40))[1] == expected
+    )
 
 
 @pytest.mark.parametrize(("steps", "total"), [(0, 4), (255, 255), (4, 0), (4, 300), (5, 4), (254, 253)])
