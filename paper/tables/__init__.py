@@ -42,6 +42,14 @@ TABLES: dict[str, tuple[str, Callable[[Profile, Store], Table]]] = {
         ),
     ),
     "time": ("time", timing),
+    "windows": (
+        "windows",
+        sweep(
+            "windows",
+            "Nets of windows, as accurate as we get them, each beside the same net with ReLU.",
+            (Column("parameters", "parameters", "{:,.0f}"), Column("steps", "T", "{:.0f}"), _SPIKES),
+        ),
+    ),
     "encoder": ("encoder", sweep("encoder", "The encoder of the input.", (*DECISION, _SPIKES), _CHOSEN)),
     "energy": ("table1", energy),
 }
