@@ -43,11 +43,13 @@ def spikes(*shape, steps=6, seed=1):
         ("4C3-R(4C3-6C3)-AP2-R(6C3)-5", (2, 8, 8), {"readout": "first-spike", "learn_threshold": True}),
         ("30-20-5", (30,), {"encoder": "latency", "readout": "twd-exp", "threshold": 0.7}),
         ("30-20-5", (30,), {"encoder": "spikes", "readout": "membrane-mean", "bias": False, "decay": 0.8}),
+        ("4C3-R(4C3)-5", (2, 8, 8), {"synaptic_decay": 0.5, "decay": 0.75}),
     ],
 )
-def test_a_round_trip_is_exact(spec, shape, options, tmp_path):
+@pytest.mark.parametrize("integrator", [False, True])
+def test_a_round_trip_is_exact(spec, shape, options, integrator, tmp_path):
     model = net(spec, shape, **options)
-    nir.write(tmp_path / "net.nir", to_nir(model))
+    nir.write(tmp_path / "net.nir", to_nir(model, integrator=integrator))
     with warnings.catch_warnings():
         warnings.simplefilter("error", FiresOnce)
         again = from_nir(nir.read(tmp_path / "net.nir"))
@@ -156,6 +158,15 @@ def test_lif_scale_and_readout_by_hand():
     readout = from_nir(chain(*nodes, shape=(1,)), 3)
     v = readout(SpikeTimes(torch.zeros(1, 1, dtype=torch.uint8), 3))
     assert v.flatten().tolist() == pytest.approx([1.0, 0.75, 0.5625])
+
+
+def test_currents_by_hand():
+    """tau_syn = 2 dt, w_in = 4: I = 1/2 I + 2 X; tau_mem = 4 dt, r = 2: V = 3/4 V + 1/2 I. X = 1 in step 0: I = 2, 1, 1/2."""
+    n1 = np.ones(1)
+    node = nir.CubaLI(tau_syn=2e-4 * n1, tau_mem=4e-4 * n1, r=2 * n1, v_leak=0 * n1, w_in=4 * n1)
+    readout = from_nir(chain(nir.Linear(np.array([[1.0]])), node, shape=(1,)), 3)
+    v = readout(SpikeTimes(torch.zeros(1, 1, dtype=torch.uint8), 3))
+    assert v.flatten().tolist() == pytest.approx([1.0, 1.25, 1.1875])
 
 
 @pytest.mark.filterwarnings("ignore::firstspike.nir.exchange.FiresOnce")

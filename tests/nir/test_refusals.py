@@ -41,13 +41,13 @@ NODES = [
     ([nir.AvgPool2d(np.array([3, 3]), np.array([2, 2]), np.array([0, 0]))], "node n0: a pool"),
     ([nir.AvgPool2d(np.array([1.5, 1.5]), np.array([1.5, 1.5]), np.array([0, 0]))], "node n0: kernel_size .* 1.5"),
     ([nir.Delay(np.ones(2))], "node n0: Delay"),
-    ([convolution(dilation=2, groups=1), MAPS], "node n1: dilation"),
-    *[([convolution(groups=groups), MAPS], "node n1: .*groups") for groups in (2, 1.5, np.inf)],
+    ([convolution(dilation=2, groups=1), MAPS], "node n0: dilation"),
+    *[([convolution(groups=groups), MAPS], "node n0: .*groups") for groups in (2, 1.5, np.inf)],
     ([convolution(bias=np.ones(5)), MAPS], "node n0: bias"),
     *[([affine([[1, 1]], bias), integrate(1)], "node n0: bias") for bias in (np.ones(7), np.ones((4, 1)))],
     *[([nir.Linear(np.ones((1, 2, *more))), integrate(1)], "node n1: .*shape") for more in ((2,), (1, 1))],
-    *[([convolution(stride=np.array(bad)), MAPS], "node n1: stride") for bad in ([1.5, 1.5], [1, 2, 3])],
-    *[([convolution(padding=bad), MAPS], "node n1: padding") for bad in ("full", np.array([0.5, 0.5]))],
+    *[([convolution(stride=np.array(bad)), MAPS], "node n0: stride") for bad in ([1.5, 1.5], [1, 2, 3])],
+    *[([convolution(padding=bad), MAPS], "node n0: padding") for bad in ("full", np.array([0.5, 0.5]))],
 ]
 
 
@@ -104,9 +104,9 @@ CALLS = [
     (lambda: to_nir(net("30-5", (30,), encoder="spikes"), input_shape=(15,)), ValueError, "input_shape"),
     (lambda: to_nir(models.build("16-8-3", input_shape=(16,), steps=4, decay=1.5)), ValueError, "decay 1.5"),
     (
-        lambda: to_nir(net("30-5", (30,), encoder="spikes", synaptic_decay=0.5)),
+        lambda: to_nir(models.build("16-8-3", input_shape=(16,), steps=4, timing="layer")),
         ValueError,
-        "layer 0: its synaptic_decay",
+        "its own window",
     ),
     (
         lambda: to_nir(torch.nn.Sequential(nn.TTFSConv2d(1, 1, 1, steps=4), FLAT_BLOCK), input_shape=(1, 4, 4)),

@@ -20,7 +20,7 @@ from .. import nn as fs
 from .._base import checks
 from .._base.geometry import layer_geometry, out_size, shortcut_stride
 from .._base.modules import plain_copy
-from ..models import TTFSNet, as_net
+from ..models import TTFSNet, WindowedNet, as_net
 from ..models.chain import in_order, sample_shape
 from ..models.files import build, describe, planned, rebuild
 from ..models.net import Readout
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 KEY = "firstspike.net"
 DT = 1e-4  # seconds per step, what SpikingJelly and snnTorch assume
-LONG = float(1 << 40)  # time constant, in steps, of a LIF neuron without a leak: 1 - 2^-40 is 1 in float32
+LONG = float(1 << 40)  # time constant, in steps, of a neuron without a leak: 1 - 2^-40 is 1 in float32
 LINEAR = ("Linear", "Affine", "Conv2d")
-NEURONS = ("IF", "LIF", "I", "LI")
+FIRING, INTEGRATING = ("IF", "LIF", "CubaLIF"), ("I", "LI", "CubaLI")
 
 
 def to_nir(
@@ -42,30 +42,37 @@ def to_nir(
     *,
     input_shape: tuple[int, ...] | None = None,
     dt: float = DT,
-    integrate_and_fire: str = "IF",
+    integrate_and_fire: str = "LIF",
+    integrator: bool = False,
 ) -> nir.NIRGraph:
-    """Write a net as a NIR graph: Input, AvgPool2d, Flatten, Linear or Affine or Conv2d, IF or LIF, I or LI, Output.
+    """Write a net as a NIR graph: Input, AvgPool2d, Flatten, Linear or Affine or Conv2d, LIF or CubaLIF, Output.
 
-    Normalisation, affine and thresholds per neuron are folded into weights and biases. NIR's neurons fire at V > v_threshold,
-    ours at V >= threshold, so v_threshold is the next float32 below the threshold. Currents are per step of `dt` seconds:
-    r = 1 / dt for IF, tau = dt / (1 - decay) for LIF. A directly coded first layer becomes its synapses and neurons; its input
-    is the data in every step. A membrane readout ends in I (decay 1) or LI. The input of a residual block goes into the
-    neurons of its last layer through one more Conv2d, of kernel 1, or Linear, with a diagonal weight. NIR has no max and earliest
-    pooling. Single spikes, steps, scaling, encoder and readout are in the graph's metadata; with them `from_nir` gives a net that
-    computes the same bits.
+    SpikingJelly 2.0 and snnTorch 1.0 load the graph. Normalisation, affine and thresholds per neuron are folded into weights and
+    biases. NIR's neurons fire at V > v_threshold, ours at V >= threshold, so v_threshold is the next float32 below the threshold.
+    Currents are per step of `dt` seconds: tau = dt / (1 - decay), r = tau / dt, and likewise tau_syn and w_in where a layer has a
+    synaptic_decay; a decay of 1 becomes 2^40 steps, which float32 cannot tell from it. A directly coded first layer becomes its
+    synapses and neurons; its input is the data, scaled by `normalize`, in every step. A membrane readout ends with its
+    synapses; its decay and mode are in the metadata. The input of a residual block goes into the neurons of its last layer
+    through one more Conv2d, of kernel 1, or Linear, with a diagonal weight. NIR has no max and earliest pooling, and no neuron
+    that fires in its own window. Single spikes, steps, scaling, encoder and readout are in the graph's metadata; with them
+    `from_nir` gives a net that computes the same bits.
 
     Parameters
     ----------
     net, input_shape : TTFSNet or Sequential, tuple of int
         A Sequential of our layers, with a readout or none, needs the shape of a sample, (N,) or (C, H, W), unless its first
         layer is fully connected.
-    dt, integrate_and_fire : float, str
-        Seconds per step; "IF", or "LIF" with a time constant so long that float32 sees no leak, for snnTorch.
+    dt : float
+        Seconds per step; both packages assume the default.
+    integrate_and_fire : str
+        "LIF", or "IF" with r = 1 / dt, for neurons without a leak; snnTorch 1.0 does not load IF.
+    integrator : bool
+        True: a membrane readout ends in I, LI or CubaLI, which neither package loads.
 
     Examples
     --------
     >>> list(nir.to_nir(models.mlp("64-32-10", steps=8)).nodes)
-    ['input', 'layer0_synapses', 'layer0_neurons', 'layer1_synapses', 'layer1_neurons', 'output']
+    ['input', 'layer0_synapses', 'layer0_neurons', 'layer1_synapses', 'output']
     """
     import nir
 
@@ -95,9 +102,8 @@ def to_nir(
             nodes[f"layer{n}_flatten"] = nir.Flatten({"input": np.array(shape)}, start_dim=-len(shape), end_dim=-1)
             shape = (math.prod(shape),)
         nodes[f"layer{n}_synapses"], shape = _synapses(nir, n, layer, shape)
-        if layer.synaptic_decay:
-            raise ValueError(f"layer {n}: its synaptic_decay, {layer.synaptic_decay:g}, cannot be written to NIR yet")
-        nodes[f"layer{n}_neurons"] = neurons_node(layer, shape, dt, integrate_and_fire)
+        if integrator or isinstance(layer, fs.FiringLayer):
+            nodes[f"layer{n}_neurons"] = neurons_node(layer, shape, dt, integrate_and_fire)
         if block is not None:
             node = _shortcut(nir, block, before[1], shape, n)
             shortcuts[f"layer{n}_shortcut"] = node, before[0], f"layer{n}_neurons"
@@ -119,6 +125,10 @@ def parts_of(net: nn.Module) -> Iterator[tuple[str, Part]]:
 
 def _folded(net: nn.Module, input_shape: tuple[int, ...] | None) -> tuple[nn.Module, tuple[int, ...]]:
     """A copy whose weights and biases are those that act, and the shape of one sample."""
+    if isinstance(net, WindowedNet):
+        raise ValueError(
+            "NIR has no node for a neuron that fires in its own window; see emulator.quantize and export_c"
+        )
     net = plain_copy(net).cpu()
     if isinstance(net, nn.Sequential) and isinstance([*net.modules()][-1], Readout):
         net = as_net(net, input_shape)
@@ -152,7 +162,7 @@ def _shortcut(nir: Any, block: fs.Residual, before: tuple[int, ...], shape: tupl
 def _synapses(nir: Any, n: str, layer: fs.Synapse, shape: tuple[int, ...]) -> tuple[Any, tuple[int, ...]]:
     """The node of a layer's weights, and the shape of its neurons."""
     weight = _finite(n, "weight", layer.weight)
-    bias = None if layer.bias is None else _finite(n, "bias", layer.bias)
+    bias = None if layer.bias is None else _finite(n, "bias", layer.bias * layer._bias_scale)
     if not isinstance(layer, (fs.TTFSConv2d, fs.DirectConv2d)):
         return (nir.Linear(weight) if bias is None else nir.Affine(weight, bias)), (len(weight),)
     sides = zip(shape[1:], layer.kernel_size, layer.stride, layer.padding, strict=True)
@@ -172,16 +182,20 @@ def neurons_node(layer: fs.Synapse, shape: tuple[int, ...], dt: float, integrate
     def full(value: float) -> NDArray[np.float64]:
         return np.full(shape, value)
 
-    decay: float = layer.decay  # type: ignore[assignment]
+    decay, synaptic_decay = float(layer.decay), float(layer.synaptic_decay)  # type: ignore[arg-type]
     if decay > 1:
         raise ValueError(f"{type(layer).__name__} has decay {decay:g}; NIR has no neuron whose potential grows")
-    steps = LONG if decay == 1 else 1 / (1 - decay)  # the time constant
-    leaky = {"tau": full(steps * dt), "r": full(steps), "v_leak": full(0.0)}
-    if not isinstance(layer, fs.FiringLayer):
-        return nir.I(r=full(1 / dt)) if decay == 1 else nir.LI(**leaky)
-    below = np.nextafter(np.float32(layer.neuron["threshold"]), np.float32(-np.inf))
-    fires = {"v_threshold": np.full(shape, below, np.float32), "v_reset": full(0.0)}
-    return nir.IF(r=full(1 / dt), **fires) if decay == 1 and integrate_and_fire == "IF" else nir.LIF(**leaky, **fires)
+    steps, current = (LONG if each == 1 else 1 / (1 - each) for each in (decay, synaptic_decay))  # the time constants
+    fires = {}
+    if isinstance(layer, fs.FiringLayer):
+        below = np.nextafter(np.float32(layer.neuron["threshold"]), np.float32(-np.inf))
+        fires = {"v_threshold": np.full(shape, below, np.float32), "v_reset": full(0.0)}
+    if synaptic_decay:
+        currents = {"tau_syn": full(current * dt), "tau_mem": full(steps * dt), "w_in": full(current)}
+        return (nir.CubaLIF if fires else nir.CubaLI)(**currents, r=full(steps), v_leak=full(0.0), **fires)
+    if decay == 1 and (integrate_and_fire == "IF" or not fires):
+        return (nir.IF if fires else nir.I)(r=full(1 / dt), **fires)
+    return (nir.LIF if fires else nir.LI)(tau=full(steps * dt), r=full(steps), v_leak=full(0.0), **fires)
 
 
 def _finite(n: str, what: str, value: torch.Tensor) -> NDArray[np.float32]:
@@ -204,14 +218,15 @@ class FiresOnce(UserWarning):
 def from_nir(
     graph: nir.NIRGraph | str | os.PathLike[str], steps: int | None = None, *, encoder: str = "spikes", dt: float = DT
 ) -> nn.Module:
-    """Read the net of a NIR graph, a chain of Linear, Affine, Conv2d, Scale, AvgPool2d, SumPool2d, Flatten, IF, LIF, I and LI.
+    """Read the net of a NIR graph, a chain of synapses, pools and neurons.
 
+    The nodes are Linear, Affine, Conv2d, Scale, AvgPool2d, SumPool2d, Flatten, IF, LIF and CubaLIF; at the end I, LI and CubaLI.
     A graph of `to_nir` gives back its net, with folded weights. Another graph becomes an `nn.Sequential` of our layers:
-    SpikeTimes in; SpikeTimes out where it ends in neurons, or the membrane [T, B, C] where it ends in I or LI.
+    SpikeTimes in; SpikeTimes out where it ends in neurons that fire, else the membrane [T, B, C].
     A neuron of NIR fires at V > v_threshold; r of IF is 1 / dt or 1 for unscaled currents, and any other is a factor r dt of
-    the weights. Scale is folded into the weights before it. Thresholds that differ between channels are folded, too: a sum
-    within float32's rounding of them may go either way. A ValueError names the node that does not fit; FiresOnce warns of neurons
-    that may fire more than once.
+    the weights, as are those of LIF and CubaLIF. Scale, and a pool between a convolution and its neurons, are folded into the
+    weights before them; thresholds that differ between channels, too: a sum within float32's rounding of them may go either
+    way. A ValueError names the node that does not fit; FiresOnce warns of neurons that may fire more than once.
 
     Parameters
     ----------
@@ -289,15 +304,19 @@ def _own_net(graph: nir.NIRGraph, text: str, steps: int | None) -> nn.Module:
         beside = {f"layer{n}_shortcut" for n, part in layers if part.block is not None}
         nodes = {name: node for name, node in graph.nodes.items() if name not in beside}
         path = [node for _, node in _chain(nodes, [edge for edge in graph.edges if not beside.intersection(edge)])]
-        synapses, neurons = ([node for node in path if type(node).__name__ in kinds] for kinds in (LINEAR, NEURONS))
+        kinds = LINEAR, (*FIRING, *INTEGRATING)
+        synapses, neurons = ([node for node in path if type(node).__name__ in kind] for kind in kinds)
+        if isinstance(layers[-1][1].layer, fs.Integrate) and len(neurons) < len(layers):
+            neurons.append(None)  # the graph ends with the readout's synapses
         scaling = record["net"].get("normalize", {}).get("settings", {})  # the description has its numbers
         tensors = {f"normalize.{name}": _tensor(values) for name, values in scaling.items()}
         for (n, part), node, own in zip(layers, synapses, neurons, strict=True):
             layer: Any = part.layer
-            _check_neurons(n, own, neurons_node(layer, own.r.shape, record["dt"], type(own).__name__))
+            if own is not None:
+                _check_neurons(n, own, neurons_node(layer, own.r.shape, record["dt"], type(own).__name__))
             tensors[f"{names[layer]}weight"] = _tensor(node.weight)
             if layer.bias is not None:
-                tensors[f"{names[layer]}bias"] = _tensor(node.bias)
+                tensors[f"{names[layer]}bias"] = _tensor(node.bias) / layer._bias_scale
             if part.block is not None:
                 count = len(part.block.scale)
                 tensors[f"{names[part.block]}scale"] = _scale(graph.nodes[f"layer{n}_shortcut"].weight, count)
@@ -312,7 +331,7 @@ def _own_net(graph: nir.NIRGraph, text: str, steps: int | None) -> nn.Module:
 
 def _check_neurons(n: str, node: Any, own: Any) -> None:
     """Raise ValueError for neurons that differ from the metadata: the edited numbers would have no effect."""
-    for name in ("tau", "r", "v_leak", "v_threshold", "v_reset"):
+    for name in ("tau", "tau_syn", "tau_mem", "w_in", "r", "v_leak", "v_threshold", "v_reset"):
         if not np.array_equal(getattr(node, name, ()), getattr(own, name, ())):
             raise ValueError(f"layer {n}: {name} of its neurons must be the one that {KEY!r} in the metadata describes")
 
@@ -342,9 +361,9 @@ class _Reader:
         self.layers: list[nn.Module] = []
         self.flatten = False  # data before a directly coded layer; one after spikes flattens itself
         self.pool, self.gain = 1, 1.0
-        self.source: Any = None  # the node of the synapses whose neurons have not come yet, and their numbers
-        self.weight: NDArray[np.float64] | None = None
+        self.weight: NDArray[np.float64] | None = None  # of the synapses whose neurons have not come yet
         self.bias: NDArray[np.float64] = np.zeros(0)
+        self.sizes: dict[str, Any] = {}  # stride and padding of a convolution, else empty
 
     def add(self, node: Any) -> None:
         kind = type(node).__name__
@@ -360,20 +379,32 @@ class _Reader:
         builder(self, node)
 
     def add_pool(self, node: Any) -> None:
-        size, stride, padding = (_pair(part, getattr(node, part)) for part in ("kernel_size", "stride", "padding"))
-        if size != stride or size[0] != size[1] or padding != (0, 0):
-            raise ValueError("a pool must be square, as large as its stride, and without padding")
         if not self.layers and self.direct:
             raise ValueError("a directly coded net cannot begin with a pool")
-        self.pool *= size[0]
-        self.gain *= size[0] ** 2 if type(node).__name__ == "SumPool2d" else 1
+        size, gain = _pool(node)
+        self.pool *= size
+        self.gain *= gain
+
+    def fold_pool(self, node: Any) -> None:
+        """Fold a pool behind a convolution into its kernel: each tap is added wherever the pool takes it, stride by stride."""
+        if not self.sizes:
+            raise ValueError(f"{type(node).__name__} cannot stand after fully connected synapses")
+        assert self.weight is not None
+        size, gain = _pool(node)
+        (down, right), kernel = self.sizes["stride"], self.weight.shape[2:]
+        wider = np.zeros((*self.weight.shape[:2], kernel[0] + down * (size - 1), kernel[1] + right * (size - 1)))
+        for y, x in itertools.product(range(size), repeat=2):
+            wider[..., y * down :, x * right :][..., : kernel[0], : kernel[1]] += self.weight / size**2
+        self.weight, self.sizes = wider, self.sizes | {"stride": (down * size, right * size)}
+        self._multiply(np.full(len(self.bias), gain))
 
     def add_synapses(self, node: Any) -> None:
         weight, bias = np.asarray(node.weight, np.float64) * self.gain, getattr(node, "bias", None)
-        self.source, self.weight = node, weight
+        self.weight = weight
         self.bias = np.zeros(len(weight)) if bias is None else np.asarray(bias, np.float64)
         if self.bias.shape != (len(weight),):
             raise ValueError(f"bias must have shape ({len(weight)},), got {self.bias.shape}")
+        self.sizes = _sizes(node) if type(node).__name__ == "Conv2d" else {}
 
     def add_scale(self, node: Any) -> None:
         self._multiply(_per_channel("scale", node.scale, len(self.bias)))
@@ -382,15 +413,15 @@ class _Reader:
         for part in ("v_reset", "v_leak"):
             if np.any(getattr(node, part, 0.0)):
                 raise ValueError(f"{part} must be 0, potentials start and rest there")
-        factor, decay = self._dynamics(node)
+        factor, decays = self._dynamics(node)
         weight = self._multiply(factor)
         if not all((np.abs(values) <= np.finfo(np.float32).max).all() for values in (weight, self.bias)):
             raise ValueError("weight and bias must be finite in float32, also times what the neurons multiply them by")
-        layer = self._layer(node, weight, decay)
+        layer = self._layer(node, weight, decays)
         with torch.no_grad():
             layer.weight.copy_(torch.from_numpy(weight))
             if layer.bias is not None:
-                layer.bias.copy_(torch.from_numpy(self.bias))
+                layer.bias.copy_(torch.from_numpy(self.bias) / layer._bias_scale)
         self.layers.append(layer)
         self.weight, self.pool, self.gain = None, 1, 1.0
 
@@ -400,12 +431,12 @@ class _Reader:
         self.weight, self.bias = (self.weight.T * each).T, self.bias * each
         return self.weight
 
-    def _layer(self, node: Any, weight: NDArray[np.float64], decay: float) -> fs.Synapse:
-        fires, direct = type(node).__name__ in ("IF", "LIF"), self.direct and not self.layers
-        conv = type(self.source).__name__ == "Conv2d"
+    def _layer(self, node: Any, weight: NDArray[np.float64], decays: dict[str, float]) -> fs.Synapse:
+        fires, direct = type(node).__name__ in FIRING, self.direct and not self.layers
+        conv = bool(self.sizes)
         if not fires and (conv or direct):
             raise ValueError("a readout that integrates must follow Linear or Affine, and a firing layer")
-        options: dict[str, Any] = {"steps": self.steps, "affine": None, "bias": bool(self.bias.any()), "decay": decay}
+        options: dict[str, Any] = {"steps": self.steps, "affine": None, "bias": bool(self.bias.any()), **decays}
         options["generator"] = torch.Generator()  # torch's own stays where it is
         if fires:
             options["threshold"] = _threshold(node, len(weight))
@@ -413,30 +444,50 @@ class _Reader:
             options["avg_pool"] = self.pool
         if conv:
             convolution = fs.DirectConv2d if direct else fs.TTFSConv2d
-            return convolution(weight.shape[1], len(weight), weight.shape[2:], **_sizes(self.source), **options)
+            return convolution(weight.shape[1], len(weight), weight.shape[2:], **self.sizes, **options)
         if self.flatten and direct:
             self.layers.append(nn.Flatten())
         made = fs.DirectLinear if direct else fs.TTFSLinear if fires else fs.Integrate
         return made(weight.shape[1], len(weight), **options)
 
-    def _dynamics(self, node: Any) -> tuple[NDArray[np.float64], float]:
-        """(factor of the current per channel, decay) of the step V = decay V + factor X."""
+    def _dynamics(self, node: Any) -> tuple[NDArray[np.float64], dict[str, float]]:
+        """The factor of the current per channel, and the decays, of V = decay V + I, I = synaptic_decay I + factor X."""
+        kind = type(node).__name__
         r = _per_channel("r", node.r, len(self.bias))
-        if type(node).__name__ in ("IF", "I"):
-            return np.where(r == 1, 1.0, r * self.dt), 1.0
-        tau = np.unique(np.asarray(node.tau, np.float64))
-        if len(tau) != 1 or not np.float32(self.dt / tau[0]) < 1:
-            raise ValueError(f"tau must be one number for all neurons, above dt = {self.dt}")
-        if np.isinf(tau[0]) and np.isinf(r).all():  # snnTorch writes beta = 1 so
-            return np.ones(len(r)), 1.0
-        return r * self.dt / tau[0], float(np.float32(1 - self.dt / tau[0]))
+        if kind in ("IF", "I"):
+            return np.where(r == 1, 1.0, r * self.dt), {"decay": 1.0}
+        if kind in ("LIF", "LI"):
+            factor, decay = self._fading(node, "tau", r)
+            return factor, {"decay": decay}
+        factor, decay = self._fading(node, "tau_mem", r)
+        current, synaptic_decay = self._fading(node, "tau_syn", _per_channel("w_in", node.w_in, len(self.bias)))
+        return factor * current, {"decay": decay, "synaptic_decay": synaptic_decay}
+
+    def _fading(self, node: Any, name: str, gain: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+        """(factor per channel, decay) of a step of tau dx/dt = gain X - x."""
+        tau = np.unique(np.asarray(getattr(node, name), np.float64))
+        if len(tau) != 1 or not np.float32(self.dt / tau[0]) <= 1:
+            raise ValueError(f"{name} must be one number for all neurons, at least dt = {self.dt}")
+        if np.isinf(tau[0]) and np.isinf(gain).all():  # snnTorch writes a decay of 1 so
+            return np.ones(len(gain)), 1.0
+        return gain * self.dt / tau[0], float(np.float32(1 - self.dt / tau[0]))
 
 
 # The builders of nodes by their kind, without synapses and with synapses that wait for neurons.
 _Builder = Callable[[_Reader, Any], None]
 _BEFORE: dict[str, _Builder] = dict.fromkeys(LINEAR, _Reader.add_synapses)
 _BEFORE |= dict.fromkeys(("AvgPool2d", "SumPool2d"), _Reader.add_pool)
-_AFTER: dict[str, _Builder] = {"Scale": _Reader.add_scale, **dict.fromkeys(NEURONS, _Reader.add_neurons)}
+_AFTER: dict[str, _Builder] = {"Scale": _Reader.add_scale}
+_AFTER |= dict.fromkeys(("AvgPool2d", "SumPool2d"), _Reader.fold_pool)
+_AFTER |= dict.fromkeys((*FIRING, *INTEGRATING), _Reader.add_neurons)
+
+
+def _pool(node: Any) -> tuple[int, int]:
+    """Side of a pool, and what it multiplies averages by."""
+    size, stride, padding = (_pair(part, getattr(node, part)) for part in ("kernel_size", "stride", "padding"))
+    if size != stride or size[0] != size[1] or padding != (0, 0):
+        raise ValueError("a pool must be square, as large as its stride, and without padding")
+    return size[0], size[0] ** 2 if type(node).__name__ == "SumPool2d" else 1
 
 
 def _threshold(node: Any, outputs: int) -> float | torch.Tensor:

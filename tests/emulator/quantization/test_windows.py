@@ -126,5 +126,5 @@ def test_a_chip_without_a_current_refuses():
 
 
 def test_nir_has_no_windows():
-    with pytest.raises(ValueError, match="program is of a net of windows, which NIR has no nodes for"):
+    with pytest.raises(ValueError, match="NIR has no node for a neuron that fires in its own window"):
         to_nir(quantize(window_net(SPECS[0])))

@@ -41,7 +41,9 @@ def to_nir(program: Program) -> nir.NIRGraph:
 
     checks.instance("program", program, Program, "a firstspike.emulator.Program")
     if isinstance(program, WindowProgram):
-        raise ValueError("program is of a net of windows, which NIR has no nodes for; emulator.save stores it")
+        raise ValueError(
+            "NIR has no node for a neuron that fires in its own window; use emulator.save or emulator.export_c"
+        )
     header, arrays = take_apart(program)
     height, width, channels = program.input_shape
     flat_input = height == width == 1 and program.layers[0].kind == "linear"
