@@ -60,6 +60,9 @@ values = [2, 4]
 setups = ["small"]
 values = [2, 8]
 
+[windows]
+setups = ["small"]
+
 [encoder]
 setups = ["small"]
 """
