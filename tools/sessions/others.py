@@ -26,17 +26,27 @@ def cross(session: nox.Session) -> None:
 
 @nox.session
 def oracle(session: nox.Session) -> None:
-    """Compare the emulator's core with nengo-loihi 1.1's emulator, membranes and spikes of every step."""
-    file = Path(session.create_tmp()).resolve() / "oracle.npz"
+    """Compare the emulator's core, membranes and spikes of every step, with what others compute.
+
+    They are nengo-loihi 1.1's emulator and Intel's vectors of lava-dl 0.6.0, fetched unless their folder is named:
+    `nox -s oracle -- FOLDER`.
+    """
+    folder = Path(session.create_tmp()).resolve()
+    vectors = Path(*session.posargs[:1]) if session.posargs else folder / "tests/lava/lib/dl/netx/gts/pilotnet_lif"
     session.install(*nox.project.dependency_groups(PYPROJECT, "oracle"))
-    session.run("python", "tests/oracle/nengo_networks.py", "random", "400", str(file))
-    session.notify("oracle_compare", [str(file)])
+    session.run("python", "tests/oracle/nengo_networks.py", "random", "400", str(folder / "oracle.npz"))
+    if not vectors.exists():
+        wheel = ("--no-deps", "--only-binary=:all:", "--python-version=3.10", "lava-dl==0.6.0")
+        session.run("python", "-m", "pip", "download", "-d", str(folder), *wheel)
+        session.run("python", "-m", "zipfile", "-e", str(next(folder.glob("lava_dl*.whl"))), str(folder))
+    session.notify("oracle_compare", [str(folder / "oracle.npz"), str(vectors.resolve())])
 
 
 @nox.session
 def oracle_compare(session: nox.Session) -> None:
-    """The second half of `oracle`: our core on the networks that it wrote."""
-    if not session.posargs:
-        session.error("name the file that `nox -s oracle` wrote, or run that session, which goes on with this one")
+    """The second half of `oracle`: our core on what it made and fetched."""
+    if len(session.posargs) != 2:
+        session.error("run `nox -s oracle`, which goes on with this session")
     install(session, extras="all", groups=("test",))
-    session.run("pytest", "-s", "tests/oracle", env={"FIRSTSPIKE_ORACLE": session.posargs[0]})
+    env = dict(zip(("FIRSTSPIKE_ORACLE", "FIRSTSPIKE_LAVA"), session.posargs, strict=True))
+    session.run("pytest", "-s", "tests/oracle", env=env)

@@ -82,7 +82,6 @@ def test_calibration_keeps_the_readout_inside_its_register(values):
     ("options", "name", "layer", "problem"),
     [
         ({}, "odin-like", "1:TTFSConv2d", "biases"),
-        ({}, "speck-like", "1:TTFSConv2d", "biases"),
         ({"bias": False, "decay": 0.9}, "odin-like", "1:TTFSConv2d", "leak"),
         ({"decay": 0.99999}, "generic8", "1:TTFSConv2d", "decay"),
         ({"decay": 1.5, "bias": False}, "generic8", "1:TTFSConv2d", "decay"),
