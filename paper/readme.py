@@ -3,10 +3,14 @@
     python paper/readme.py           writes each table between its marks in README.md and docs/accuracy.md
     python paper/readme.py --check   writes nothing; exit status 1 where a document differs
 
-The marks are the lines `<!-- results PROFILE -->` and `<!-- end -->`; `<!-- results PROFILE short -->` for the accuracies alone
-of the rows that were run, have a published one beside them and were not superseded by a later setup. `<!-- results PROFILE
-accuracy SETUP -->` and `<!-- results PROFILE cost SETUP -->` are accuracy, and latency, spikes and energy against T;
-`<!-- results PROFILE conversion -->` is the table of conversions.
+The marks are the lines `<!-- results PROFILE WORDS -->` and `<!-- end -->`. WORDS:
+
+    (none)           the main columns of Table 1
+    short            its accuracies, of rows that were run, have a published accuracy and are not superseded
+    best, steps      the tables of README.md
+    accuracy SETUP   accuracy against T
+    cost SETUP       latency, spikes and energy against T
+    conversion       conversions of ReLU nets
 """
 
 import sys
@@ -22,6 +26,7 @@ from paper import conversion, grid
 from paper.grid import Profile
 from paper.records import Store
 from paper.tables.accuracy import table1
+from paper.tables.front import best, training_steps
 from paper.tables.table import Table
 from paper.tables.timing import accuracies, costs
 from tools import ROOT, documents
@@ -35,7 +40,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 def block(profile: Profile, store: Store, short: bool = False) -> str:
-    """The README's results: the main columns of Table 1, in Markdown; of the setups that need `--large` those that were run.
+    """The main columns of Table 1, in Markdown; of the setups that need `--large` those that were run.
 
     short: only rows that were run, have a published accuracy beside them and are not superseded, with their accuracies alone.
     """
@@ -61,6 +66,8 @@ def _table(name: str, folder: Path, words: list[str]) -> str:
     loaded, store = grid.load(name), Store(folder)
     if words[:1] in (["accuracy"], ["cost"]):
         return markdown({"accuracy": accuracies, "cost": costs}[words[0]](loaded, store, words[1]))
+    if words in (["best"], ["steps"]):
+        return markdown({"best": best, "steps": training_steps}[words[0]](loaded, store))
     return block(loaded, store, words == ["short"])
 
 

@@ -79,22 +79,17 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
     ]
 
 
-#: (net, T) of the README's table.
-SHORT = (("mlp", 8), ("mlp", 64), ("cnn", 8), ("wide", 8))
-
-
 def summaries(rows: list[dict[str, Any]]) -> dict[str, tuple[str, pd.DataFrame]]:
-    """`summary`: all nets on images; `short`: four of them."""
+    """`summary`: all nets on images."""
     caption = "Training step (forward, backward, Adam), median; times as long as firstspike"
-    images = [row for row in rows if row["source"] == "fashion-mnist"]
-    lines = {
-        (row["work"], row["steps"]): {
+    lines = [
+        {
             "net": workload_named(row["work"]).spec,
             "T": row["steps"],
             "batch": row["batch"],
             **short_columns(row["times"]),
         }
-        for row in images
-    }
-    short = [lines[key] for key in SHORT if key in lines]
-    return {"summary": (caption, pd.DataFrame(lines.values())), "short": (caption, pd.DataFrame(short))}
+        for row in rows
+        if row["source"] == "fashion-mnist"
+    ]
+    return {"summary": (caption, pd.DataFrame(lines))}

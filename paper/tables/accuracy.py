@@ -54,7 +54,7 @@ def table1(profile: Profile, store: Store) -> Table:
         SEEDS,
         ACCURACY,
         BEST,
-        Column("relu_accuracy", "ReLU counterpart, %", _relu),
+        Column("relu_accuracy", "ReLU counterpart, %", relu_result),
         Column("published", "published, %", "{:.2f}"),
         Column("difference", "difference", _signed("difference")),
         Column("steps", "T"),
@@ -93,7 +93,7 @@ def _dataset(row: Any) -> str:
     return str(row["title"]) if row["images"] else DATASETS[row["dataset"]]
 
 
-def _relu(row: Any) -> str:
+def relu_result(row: Any) -> str:
     if absent(row["relu_seeds"]):
         return MISSING
     return result("accuracy")({name.removeprefix("relu_"): row[name] for name in row.index if name.startswith("relu_")})

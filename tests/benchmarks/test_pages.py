@@ -68,7 +68,7 @@ def test_documents_are_filled_from_the_records_and_filling_again_changes_nothing
     )
     missing = embed_tables.fill("<!-- bench limit 0 -->\n<!-- end -->", tmp_path)
     assert embed_tables.MISSING in missing
-    with pytest.raises(ValueError, match="one of steps's tables 0, 1, summary, short"):
+    with pytest.raises(ValueError, match="one of steps's tables 0, 1, summary"):
         embed_tables.fill("<!-- bench steps 7 -->\n<!-- end -->", tmp_path)
 
 
