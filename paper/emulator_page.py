@@ -29,7 +29,7 @@ def frame(records: list[Record]) -> pd.DataFrame:
             "chip": r["chip"], "bits": r["bits"], "tuned": r["tuned"], "accuracy": 100 * s["accuracy"],
             "float": 100 * s["float_accuracy"], "mismatches": s["mismatches"], "ties": s["ties"],
             "spikes": s["spikes_per_image"], "delivered": s["operations_delivered_per_image"],
-            "effective": s["operations_effective_per_image"], "host": s["host_macs_per_image"],
+            "effective": s["operations_effective_per_image"], "host": s["macs_per_image"],
             "steps": s["latency_steps_mean"], "ns_min": s["latency_ns_min"], "ns_max": s["latency_ns_max"],
             "fits": s["fits"], "refusal": s["refusal"],
             "cores": s.get("cores_used"), "overflows": s["membrane_overflows"] + s["accumulator_overflows"],

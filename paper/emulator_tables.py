@@ -84,11 +84,11 @@ def measure(job: Job, net: Net) -> Job:
     began = time.perf_counter()
     if job["tuned"]:
         few = images.subset(slice(0, min(job["tune_images"], len(images))))
-        model = em.qat.prepare(model, job["chip"], bits=job["bits"])
+        model = em.qat.prepare(model, job["chip"], bits=job["bits"], first_layer="float")
         draw = torch.Generator().manual_seed(job["config"]["seed"])
         em.qat.finetune(model, few.images, few.labels, epochs=job["tune_epochs"], generator=draw)
     tuning = time.perf_counter() - began
-    program = em.quantize(model, job["chip"], bits=job["bits"], calibration=images.images[:200])
+    program = em.quantize(model, job["chip"], bits=job["bits"], calibration=images.images[:200], first_layer="float")
     try:
         placement, refusal = em.place(program), None
     except em.DoesNotFit as error:

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "../emulator/constant.h"
 #include "../emulator/run.h"
 #include "../emulator/windows.h"
 #include "errors.h"
@@ -203,6 +204,27 @@ py::dict run_windows(const em::WindowNetwork& network, const py::object& times_i
     return out;
 }
 
+// Spike times uint8 [samples, sites, channels] of sums of that shape.
+Array<uint8_t> constant_times(const py::object& sums_in, const py::object& coarse_in, const py::object& reached_in, int64_t high,
+                              int lift, int keep, int decay_bits, int steps, int threads) {
+    using firstspike::bindings::checked;
+    const auto sums = exact<int32_t>(sums_in, "sums", 3);
+    const auto coarse = exact<int64_t>(coarse_in, "coarse", 1), reached = exact<int64_t>(reached_in, "reached", 1);
+    const py::ssize_t channels = sums.shape(2);
+    if (coarse.size() != channels || reached.size() != channels) fail("coarse and reached must have one number per channel");
+    for (py::ssize_t c = 0; c < channels; ++c)
+        checked("coarse", coarse.data()[c], 0, 31), checked("reached", reached.data()[c], 1, int64_t{1} << 46);
+    checked("high", high, 1, (int64_t{1} << 31) - 1), checked("lift", lift, 0, 16), checked("keep", keep, 0, 1 << 16);
+    checked("decay_bits", decay_bits, 0, 16), checked("steps", steps, 1, 254), checked("threads", threads, 1, 1024);
+    if (decay_bits > 0 && keep > 1 << decay_bits) fail("keep must be at most 2^decay_bits");
+    Array<uint8_t> times({sums.shape(0), sums.shape(1), channels});
+    uint8_t* const out = times.mutable_data();
+    const em::ConstantNeurons neurons{channels, coarse.data(), reached.data(), high, lift, keep, decay_bits, steps};
+    const py::gil_scoped_release released;
+    em::constant_times(neurons, sums.data(), sums.shape(0), sums.shape(1), threads, out);
+    return times;
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_emulator, m) {
@@ -225,4 +247,6 @@ PYBIND11_MODULE(_emulator, m) {
         .def(py::init<int>(), py::arg("steps"))
         .def("add", &add_window_layer, py::arg("name"), py::arg("layer"))
         .def("run", &run_windows, py::arg("times"), py::arg("threads"), py::arg("trace"));
+    m.def("constant_times", &constant_times, py::arg("sums"), py::arg("coarse"), py::arg("reached"), py::arg("high"),
+          py::arg("lift"), py::arg("keep"), py::arg("decay_bits"), py::arg("steps"), py::arg("threads"));
 }

@@ -73,6 +73,21 @@ def leak(layer, v):
     return np.sign(v) * (np.abs(v) * layer.keep // 2**layer.decay_bits)
 
 
+def pixel_times(layer, pixels):
+    """Spike times [neurons] of one image, uint8 [sources], of a first layer on pixels."""
+    weights, _ = unroll(layer)
+    zero = np.resize(np.array(layer.zero), layer.in_shape).ravel()
+    sites = layer.out_shape[0] * layer.out_shape[1]
+    coarse, theta, bias = (np.tile(x, sites) for x in (layer.coarse, layer.theta, layer.bias))
+    total = (pixels.astype(np.int64) - zero) @ weights + bias
+    current = np.clip((total + 2**coarse // 2) >> coarse, 0, layer.high) * 2**layer.shift
+    v, times = np.zeros(len(current), np.int64), np.full(len(current), 255)
+    for t in range(layer.stop):
+        v = leak(layer, v) + current
+        times[(times == 255) & (v >= theta if layer.fire == "ge" else v > theta)] = t
+    return times
+
+
 @dataclass
 class Result:
     times: list

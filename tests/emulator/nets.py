@@ -59,9 +59,9 @@ def dense(weight, theta, /, **changes):
 
 
 def images(model, count=40, seed=1):
-    """Random float inputs in 0..1 with zeros among them."""
+    """Random pixels as floats in 0..1, with zeros among them."""
     x = torch.rand((count, *model.input_shape), generator=torch.Generator().manual_seed(seed))
-    return (x * 1.5 - 0.5).clamp(min=0)
+    return ((x * 1.5 - 0.5).clamp(min=0) * 255).round() / 255
 
 
 def with_policy(program: Program, policy: str) -> Program:

@@ -35,7 +35,7 @@ SPIKES = torch.zeros(2, 6, 8, 8, dtype=torch.uint8)
         (
             lambda: em.quantize(models.build("8-5", input_shape=(8,), steps=4, readout="first-spike")),
             ValueError,
-            "host",
+            "add a layer",
         ),
         (lambda: em.check("64-10"), TypeError, "model"),
         (lambda: em.place(MODEL), TypeError, "program"),

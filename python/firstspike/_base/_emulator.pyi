@@ -33,4 +33,15 @@ class WindowNetwork:
     def add(self, name: str, layer: dict[str, Any]) -> None: ...
     def run(self, times: NDArray[np.uint8], threads: int, trace: bool) -> WindowResults: ...
 
+def constant_times(
+    sums: NDArray[np.int32],
+    coarse: NDArray[np.int64],
+    reached: NDArray[np.int64],
+    high: int,
+    lift: int,
+    keep: int,
+    decay_bits: int,
+    steps: int,
+    threads: int,
+) -> NDArray[np.uint8]: ...
 def instruction_set() -> str: ...

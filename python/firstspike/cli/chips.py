@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 VECTORS, CALIBRATION = 10, 200  # images that become test vectors of exported C; that calibrate the readout
 # Options that say how a net becomes a program; a program file has been quantised already.
-_FOR_NETS = ("profile", "bits", "granularity", "observer", "drop_biases", "finetune", "seed")
+_FOR_NETS = ("profile", "bits", "granularity", "observer", "drop_biases", "first_layer", "finetune", "seed")
 SHAPES = {
     "digits": (1, 8, 8),
     "mnist": (1, 28, 28),
@@ -89,6 +89,9 @@ def emulate_command(
     granularity: Annotated[str | None, typer.Option(help="One scale per 'channel' or per 'tensor'.")] = None,
     observer: Annotated[str, typer.Option(help="How scales are chosen: 'mse' or 'max'.")] = "mse",
     drop_biases: Annotated[bool, typer.Option("--drop-biases", help="Drop biases that the profile lacks.")] = False,
+    first_layer: Annotated[
+        str, typer.Option(help="Arithmetic of a first layer on pixels: 'integers', or 'float' on a host.")
+    ] = "integers",
     finetune: Annotated[int, typer.Option(min=0, help="Epochs of quantisation-aware fine-tuning.")] = 0,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the fine-tuning.")] = 0,
     energy: Annotated[list[str] | None, typer.Option(help="Energy table or TOML file; may be repeated.")] = None,
@@ -128,6 +131,7 @@ def emulate_command(
             windows = isinstance(net, WindowedNet)
             model: Any = net if windows else as_net(net, training.input_shape, name="the run's net")
             options: dict[str, Any] = {"bits": bits, "granularity": granularity, "observer": observer}
+            options["first_layer"] = first_layer
             if finetune:
                 model = emulator.qat.prepare(model, profile, **options)
                 labelled, draws = (training.images, training.labels), torch.Generator().manual_seed(seed)

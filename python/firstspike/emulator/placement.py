@@ -120,7 +120,10 @@ class Slot:
 
 @dataclass(frozen=True)
 class Link:
-    """`neurons` neurons of a layer (-1: the input, core None), on `core`, with a synapse to a neuron on core `target`."""
+    """`neurons` neurons of a layer, on `core`, with a synapse to a neuron on core `target`.
+
+    Layer -1 is the first one, on pixels, where it is on cores; else the input, whose core is None.
+    """
 
     layer: int
     core: int | None
@@ -151,6 +154,8 @@ class Costs:
 
     def synapses(self, first: int, last: int) -> int:
         """Stored weights: the complete kernel table if it is shared, else one per synapse."""
+        if self.index < 0:  # its neurons have a bias each, and no synapses
+            return 0
         if self.shared:
             return self.layer.stored_weights
         return int(self._before[last] - self._before[first])
@@ -158,6 +163,8 @@ class Costs:
     def sources(self, first: int, last: int) -> Sources:
         """The neurons with a synapse to these neurons; in grouped convolutions as if every group reached them."""
         layer = self.layer
+        if self.index < 0:
+            return Sources()
         reached = np.zeros((*layer.in_shape[:2], 1), dtype=np.bool_)
         pooled = self._pooled_sites(first, last).repeat(layer.pool, axis=0).repeat(layer.pool, axis=1)
         reached[: len(pooled), : pooled.shape[1], 0] = pooled
@@ -273,7 +280,7 @@ class Placement:
         rows = [
             (name, s.core, s.neurons, s.first, s.last - 1, s.axons_in, s.axons_out, s.memory, s.thresholds)
             for s in self.slots
-            for name in (self.program.layers[s.layer].name,)
+            for name in (self.program.layer(s.layer).name,)
         ]
         return pd.DataFrame(rows, columns=columns)
 
@@ -291,7 +298,7 @@ class Placement:
                 if (share := slot.shares()[resource]) is not None:
                     below = filled.get(slot.core, 0.0)
                     fill: Any = {"color": line_style(slot.layer).color, "alpha": (1.0, 0.6, 0.3)[offset]}
-                    fill["label"] = f"{self.program.layers[slot.layer].name}, {title}"
+                    fill["label"] = f"{self.program.layer(slot.layer).name}, {title}"
                     axes.bar(x[slot.core], 100 * share, 0.9 * pitch, bottom=below, **fill)
                     filled[slot.core] = below + 100 * share
             for core in set(cores) - set(filled):
@@ -335,7 +342,8 @@ def place(program: Program) -> Placement:
 def _first_fit(program: Program) -> tuple[list[Slot], list[Link]]:
     """First fit; where a core lacks axons out, again with fewer neurons of the layer on cores of its kind, until all suffice."""
     kinds = [kind for kind in program.profile.cores for _ in range(kind.count)]
-    needs = [Costs(layer, index, program.profile) for index, layer in enumerate(program.layers)]
+    first = -1 if program.pixels is not None and program.pixels.on_cores else 0
+    needs = [Costs(program.layer(index), index, program.profile) for index in range(first, len(program.layers))]
     caps: dict[tuple[int, CoreKind], int] = {}
     refusal: DoesNotFit | None = None
     while True:
@@ -353,7 +361,7 @@ def _first_fit(program: Program) -> tuple[list[Slot], list[Link]]:
             return slots, made
         core = max(share, key=share.__getitem__)
         worst = max((slot for slot in slots if slot.core == core), key=lambda slot: slot.axons_out)
-        name = program.layers[worst.layer].name
+        name = program.layer(worst.layer).name
         refusal = refusal or DoesNotFit(name, "axons out", used[core], limits[core], f"{{}} of core {core}")
         fewer = max(1, int(0.9 * worst.neurons / share[core]))
         caps[worst.layer, kinds[core]] = min(fewer, worst.neurons - 1)  # 0: none on cores of this kind
@@ -362,8 +370,10 @@ def _first_fit(program: Program) -> tuple[list[Slot], list[Link]]:
 def _links(slots: list[Slot], heard: Mapping[int, Sources]) -> list[Link]:
     """The links between parts of layers, in order of neurons; sets each slot's `axons_out`. heard: by core, the sources of all
     of its neurons."""
-    cores: dict[int, list[int | None]] = {-1: [None]}
-    starts: dict[int, list[int]] = {-1: [0]}
+    cores: dict[int, list[int | None]] = {}
+    starts: dict[int, list[int]] = {}
+    if all(slot.layer >= 0 for slot in slots):
+        cores[-1], starts[-1] = [None], [0]
     for slot in slots:
         cores.setdefault(slot.layer, []).append(slot.core)
         starts.setdefault(slot.layer, []).append(slot.first)

@@ -15,7 +15,7 @@ __all__ = ["EnergyTable", "load", "names"]
 
 _FOLDER = Path(__file__).parent / "tables"
 # What a table may have in addition if its operation includes everything else on the cores.
-_BESIDE = ("host_mac_pj", "synaptic_operation_conv_pj")
+_BESIDE = ("host_mac_pj", "integer_mac_pj", "synaptic_operation_conv_pj")
 _MESH = ("hop_east_west_pj", "hop_north_south_pj", "mesh_rows", "cores_per_tile")  # all of them, or none
 Text = Annotated[str, Field(min_length=1)]
 Picojoules = Annotated[float, Field(ge=0)]
@@ -29,7 +29,8 @@ class EnergyTable(Record):
 
     synaptic_operation_pj: one event at one synapse. update_active_pj, update_inactive_pj: the update of one neuron in
     one step, with and without an event. spike_pj: transport of one spike to one core. static_mw: power that is always
-    drawn, mW. host_mac_pj: one multiply-add of a layer that runs on the host. all_inclusive: the energy of the synaptic
+    drawn, mW. host_mac_pj: one multiply-add of a layer that runs on the host, in float32;
+    integer_mac_pj: of a first layer in integers. all_inclusive: the energy of the synaptic
     operation includes every other part on the cores, and the table has no figures of them.
 
     Finer figures, where a source has them: synaptic_operation_conv_pj, of a convolution in place of the former; message_pj:
@@ -56,6 +57,7 @@ class EnergyTable(Record):
     spike_pj: Picojoules | None = None
     static_mw: Picojoules | None = None
     host_mac_pj: Picojoules | None = None
+    integer_mac_pj: Picojoules | None = None
     all_inclusive: bool = False
     synaptic_operation_conv_pj: Picojoules | None = None
     fired_pj: Picojoules | None = None

@@ -58,6 +58,11 @@ class _Direct(FiringLayer):
     def _current(self, x: Tensor) -> Tensor:
         raise NotImplementedError
 
+    def _rounded(self, current: Tensor) -> Tensor:
+        """The current as a quantizer with a method `round_current` makes it."""
+        rounded = getattr(self.quantizer, "round_current", None)
+        return current if rounded is None else rounded(current)
+
     def _checked(self, x: Tensor) -> Tensor:
         x, channels = checks.float32("x", x, self.weight.dim()), self.weight.shape[1]
         if x.shape[1] != channels:
@@ -86,7 +91,7 @@ class DirectLinear(FullyConnected, _Direct):
     """
 
     def _current(self, x: Tensor) -> Tensor:
-        return constant_current(self._checked(x), *self.effective_weight_and_bias())
+        return self._rounded(constant_current(self._checked(x), *self.effective_weight_and_bias()))
 
 
 class DirectConv2d(Convolution, _Direct):
@@ -109,7 +114,7 @@ class DirectConv2d(Convolution, _Direct):
         x = self._checked(x)
         if any(size + 2 * pad < k for size, pad, k in zip(x.shape[2:], self.padding, self.kernel_size, strict=True)):
             raise ValueError(f"x must be maps that hold the kernel {self.kernel_size}, padded, got {tuple(x.shape)}")
-        return constant_current(x, *self.effective_weight_and_bias(), self.stride, self.padding)
+        return self._rounded(constant_current(x, *self.effective_weight_and_bias(), self.stride, self.padding))
 
 
 def constant_current(

@@ -12,7 +12,7 @@ from firstspike.emulator.program.serialization import put_together, take_apart
 
 from ..nets import net
 
-HEADER, ARRAYS = take_apart(em.quantize(net("4C3-5")))
+HEADER, ARRAYS = take_apart(em.quantize(net("4C3-5"), first_layer="float"))
 
 
 @pytest.mark.parametrize(

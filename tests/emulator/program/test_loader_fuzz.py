@@ -35,6 +35,8 @@ def attempt(data: bytes) -> bool:
     sources = int(np.prod(program.input_shape))
     if max(sources, *(layer.neurons for layer in program.layers)) > LARGEST:
         return True
+    if program.pixels is not None:
+        program.pixels.times(np.full((2, int(np.prod(program.pixels.in_shape))), 255, np.uint8))
     late = np.full(sources, program.steps - 1, np.uint8)
     spread = np.arange(sources) % (program.steps + 1)
     times = np.stack([late, np.where(spread == program.steps, 255, spread).astype(np.uint8), late * 0 + 255])

@@ -115,7 +115,7 @@ def test_learned_thresholds_of_the_host_layer_stay_positive():
     model.layers[0].theta.data.fill_(1e-3)
     draw = torch.Generator().manual_seed(0)
     x, labels = torch.rand(600, 10, generator=draw), torch.randint(3, (600,), generator=draw)
-    made = qat.finetune(qat.prepare(model, bits=4), x, labels, epochs=3, batch=32, generator=draw)
+    made = qat.finetune(qat.prepare(model, bits=4, first_layer="float"), x, labels, epochs=3, batch=32, generator=draw)
     assert (made.layers[0].theta > 0).all()
 
 

@@ -16,7 +16,7 @@ from firstspike import emulator as em
 from firstspike.emulator import Program
 from firstspike.emulator.program.host import Encoder, Readout
 from firstspike.emulator.program.layers import Shortcut
-from firstspike.emulator.reporting.report import account, host_macs, latency, traffic
+from firstspike.emulator.reporting.report import account, first_layer, latency, traffic
 
 from ..nets import dense, images, net
 
@@ -51,7 +51,9 @@ def test_report_in_all_forms(ran, tmp_path):
     assert made.mismatches()["sample"].tolist() == [3] and part.mismatches()["sample"].tolist() == [103]
     whole = json.loads(made.to_json())
     assert whole["summary"]["energy_nj_per_image"]["45nm-float"] == made.accounts[1].total
-    assert [row["layer"] for row in whole["layers"]] == [layer.name for layer in ran.program.layers]
+    assert [row["layer"] for row in whole["layers"]] == [
+        layer.name for layer in (ran.program.pixels, *ran.program.layers)
+    ]
     assert whole["profile"]["sources"]["weight_bits"]
     text = made.text()
     assert "NaN" not in text and "static: power or time of a step is unknown, not counted" in text
@@ -101,7 +103,7 @@ def test_energy_is_counters_times_table(ran):
     mean = {name: ran.count(name).sum(1).mean() for name in ("delivered", "active")}
     assert a.parts["synapses"] == pytest.approx(mean["delivered"] * 23.6e-3)
     assert a.parts["updates_active"] == pytest.approx(mean["active"] * 81e-3)
-    neurons = sum(layer.neurons for layer in ran.program.layers)
+    neurons = sum(layer.neurons for layer in (ran.program.pixels, *ran.program.layers))
     assert a.parts["updates_inactive"] == pytest.approx((neurons * ran.program.total_steps - mean["active"]) * 52e-3)
     neurons_of = [np.prod(ran.program.input_shape), *(layer.neurons for layer in ran.program.layers)]
     sent = sum(
@@ -111,7 +113,7 @@ def test_energy_is_counters_times_table(ran):
     assert a.parts["routing"] == pytest.approx(sent * figures.spike_pj / 1000)
     assert a.parts["static"] is None
     assert a.cores == pytest.approx(sum(value or 0 for value in a.parts.values()))
-    assert any("static" in note for note in a.notes) and any("host" in note for note in a.notes)
+    assert any("static" in note for note in a.notes) and any("first_layer" in note for note in a.notes)
     parts = a.frame().set_index("part")["energy_nj_per_image"]
     assert parts["cores"] == a.cores and parts["total"] == a.total
 
@@ -120,7 +122,7 @@ def test_parts_that_a_table_or_a_chip_does_not_have(ran):
     """An all-inclusive table counts operations alone, an event core no inactive updates."""
     a = account(ran, "odin-frenkel2019")
     assert a.cores == a.parts["synapses"] == pytest.approx(ran.count("delivered").sum(1).mean() * 12.7e-3)
-    assert set(a.frame()["part"]) == {"synapses", "cores", "host", "total"}
+    assert set(a.frame()["part"]) == {"synapses", "cores", "first_layer", "total"}
     model = net(bias=False)
     made = account(em.run(em.quantize(model, "odin-like"), images(model)), "loihi-davies2018")
     assert "updates_active" in made.parts and "updates_inactive" not in set(made.frame()["part"])
@@ -138,12 +140,20 @@ def test_static_power_over_time(ran):
 
 
 @pytest.mark.parametrize("name", ["45nm-integer", "loihi-davies2018", "odin-frenkel2019"])
-def test_the_total_includes_the_host_layer(ran, name):
-    assert host_macs(ran) == 2 * 9 * 6 * 8 * 8  # 2 channels, 3 x 3, to 6 maps of 8 x 8
-    a = account(ran, name)
-    assert a.host == pytest.approx(6912 * 4.6e-3) and a.total == a.cores + a.host
-    assert em.report(ran, tables=[name]).summary()["energy_nj_per_image"] == {name: a.total}
-    assert any("of table 45nm-float" in note for note in a.notes) == (name != "45nm-integer")  # borrowed
+@pytest.mark.parametrize(
+    ("how", "macs", "each"), [("float", 2 * 9 * 6 * 8 * 8, 4.6), ("integers", 2 * 22**2 * 6, 1.55)]
+)
+def test_the_total_includes_the_first_layer(name, how, macs, each):
+    """2 channels, 3 x 3, to 6 maps of 8 x 8; in integers taps in the padding do not count, 22 of 24 per axis are left."""
+    model = net()
+    run = em.run(em.quantize(model, "loihi-like", first_layer=how), images(model))
+    where, count = first_layer(run.program)
+    assert count == macs and where.startswith("on the host" if how == "float" else "multiply-adds in integers")
+    a = account(run, name)
+    assert a.first_layer == pytest.approx(macs * each / 1000) and a.total == a.cores + a.first_layer
+    summary = em.report(run, tables=[name]).summary()
+    assert summary["energy_nj_per_image"] == {name: a.total} and summary["first_layer"] == where
+    assert any("of table 45nm" in note for note in a.notes) == (name != "45nm-integer")  # borrowed
 
 
 def test_latency_counts_delays_and_silence():

@@ -77,9 +77,9 @@ def to_nir(program: Program) -> nir.NIRGraph:
         "header": header,
         "scale": {name: array.tolist() for name, array in arrays.items() if name.endswith(".scale")},
         "host": {
-            name: {"shape": array.shape, "values": array.ravel().tolist()}
+            name: {"shape": array.shape, "type": array.dtype.name, "values": array.ravel().tolist()}
             for name, array in arrays.items()
-            if name.startswith("encoder.")
+            if name.startswith(("encoder.", "pixels."))
         },
     }
     return nir.NIRGraph(nodes, edges, metadata={KEY: json.dumps(record)}, type_check=False)
@@ -101,7 +101,7 @@ def from_nir(graph: nir.NIRGraph) -> Program:
         for name, values in record["scale"].items():
             arrays[name] = np.array(values, np.float64)
         for name, host in record["host"].items():
-            arrays[name] = np.array(host["values"], np.float32).reshape(host["shape"])
+            arrays[name] = np.array(host["values"], host["type"]).reshape(host["shape"])
         for n, plain in enumerate(header["layers"]):
             arrays.update(_read_layer(graph.nodes, n, plain))
     except FAULTS as error:

@@ -22,6 +22,7 @@ from ...nn.image_scaling import as_float
 from ...spikes import SpikeTimes
 from .host import Encoder, Readout
 from .layers import Layer, Register
+from .pixels import PixelLayer
 from .profile import Profile
 
 LARGEST_DEPTH, LARGEST_NET = (
@@ -171,8 +172,9 @@ def register_of(r: Register) -> dict[str, Any]:
 class Program(Record):
     """A network in integers for one profile: layers in order, steps T of the input, the host's encoder and readout.
 
-    table: one row per layer from `quantize`, for readers. Raises ValueError if the layers do not follow from one another or
-    stop before the input's last step, or if the encoder's outputs are not the first layer's input.
+    pixels: a directly coded first layer in integers, whose spikes are the input of `layers`; None without. table: one row per
+    layer from `quantize`, for readers. Raises ValueError if the layers do not follow from one another or stop before the input's
+    last step, or if the encoder's outputs are not the first layer's input.
 
     Examples
     --------
@@ -185,6 +187,7 @@ class Program(Record):
     steps: Annotated[int, Field(ge=1, le=MAX_STEPS)]
     profile: Profile
     encoder: Encoder = Encoder(kind="spikes")
+    pixels: PixelLayer | None = None
     readout: Readout = Readout(kind="first-spike")
     name: str = "network"
     table: tuple[dict[str, bool | int | float | str | None], ...] = ()
@@ -241,6 +244,13 @@ class Program(Record):
             raise ValueError(f"layers: {steps} miss events that arrive in steps {first} to {last}")
 
     def _check_host(self) -> None:
+        first = self.pixels
+        if first is not None and (first.out_shape, first.stop) != (self.input_shape, self.steps):
+            raise ValueError(
+                f"pixels: its {first.out_shape} neurons must be the input {self.input_shape} of {self.steps} steps"
+            )
+        if first is not None and self.encoder.kind != "spikes":
+            raise ValueError('encoder: must be "spikes" behind a layer that takes pixels')
         weight, last, readout = self.encoder.weight, self.layers[-1], self.readout
         flat = self.encoder.kind == "direct-linear"
         if weight is not None and (len(weight) != self.input_shape[2] or (flat and self.input_shape[:2] != (1, 1))):
@@ -273,6 +283,13 @@ class Program(Record):
         """Number of classes of the readout."""
         return self.readout.classes or self.layers[-1].neurons
 
+    def layer(self, index: int) -> Layer:
+        """A layer by its index, -1 for the one that takes pixels."""
+        if index >= 0:
+            return self.layers[index]
+        assert self.pixels is not None
+        return self.pixels
+
     def listeners(self, layer: int) -> set[int]:
         """Indices of the layers that take a layer's spikes, by its index, -1 for the input: the next, and by shortcuts others."""
         beside = {n for n, other in enumerate(self.layers) if other.shortcut and other.shortcut.source == layer}
@@ -303,9 +320,11 @@ class Program(Record):
         return frame.assign(max_abs_sum=[int(layer.max_abs_sum().max()) for layer in self.layers])
 
     def input_times(self, inputs: SpikeTimes | Tensor) -> NDArray[np.uint8]:
-        """uint8 [B, sources] of spikes, or of images through the encoder (uint8 pixels p count as p / 255)."""
+        """uint8 [B, sources] of spikes, or of images through the encoder, or the first layer in integers."""
         if isinstance(inputs, SpikeTimes):
             spikes = inputs
+        elif self.pixels is not None:
+            return self.pixels.times(self.pixels.pixels(inputs))
         else:
             x = as_float("inputs", inputs).cpu()
             checks.finite("inputs", x)

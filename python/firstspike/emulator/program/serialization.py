@@ -19,12 +19,13 @@ from .program import Program
 from .windows import WindowProgram
 
 KEY = "firstspike.program"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 LARGEST_FILE = 1 << 34  # bytes
 _LARGEST_HEADER = 1 << 24
 _OF_LAYERS = ("weight", "theta", "bias", "scale")
 _OF_WINDOWS = (*_OF_LAYERS, "rise")
 _OF_ENCODER = ("weight", "bias")
+_OF_PIXELS = (*_OF_LAYERS, "coarse")
 # Errors of a program that is built from arbitrary values. RuntimeError: pybind11, for an int beyond C++'s range.
 FAULTS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, MemoryError)
 
@@ -53,8 +54,11 @@ def take_apart(program: Program) -> tuple[dict[str, Any], dict[str, NDArray[Any]
     for name in _OF_ENCODER:
         if (value := getattr(program.encoder, name)) is not None:
             arrays[f"encoder.{name}"] = np.ascontiguousarray(value)
+    if program.pixels is not None:
+        arrays |= {f"pixels.{name}": np.ascontiguousarray(getattr(program.pixels, name)) for name in _OF_PIXELS}
     of_layer: dict[str, Any] = dict.fromkeys(names, True) | {"shortcut": {"weight": True}}
-    without: Any = {"layers": {"__all__": of_layer}, "encoder": dict.fromkeys(_OF_ENCODER, True)}
+    without: Any = {"layers": {"__all__": of_layer}}
+    without |= {"encoder": dict.fromkeys(_OF_ENCODER, True), "pixels": dict.fromkeys(_OF_PIXELS, True)}
     facts = {"version": FORMAT_VERSION, "timing": "layer" if windows else "step"}
     return facts | program.model_dump(mode="json", exclude=without), arrays
 
@@ -64,7 +68,8 @@ def put_together(header: Any, arrays: dict[str, NDArray[Any]]) -> Program:
     try:
         values = dict(header)
         if (version := values.pop("version")) != FORMAT_VERSION:
-            raise ProgramError(f"format version must be {FORMAT_VERSION}, got {version!r}")
+            remedy = "make the program again with emulator.quantize"
+            raise ProgramError(f"format version must be {FORMAT_VERSION}, got {version!r}; {remedy}")
         windows = values.pop("timing", "step") == "layer"
         layers = []
         for n, plain in enumerate(values["layers"]):
@@ -76,6 +81,8 @@ def put_together(header: Any, arrays: dict[str, NDArray[Any]]) -> Program:
                 layer["shortcut"] = {**layer["shortcut"], "weight": arrays[f"layer.{n}.shortcut"]}
             layers.append(layer)
         encoder = {**values["encoder"], **{name: arrays.get(f"encoder.{name}") for name in _OF_ENCODER}}
+        if values.get("pixels") is not None:
+            values["pixels"] = {**values["pixels"], **{name: arrays[f"pixels.{name}"] for name in _OF_PIXELS}}
         program = (WindowProgram if windows else Program)(**{**values, "layers": layers, "encoder": encoder})
         program.engine()  # the core checks geometry and ranges
         return program

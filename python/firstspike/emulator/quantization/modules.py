@@ -52,10 +52,12 @@ class FakeQuantize(nn.Module):
         if self.threshold is None:
             return scale
         with torch.no_grad():
-            reached = [scales.exact_ceil(self.threshold, s, self.pool**2) for s in scale.detach().double().tolist()]
-            exact = [self.threshold * self.pool**2 / (r - 0.5) for r in reached]
+            exact = [self._exact(self.threshold, s) for s in scale.detach().double().tolist()]
             ratio = torch.tensor(exact, dtype=scale.dtype, device=scale.device) / scale
         return scale * ratio
+
+    def _exact(self, threshold: float, scale: float) -> float:
+        return threshold * self.pool**2 / (scales.exact_ceil(threshold, scale, self.pool**2) - 0.5)
 
     def forward(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The weight and bias that the cores will use, in the shapes of `weight` [O, ...] and `bias` [O]."""
@@ -88,6 +90,41 @@ class FakeQuantize(nn.Module):
         return f"bits={self.bits}, step={self.step}, pool={self.pool}, without_bias={self.without_bias}"
 
 
+class PixelQuantize(FakeQuantize):
+    """Rounds weight, bias and current of a directly coded layer to those of `PixelLayer`, for data of pixels / 255.
+
+    most: the largest threshold in the unit of currents.
+    """
+
+    def __init__(self, scale: Tensor, bits: int, threshold: float, most: int) -> None:
+        super().__init__(scale, bits, 1, threshold, 1, 1e-12, False)
+        self.most = most
+
+    def _exact(self, threshold: float, scale: float) -> float:
+        coarse = scales.coarse_bits(threshold, scale, self.most)
+        reached = -(-scales.exact_ceil(threshold, scale, 255) >> coarse)
+        return threshold * 255 / ((reached - 0.5) * float(1 << coarse))
+
+    def forward(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """As `FakeQuantize.forward`; biases are integers in the unit of the sums."""
+        rounded, _ = super().forward(weight, None)
+        if bias is None:
+            return rounded, None
+        integers = (bias.detach().double() * 255 / self.scale.detach().double()).round()
+        return rounded, _as_integers(bias * 255 / self.scale, integers) * self.value() / 255
+
+    def round_current(self, current: Tensor) -> Tensor:
+        """The currents [B, O, ...] that the neurons get."""
+        shape = (-1, *[1] * (current.dim() - 2))
+        unit, scale = self.value().detach().double() / 255, self.scale.detach().double()
+        assert self.threshold is not None
+        coarse = [scales.coarse_bits(self.threshold, s, self.most) for s in scale.tolist()]
+        power = torch.tensor([2.0**bits for bits in coarse], dtype=torch.float64, device=unit.device)
+        sums = (current.detach().double() / unit.view(shape)).round()
+        rounded = (sums / power.view(shape) + 0.5).floor() * (power * unit).view(shape)
+        return current + (rounded.to(current) - current.detach())
+
+
 def _as_integers(x: Tensor, integers: Tensor) -> Tensor:
     """The integers, with the gradient of x."""
     return x + (integers.to(x) - x).detach()
@@ -101,13 +138,23 @@ def quantizer_of(module: nn.Module) -> FakeQuantize | None:
 
 def prepared_bits(model: nn.Module) -> int | None:
     """The weight bits for which `qat.prepare` made a net; None for another net."""
-    return max((module.bits for module in model.modules() if isinstance(module, FakeQuantize)), default=None)
+    return max((x.bits for x in model.modules() if type(x) is FakeQuantize), default=None)
 
 
-def check_prepared_for(model: TTFSNet, profile: Profile, bits: int, granularity: str | None) -> None:
+def check_prepared_for(model: TTFSNet, profile: Profile, bits: int, granularity: str | None, integers: bool) -> None:
     """Raise CannotQuantize if a net of `qat.prepare` would differ from the one that was trained."""
+    first = direct_layer(model)
+    if first is not None and prepared_bits(model) and integers != (quantizer_of(first) is not None):
+        how = "float" if integers else "integers"
+        raise CannotQuantize("net", f"qat.prepare made its first layer for {how}", f"set first_layer = {how!r}")
     for layer in model.modules():
-        if (quantizer := quantizer_of(layer)) is None:
+        quantizer = quantizer_of(layer)
+        if quantizer is None:
+            continue
+        if isinstance(quantizer, PixelQuantize):
+            if (most := scales.most_current(profile)[1]) != quantizer.most:
+                problem = f"thresholds of its first layer reach {most}, qat.prepare made it for {quantizer.most}"
+                raise CannotQuantize("net", problem, "call qat.prepare with this profile and these settings")
             continue
         made: tuple[Any, ...] = (quantizer.bits, quantizer.step, quantizer.without_bias)
         asked: tuple[Any, ...] = (bits, profile.weight_step, not profile.bias_bits)
@@ -196,6 +243,31 @@ def shortcut_scale(block: fs.Residual, channels: int, name: str) -> Reals:
 def threshold_of(module: fs.FiringLayer) -> float:
     """A layer's threshold as its net compares with it, in float32."""
     return float(np.float32(module.neuron["threshold"]))
+
+
+def direct_layer(model: TTFSNet) -> fs.DirectLinear | fs.DirectConv2d | None:
+    """The directly coded first layer of a net; None without."""
+    first = model.layers[0]
+    return first if isinstance(first, (fs.DirectLinear, fs.DirectConv2d)) else None
+
+
+def pixel_weights(model: TTFSNet) -> tuple[Reals, Reals, tuple[int, ...]]:
+    """The first layer with the net's scaling folded into it: weight [O, ...] and bias [O] for (p - zero) / 255, and zero.
+
+    zero is the pixel nearest to the mean where the layer pads its input, else 0.
+    """
+    first = direct_layer(model)
+    assert first is not None
+    weight, bias = folded(first, f"0:{type(first).__name__}")
+    if model.normalize is None:
+        return weight, bias, (0,)
+    mean, std = (x.double().cpu().numpy() for x in (model.normalize.mean, model.normalize.std))
+    pads = isinstance(first, fs.DirectConv2d) and any(first.padding)
+    zero = np.rint(255 * mean).clip(0, 255) if pads else np.zeros_like(mean)
+    inputs = weight.shape[1]
+    each = [np.repeat(x, inputs // len(x)).reshape(-1, *[1] * (weight.ndim - 2)) for x in (mean - zero / 255, std)]
+    weight = weight / each[1]
+    return weight, bias - (weight * each[0]).reshape(len(weight), -1).sum(1), tuple(int(x) for x in zero)
 
 
 def encoder_of(model: TTFSNet) -> tuple[Encoder, Shape]:

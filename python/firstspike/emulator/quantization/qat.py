@@ -16,8 +16,18 @@ from ...spikes import SpikeTimes
 from ..program import profile as profiles
 from ..program.profile import Profile
 from . import scales
-from .modules import CoreLayer, FakeQuantize, core_layers, folded, shortcut_scale, threshold_of
-from .quantizer import net_to_read
+from .modules import (
+    CoreLayer,
+    FakeQuantize,
+    PixelQuantize,
+    core_layers,
+    direct_layer,
+    folded,
+    pixel_weights,
+    shortcut_scale,
+    threshold_of,
+)
+from .quantizer import FIRST_LAYERS, net_to_read
 from .windows import Rounded, prepare_windows
 
 
@@ -28,11 +38,13 @@ def prepare(
     bits: int | None = None,
     granularity: str | None = None,
     observer: str = "mse",
+    first_layer: str = "integers",
 ) -> TTFSNet | WindowedNet:
     """Copy a net so that its core layers round weight, bias and threshold as `quantize` will; the copy trains like any module.
 
     Normalisation and affine are folded into the weights; `layer.weight` stays the unrounded weight. A bias stays at zero if
-    the profile has none. The host layer is trained in float. `quantize` of the result, without `calibration`, has the very
+    the profile has none. A directly coded first layer gets the net's `normalize` folded into it, and its currents rounded; with
+    `first_layer="float"` it trains in float. `quantize` of the result, without `calibration`, has the very
     integers that were trained. Training ignores registers that overflow: see `Program.bounds`. A residual block's scale is
     rounded, and not trained; in nets of windows it is. Pruned weights are trained like all. In nets of windows the units of
     membranes follow the learned clips. Arguments are as in `quantize`.
@@ -43,7 +55,8 @@ def prepare(
     >>> emulator.qat.is_prepared(net), emulator.quantize(net).table[0]["bits"]
     (True, 4)
     """
-    target = profiles.load(profile)
+    target, asked = profiles.load(profile), bits is not None
+    checks.one_of("first_layer", first_layer, FIRST_LAYERS)
     bits = target.weight_bits if bits is None else checks.integer("bits", bits, 2, target.weight_bits)
     granularity = scales.checked_granularity(granularity, target)
     checks.one_of("observer", observer, scales.OBSERVERS)
@@ -55,9 +68,10 @@ def prepare(
             fixed = block.fold().scale.detach()
             del block.scale
             block.register_buffer("scale", fixed)
-    first = net.layers[0]
-    if isinstance(first, fs.DirectLinear | fs.DirectConv2d):
+    if (first := direct_layer(net)) is not None:
         folded(first, f"0:{type(first).__name__}")  # refuses NaN
+        if first_layer == "integers":
+            _round_pixels(net, first, target, min(bits, 16) if asked else 8, granularity, observer)
     calls: dict[nn.Module, list[CoreLayer]] = {}
     for one in core_layers(net):
         calls.setdefault(one.module, []).append(one)
@@ -131,6 +145,22 @@ def finetune(
             if progress is not None:
                 progress(done, total)
     return model.eval()
+
+
+def _round_pixels(
+    net: TTFSNet, first: fs.DirectLinear | fs.DirectConv2d, profile: Profile, bits: int, granularity: str, observer: str
+) -> None:
+    """Fold a net's scaling into its first layer, and give that a quantiser of weights, biases and currents."""
+    first.fold()
+    weight, bias, zero = pixel_weights(net)
+    threshold, options = threshold_of(first), {"one": granularity == "tensor", "bits": bits, "observer": observer}
+    chosen = scales.scale_of_layer(weight, bias, threshold, 1, profile, step=1, **options)  # type: ignore[arg-type]
+    first.weight.data = torch.from_numpy(weight).to(first.weight)
+    if bias.any():
+        first.bias = nn.Parameter(torch.from_numpy(bias).to(first.weight), requires_grad=first.weight.requires_grad)
+    net.normalize = fs.Normalize([z / 255 for z in zero], [1.0] * len(zero)) if any(zero) else None
+    quantizer = PixelQuantize(torch.from_numpy(chosen).float(), bits, threshold, scales.most_current(profile)[1])
+    first.quantizer = quantizer.to(first.weight.device)
 
 
 def _round(calls: list[CoreLayer], profile: Profile, bits: int, granularity: str, observer: str) -> None:

@@ -17,7 +17,9 @@ from ..._base.modules import plain_copy
 from ...models import TTFSNet, WindowedNet, as_net
 from ...spikes import SpikeTimes
 from ..program import profile as profiles
+from ..program.host import Encoder
 from ..program.layers import LARGEST_LEAKING_BITS, Layer, Register, Shortcut
+from ..program.pixels import MOST_SUM, PixelLayer
 from ..program.profile import Profile
 from ..program.program import Program
 from . import scales, windows
@@ -27,9 +29,11 @@ from .modules import (
     arranged,
     check_prepared_for,
     core_layers,
+    direct_layer,
     encoder_of,
     folded,
     out_shape,
+    pixel_weights,
     prepared_bits,
     quantizer_of,
     readout_of,
@@ -48,6 +52,7 @@ def quantize(
     observer: str = "mse",
     calibration: Tensor | SpikeTimes | None = None,
     biases: str = "refuse",
+    first_layer: str = "integers",
     name: str = "network",
 ) -> Program:
     """Make a program of a trained net; CannotQuantize names layer, problem and remedy.
@@ -55,7 +60,7 @@ def quantize(
     Normalisation and affine are folded into each weight first. An average pool k becomes a threshold k^2 times as large,
     and the scale of a residual block one more weight of each neuron of its last layer. Weights become q = clip(round(W /
     scale)), half to even, and thresholds the integers that the rounded sums reach exactly where the real ones would
-    (docs/emulator.md). The host computes a directly coded first layer and the net's `normalize`.
+    (docs/emulator.md). A directly coded first layer, with the net's `normalize` folded in, takes pixels of 8 bits.
 
     Parameters
     ----------
@@ -64,7 +69,7 @@ def quantize(
     profile : str, path or Profile
         A name, a TOML file or a profile.
     bits : int, optional
-        Weight bits, 2 to the profile's; by default those of `qat.prepare`, or else the profile's.
+        Weight bits, 2 to the profile's; by default those of `qat.prepare`, or else the profile's, and 8 of a layer on pixels.
     granularity : {"channel", "tensor"}, optional
         One scale per channel or per tensor; by default as in `qat.prepare`, or else "channel" if the profile has a threshold
         per neuron. The readout always has one scale.
@@ -75,6 +80,8 @@ def quantize(
         nets of windows only their shape counts; no input overflows their registers.
     biases : {"refuse", "drop"}
         What to do with biases if the profile has none; the table records what was dropped.
+    first_layer : {"integers", "float"}
+        Arithmetic of a directly coded first layer; "float" leaves it to the host, in float32, and takes any real data.
     name : str
         For reports.
 
@@ -90,9 +97,11 @@ def quantize(
             raise ValueError("calibration must have at least one sample")
     checks.instance("name", name, str, "a str")
     checks.one_of("biases", biases, ("refuse", "drop"))
+    checks.one_of("first_layer", first_layer, FIRST_LAYERS)
     target = profiles.load(profile)
     net = net_to_read(model, None if calibration is None else tuple(calibration.shape[1:]))
-    program = Quantizer(target, bits, granularity, observer, biases == "drop").program(net, name, calibration)
+    quantizer = Quantizer(target, bits, granularity, observer, biases == "drop", first_layer == "integers")
+    program = quantizer.program(net, name, calibration)
     assert program is not None
     return program
 
@@ -102,6 +111,9 @@ def net_to_read(model: nn.Module, input_shape: tuple[int, ...] | None = None) ->
     checks.instance("model", model, nn.Module, "a torch.nn.Module")
     copied = plain_copy(model)
     return windows.windowed_net(copied, input_shape) or as_net(copied, input_shape, name="model")
+
+
+FIRST_LAYERS = ("integers", "float")
 
 
 class Quantizer:
@@ -114,13 +126,14 @@ class Quantizer:
         granularity: str | None = None,
         observer: str = "mse",
         drop_biases: bool = False,
+        integers: bool = True,
         found: list[CannotQuantize] | None = None,
     ) -> None:
         checks.one_of("observer", observer, scales.OBSERVERS)
         self.granularity = scales.checked_granularity(granularity, profile)
         self.bits = None if bits is None else checks.integer("bits", bits, 2, profile.weight_bits)
         self.profile, self.asked, self.observer, self.drop_biases = profile, granularity, observer, drop_biases
-        self.found = found
+        self.integers, self.found = integers, found
 
     def _refuse(self, layer: str, problem: str, remedy: str) -> None:
         error = CannotQuantize(layer, problem, remedy)
@@ -138,7 +151,7 @@ class Quantizer:
             return windows.window_program(model, profile, name, bits, per_channel, self.observer, self._refuse)
         bits = self.bits or min(prepared_bits(model) or profile.weight_bits, profile.weight_bits)
         try:
-            check_prepared_for(model, profile, bits, self.asked)
+            check_prepared_for(model, profile, bits, self.asked, self.integers)
         except CannotQuantize as error:
             self._refuse(error.layer, error.problem, error.remedy)
             for module in model.modules():
@@ -146,20 +159,24 @@ class Quantizer:
                     module.quantizer = None  # type: ignore[assignment]
         layers = core_layers(model)
         if not layers:
-            raise CannotQuantize("net", "its only layer runs on the host", "add a layer to spec")
+            raise CannotQuantize("net", "its only layer takes no spikes", "add a layer to spec")
         self._check_steps(model.steps, len(layers))
         able = [self._can_run(one) for one in layers]  # of all, so that all refusals are found
         if not all(able):
             return None
         encoder, shape = encoder_of(model)
         shapes, made, table = [shape], [], []  # of the input, and of each layer's output
+        facts: dict[str, Any] = {"encoder": encoder, "readout": readout_of(model), "name": name}
+        if self.integers and (first := direct_layer(model)) is not None:
+            pixels, row = self._pixels(model, first, shape)
+            facts |= {"encoder": Encoder(kind="spikes"), "pixels": pixels}
+            table.append(row)
         for index, one in enumerate(layers):
             compared = one.module is model.layers[-1] and model.compares_overshoots  # which needs one scale
             layer, row = self._layer(one, shapes, index, model.steps, bits, compared)
             made.append(layer)
             table.append(row)
             shapes.append(layer.out_shape)
-        facts: dict[str, Any] = {"encoder": encoder, "readout": readout_of(model), "name": name}
         program = Program(layers=tuple(made), steps=model.steps, profile=profile, table=tuple(table), **facts)
         if calibration is not None and not made[-1].fires and (room := _readout_room(program, calibration)) > 1:
             made[-1], table[-1] = self._layer(layers[-1], shapes, len(made) - 1, model.steps, bits, False, room)
@@ -197,6 +214,68 @@ class Quantizer:
             self._refuse(layer.name, f"it has biases, the chip {why}", remedy)
         return True
 
+    def _pixels(
+        self, model: TTFSNet, first: fs.DirectLinear | fs.DirectConv2d, out: Shape
+    ) -> tuple[PixelLayer, dict[str, Any]]:
+        """The directly coded first layer in integers, with neurons of shape `out`, and its row of the table."""
+        p, name, quantizer = self.profile, f"0:{type(first).__name__}", quantizer_of(first)
+        on_cores = scales.has_currents(p)
+        decay_bits = p.decay_bits if on_cores else 16
+        leaks = first.decay != 1
+        if leaks and (first.decay > 1 or not 0 < round(first.decay * (1 << decay_bits)) < 1 << decay_bits):
+            problem = f"decay {first.decay:g} is not one of {decay_bits} bits below 1"
+            raise CannotQuantize(name, problem, "set decay = 1.0 in it, or quantise with first_layer = 'float'")
+        weight, beta, zero = pixel_weights(model)
+        threshold, (high, most) = threshold_of(first), scales.most_current(p)
+        bits = min(16, self.bits or (8 if quantizer is None else quantizer.bits))
+        if quantizer is None:
+            one = self.granularity == "tensor"
+            options: dict[str, Any] = {"bits": bits, "observer": self.observer, "step": 1}
+            scale = scales.scale_of_layer(weight, beta, threshold, 1, p, one=one, **options)
+        else:
+            scale = quantizer.scale.detach().double().cpu().numpy()
+        scale = np.broadcast_to(scale, (len(weight),)).copy()
+        column = scale.reshape(-1, *[1] * (weight.ndim - 1))
+        q = scales.round_weights(weight, column, bits)
+        bias = np.rint(beta * 255 / scale)
+        if (255 * np.abs(q).reshape(len(q), -1).sum(1) + np.abs(bias) > MOST_SUM).any():
+            raise CannotQuantize(name, "sums of its pixels need more than 32 bits", "use fewer bits, or fewer inputs")
+        pairs = [(scales.coarse_bits(threshold, s, most), scales.exact_ceil(threshold, s, 255)) for s in scale.tolist()]
+        coarse, reached = np.array([(bits, -(-whole >> bits)) for bits, whole in pairs], np.int64).T
+        lift = p.weight_shift if on_cores else 0
+        strict = on_cores and p.fire == "gt"
+        size, flat = tuple(model.input_shape), len(model.input_shape) == 1
+        shape: Shape = (1, 1, size[0]) if flat else (size[1], size[2], size[0])
+        layer = PixelLayer(
+            name=name,
+            kind="linear" if weight.ndim == 2 else "conv",
+            weight=arranged(q, weight.ndim == 4, shape, 1, name),
+            theta=(reached << lift) - (strict << p.threshold_shift),
+            bias=bias.astype(np.int64),
+            in_shape=shape,
+            out_shape=out,
+            accumulator=Register.of(32),
+            membrane=p.membrane if on_cores else Register.of(32),
+            stride=first.stride if isinstance(first, fs.DirectConv2d) else (1, 1),
+            padding=first.padding if isinstance(first, fs.DirectConv2d) else (0, 0),
+            stop=model.steps,
+            shift=lift,
+            keep=round(first.decay * (1 << decay_bits)) if leaks else 1,
+            decay_bits=decay_bits if leaks else 0,
+            fire="gt" if strict else "ge",
+            scale=scale,
+            zero=zero,
+            coarse=coarse,
+            high=high,
+            on_cores=on_cores,
+        )
+        return layer, _row(name, q, weight, column, bits) | {
+            "theta_min": int(layer.theta.min()),
+            "theta_max": int(layer.theta.max()),
+            "accumulator_overflow_free": True,
+            "membrane_overflow_free": True,
+        }
+
     def _layer(
         self,
         core_layer: CoreLayer,
@@ -222,7 +301,6 @@ class Quantizer:
         scale = scale if threshold is not None else scale * coarser
         column = scale.reshape(-1, *[1] * (weight.ndim - 1))
         q = scales.round_weights(weight, column, bits, p.weight_step)
-        unclipped = np.abs(np.rint(weight / (column * p.weight_step)) * p.weight_step)
         if p.weight_sign == "source":
             self._check_signs(q, block, name)
         theta = np.zeros(len(scale), np.int64)
@@ -270,17 +348,9 @@ class Quantizer:
             scale=scale,
             shortcut=shortcut,
         )
-        return layer, {
-            "layer": name,
-            "weights": q.size,
-            "bits": bits,
-            "scales": np.unique(scale).size,
-            "max_abs_weight": float(np.abs(weight).max()),
-            "rms_error": float(np.sqrt(np.mean((q * column - weight) ** 2))),
-            "clipped": int((unclipped > np.abs(q)).sum()),
-            "zeros": int((q == 0).sum()),
-            "theta_min": int(theta.min()) if layer.fires else None,
-            "theta_max": int(theta.max()) if layer.fires else None,
+        return layer, _row(name, q, weight, column, bits, p.weight_step) | {
+            "theta_min": int(theta.min()) if threshold is not None else None,
+            "theta_max": int(theta.max()) if threshold is not None else None,
             "scale_set_by_threshold": limited,
             "dropped_bias": dropped,
             **{f"{register}_overflow_free": free for register, free in layer.overflow_free().items()},
@@ -340,6 +410,21 @@ class Quantizer:
             )
             return zeros, largest
         return q.astype(np.int64) << p.weight_shift, 0.0
+
+
+def _row(name: str, q: NDArray[np.int64], weight: Reals, column: Reals, bits: int, step: int = 1) -> dict[str, Any]:
+    """What the table says of integer weights. column: the scales, in the shape of the weight."""
+    unclipped = np.abs(np.rint(weight / (column * step)) * step)
+    return {
+        "layer": name,
+        "weights": q.size,
+        "bits": bits,
+        "scales": np.unique(column).size,
+        "max_abs_weight": float(np.abs(weight).max()),
+        "rms_error": float(np.sqrt(np.mean((q * column - weight) ** 2))),
+        "clipped": int((unclipped > np.abs(q)).sum()),
+        "zeros": int((q == 0).sum()),
+    }
 
 
 def _readout_room(program: Program, calibration: Tensor | SpikeTimes) -> float:

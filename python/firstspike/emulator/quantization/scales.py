@@ -102,13 +102,17 @@ def scale_of_layer(
     one: bool,
     bits: int,
     observer: str,
+    step: int | None = None,
 ) -> Reals:
-    """The scales of a layer, [1] or [O], of its weight [O, ...] and bias [O]. threshold: None for a readout."""
+    """The scales of a layer, [1] or [O], of its weight [O, ...] and bias [O]. threshold: None for a readout.
+
+    step: of the integers, by default the profile's.
+    """
     groups = 1 if one else len(weight)
     largest = np.abs(bias.reshape(groups, -1)).max(1)
     largest = np.where(largest == 0, 1.0, largest) if threshold is None else np.maximum(largest, threshold)
     of_zeros = largest * pool**2 / weight_limits(max(2, min(profile.bias_bits or 8, 8)))[1]
-    return choose_scale(weight.reshape(groups, -1), bits, profile.weight_step, observer, of_zeros)
+    return choose_scale(weight.reshape(groups, -1), bits, step or profile.weight_step, observer, of_zeros)
 
 
 def shortcut_integers(shortcut: Reals, scale: Reals, threshold: float, pool: int, step: int) -> NDArray[np.int64]:
@@ -130,7 +134,7 @@ def least_scale(shortcut: Reals, pool: int, bits: int, step: int, margin: float 
     return least
 
 
-def exact_ceil(value: float, scale: float, factor: int = 1) -> int:
+def exact_ceil(value: float, scale: float, factor: int | Fraction = 1) -> int:
     """ceil(value * factor / scale), exactly."""
     return math.ceil(Fraction(value) * factor / Fraction(scale))
 
@@ -165,6 +169,29 @@ def finest_scale(threshold: float, pool: int, profile: Profile) -> float:
     while exact_ceil(threshold, scale, pool * pool) > most:
         scale = math.nextafter(scale, math.inf)
     return scale
+
+
+def coarse_bits(threshold: float, scale: float, most: int) -> int:
+    """The fewest bits by which sums of pixels are rounded so that a threshold of at most `most` remains."""
+    reached, bits = exact_ceil(threshold, scale, 255), 0
+    while -(-reached >> bits) > most:
+        bits += 1
+    return bits
+
+
+def has_currents(profile: Profile) -> bool:
+    """True if a chip's cores take the neurons of a first layer in integers: each has a bias, written per sample."""
+    return bool(profile.bias_bits) and not profile.convolution_cores
+
+
+def most_current(profile: Profile) -> tuple[int, int]:
+    """(largest current of a first layer in integers, largest threshold in its unit); a membrane holds twice the threshold."""
+    if not has_currents(profile):
+        return (1 << 23) - 1, (1 << 22) - 1
+    high = (1 << min(profile.bias_bits or 0, 24) - 1) - 1
+    grid = (1 << profile.threshold_shift) if profile.fire == "gt" else 0
+    held = min(largest_theta(profile) + grid, profile.membrane.high // 2) >> profile.weight_shift
+    return high, min(high, held)
 
 
 def decay_obstacle(decay: float, profile: Profile) -> tuple[str, str] | None:

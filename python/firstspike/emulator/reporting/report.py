@@ -21,11 +21,12 @@ from ..._base.files import write_text
 from ...energy import EnergyTable
 from ..placement import Placement, use
 from ..program.layers import Register
-from ..program.program import COUNTERS
+from ..program.program import COUNTERS, Program
 from ..program.windows import WindowProgram
 from .run import Run, waits_for_all
 
-HOST_TABLE = "45nm-float"  # for multiply-adds on the host, if the chip's table has no figure
+# For multiply-adds of a first layer in integers, and in float32 on the host, if the chip's table has no figure.
+MAC_TABLES = {True: "45nm-integer", False: "45nm-float"}
 _DASH = "–"  # for values that do not apply
 _LABELS: dict[str, str] = tomllib.loads(Path(__file__).with_name("labels.toml").read_text(encoding="utf-8"))
 
@@ -34,13 +35,13 @@ _LABELS: dict[str, str] = tomllib.loads(Path(__file__).with_name("labels.toml").
 class Account:
     """Energy per image in nanojoules.
 
-    parts: by name, those that the chip and the table have; None if a figure is missing, which sums leave out. host:
-    multiply-adds of a layer on the host, from the chip's table or else from `HOST_TABLE`. notes: what is not counted, and why.
+    parts: by name, those that the chip and the table have; None if a figure is missing, which sums leave out. first_layer:
+    multiply-adds of a directly coded layer, from the chip's table or `MAC_TABLES`. notes: what is not counted, and why.
     """
 
     table: EnergyTable
     parts: dict[str, float | None]
-    host: float
+    first_layer: float
     notes: list[str]
 
     @property
@@ -50,12 +51,12 @@ class Account:
 
     @property
     def total(self) -> float:
-        """Sum of all known parts, the host's included."""
-        return self.cores + self.host
+        """Sum of all known parts, the first layer's multiply-adds included."""
+        return self.cores + self.first_layer
 
     def frame(self) -> pd.DataFrame:
         """One row per part that applies, then the sums: part, energy_nj_per_image (None: unknown), share of the total."""
-        values = {**self.parts, "cores": self.cores, "host": self.host, "total": self.total}
+        values = {**self.parts, "cores": self.cores, "first_layer": self.first_layer, "total": self.total}
         shares = [None if value is None or not self.total else value / self.total for value in values.values()]
         return pd.DataFrame({"part": list(values), "energy_nj_per_image": list(values.values()), "share": shares})
 
@@ -69,9 +70,13 @@ def inactive_updates(run: Run) -> NDArray[np.int64]:
     return neurons * run.program.updated_steps(run.steps_run) - run.count("active")
 
 
-def host_macs(run: Run) -> int:
-    """Multiply-adds per image of a directly coded layer on the host."""
-    return run.program.encoder.macs(int(np.prod(run.program.input_shape)))
+def first_layer(program: Program) -> tuple[str | None, int]:
+    """Where and how a directly coded first layer is computed, None without one; and its multiply-adds per image."""
+    if (pixels := program.pixels) is not None:
+        where = "on the cores" if pixels.on_cores else "before the cores"
+        return f"multiply-adds in integers beside the cores, neurons {where}", pixels.macs
+    macs = program.encoder.macs(int(np.prod(program.input_shape)))
+    return ("on the host, in float32" if macs else None), macs
 
 
 def account(run: Run, table: str | EnergyTable, placement: Placement | None = None) -> Account:
@@ -85,12 +90,13 @@ def account(run: Run, table: str | EnergyTable, placement: Placement | None = No
         if unit is None:
             why = "power or time of a step is unknown" if name == "static" else "the table has no figure"
             notes.append(f"{name}: {why}, not counted")
-    macs, each = host_macs(run), t.host_mac_pj
+    integers, macs = run.program.pixels is not None, first_layer(run.program)[1]
+    each = t.integer_mac_pj if integers else t.host_mac_pj
     if macs and each is None:
-        other = energy.load(HOST_TABLE)
-        each = other.host_mac_pj
+        other = energy.load(MAC_TABLES[integers])
+        each = other.integer_mac_pj if integers else other.host_mac_pj
         notes.append(
-            f"host: {macs} multiply-adds per image at {each} pJ of table {other.name}; this table has no figure for them"
+            f"first_layer: {macs} multiply-adds per image at {each} pJ of table {other.name}; this table has no figure for them"
         )
     if parts.get("static") is not None and profile.step_nanoseconds is not None:
         low, high = profile.step_nanoseconds
@@ -116,13 +122,19 @@ def _parts(run: Run, t: EnergyTable, placement: Placement | None) -> Iterator[tu
         traffic(run, placement, t.mesh_rows or 1, t.cores_per_tile or 1),
         run.program.profile.step_nanoseconds,
     )
+    pixels = run.program.pixels
+    first = pixels.neurons if pixels is not None and pixels.on_cores else 0  # neurons that a bias drives, not events
     yield "updates_active", t.update_active_pj, float(run.count("active").sum(1).mean())
     if run.program.profile.update == "clocked":
-        yield "updates_inactive", t.update_inactive_pj, float(inactive_updates(run).sum(1).mean())
+        yield (
+            "updates_inactive",
+            t.update_inactive_pj,
+            float((inactive_updates(run).sum(1) + first * run.steps_run).mean()),
+        )
     if t.message_pj is None:
         yield "routing", t.spike_pj, moved.messages
     if t.fired_pj is not None:
-        yield "firing", t.fired_pj, float(run.count("spikes").sum(1).mean())
+        yield "firing", t.fired_pj, float((run.count("spikes").sum(1) + (first > 0) * run.input_events).mean())
     if t.message_pj is not None:
         yield "messages", t.message_pj, moved.messages
     if t.hop_east_west_pj is not None:
@@ -231,7 +243,8 @@ class Report:
             "spikes_per_image": float(counted["spikes"].mean()),
             "operations_delivered_per_image": float(counted["delivered"].mean()),
             "operations_effective_per_image": float(counted["effective"].mean()),
-            "host_macs_per_image": host_macs(run),
+            "first_layer": first_layer(program)[0],
+            "macs_per_image": first_layer(program)[1],
             **{name: int(counted[name].sum()) for name in ("accumulator_overflows", "membrane_overflows")},
             "fits": True if self.placement is not None else False if self.refusal else None,
             "refusal": self.refusal,
@@ -242,13 +255,13 @@ class Report:
         return made
 
     def layers(self) -> pd.DataFrame:
-        """One row per layer: neurons; means per image of spikes, silent neurons, events, operations, updates
-        (inactive ones on clocked cores alone); overflows in all images."""
+        """One row per layer, one on pixels included: neurons; means per image of spikes, silent neurons, events, operations,
+        updates (inactive ones on clocked cores alone); overflows in all images."""
         run, layers = self.run, self.run.program.layers
         mean = dict(zip(COUNTERS, run.counters.mean(0).T, strict=True))
         silent = [x.neurons - spikes if x.fires else None for x, spikes in zip(layers, mean["spikes"], strict=True)]
         clocked = run.program.profile.update == "clocked"
-        return pd.DataFrame(
+        frame = pd.DataFrame(
             {
                 "layer": [layer.name for layer in layers],
                 "neurons": [layer.neurons for layer in layers],
@@ -264,6 +277,12 @@ class Report:
                 "membrane_overflows": run.count("membrane_overflows").sum(0),
             }
         )
+        if (first := run.program.pixels) is None:
+            return frame
+        sent = float(run.input_events.mean())
+        row = {"layer": first.name, "neurons": first.neurons, "spikes": sent, "silent_neurons": first.neurons - sent}
+        row |= {"synapses": 0, "accumulator_overflows": 0, "membrane_overflows": 0}
+        return pd.concat([pd.DataFrame([row], columns=frame.columns).astype(frame.dtypes, errors="ignore"), frame])
 
     def mismatches(self) -> pd.DataFrame:
         """One row per sample whose prediction differs from the float network's: sample (its number in the data set, from 0),
@@ -314,7 +333,7 @@ class Report:
         for name, value in self.summary().items():
             if isinstance(value, dict):
                 lines += [f"{label(name)}, {key}: {text(item)}" for key, item in value.items()]
-            elif value is not None or name != "refusal":
+            elif value is not None or name not in ("refusal", "first_layer"):
                 lines.append(f"{label(name)}: {text(value)}")
         notes = [f"{a.table.name}: {note}" for a in self.accounts for note in (a.table.source, *a.notes)]
         parts = ["\n".join(lines), "\n".join(overflow_notes(self.run)), _shown(self.layers().round(1), none=_DASH)]
