@@ -52,7 +52,7 @@ def test_a_net_of_windows(call, tmp_path):
     options = ("--profile", "loihi-like", "--bits", "4", "--finetune", 1, "--output", "out", "--export-c", "c")
     code, out, err = call("emulate", "run", *options, "--no-progress")
     assert code == 0 and "latency on the chip in steps, mean: 269\n" in out, err  # 255 + 12 and two delays
-    assert "multiply-adds on the host per image: 0\n" in out and "weight bits: 4\n" in out
+    assert "multiply-adds of the first layer per image: 0\n" in out and "weight bits: 4\n" in out
     assert (tmp_path / "c" / "fs_core.c").is_file()
     accuracy = re.search(r"^accuracy: .*$", out, re.MULTILINE)[0]
     code, again, err = call("emulate", "out/program.safetensors", "--dataset", "digits", "--trace", "t.npz")

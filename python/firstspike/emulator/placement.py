@@ -260,7 +260,7 @@ class Placement:
     --------
     >>> placement = emulator.place(emulator.quantize(models.mlp("64-32-10", steps=8)))
     >>> placement.cores_used, placement.table()[["layer", "core", "neurons"]].values.tolist()
-    (1, [['1:Integrate', 0, 10]])
+    (1, [['0:DirectLinear', 0, 32], ['1:Integrate', 0, 10]])
     """
 
     program: Program
