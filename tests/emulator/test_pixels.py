@@ -46,7 +46,7 @@ def test_from_bytes_to_class_as_the_twin(spec, name, normalize, decay, steps, se
     if not profile.decay_bits:
         decay = 1.0
     profile = profile.replace(single_spike="native", single_spike_steps=None, axon_delay=0)
-    model = scaled(spec, normalize, steps=steps, decay=decay, bias=bool(profile.bias_bits), seed=seed)
+    model = scaled(spec, normalize, steps=steps, decay=decay, bias=name in ("generic8", "loihi-like"), seed=seed)
     program = em.quantize(model, profile)
     x = bytes_for(model, 3, seed)
     ran = em.run(program, x, trace=3)
