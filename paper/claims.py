@@ -16,10 +16,10 @@ from firstspike.report import MISSING
 
 from . import published
 from .grid import Condition, Profile
-from .intervals import NOT_RESOLVED, YES, Interval, paired
+from .intervals import NO, NOT_RESOLVED, YES, Interval, paired
 from .measures import MEASURES, by_seed
 from .records import Store
-from .tables.table import Table
+from .tables.table import DATASETS, Table
 
 #: Said in place of "not resolved" by a profile with one seed.
 NEEDS_PAPER = "needs the profile paper"
@@ -73,6 +73,45 @@ def claims(profile: Profile, store: Store) -> Table:
         "prediction. Of the gradients the order is asked, not the published factor of 10^4."
     )
     return Table("claims", "The paper's claims beside these records.", pd.DataFrame(rows), columns, note)
+
+
+def summary(profile: Profile, store: Store) -> str:
+    """What held, what did not, and what was not run, in one paragraph of Markdown."""
+    groups: dict[str, list[str]] = {name: [] for name in (*_GROUPS.values(), _MIXED)}
+    for claim, _, ask in _CLAIMS:
+        answers = frozenset(finding.answer for finding in ask(profile, store))
+        groups[_GROUPS.get(answers, _MIXED)].append(claim.rstrip(".").partition(" (")[0])
+    answered = " ".join(f"**{group}:** {'; '.join(found)}." for group, found in groups.items() if found)
+    absent = {DATASETS[each] for each in published.DATASETS if not _has_records(profile, store, each)}
+    missing = f" **No runs:** {', '.join(sorted(absent))}." if absent else ""
+    more = " One seed resolves no difference: `nox -s reproduce -- --profile paper` trains three." * (
+        len(profile.seeds) == 1
+    )
+    return f"{answered}{missing}{more} {READ}"
+
+
+def _has_records(profile: Profile, store: Store, dataset: str) -> bool:
+    """Whether a run on the data set itself, not on a copy, is there."""
+    made = (
+        run for condition in profile.of("table1") for run in condition.runs if run.data == dataset and not run.images
+    )
+    return any(store.get(run) is not None for run in made)
+
+
+_GROUPS = {
+    frozenset({YES}): "Holds here",
+    frozenset({YES, NOT_RESOLVED}): "Holds for some nets, not resolved for others",
+    frozenset({NOT_RESOLVED}): "Not resolved",
+    frozenset({NO, NOT_RESOLVED}): "Does not hold for some nets, not resolved for others",
+    frozenset({NO}): "Does not hold here",
+    frozenset[str](): "Not run",
+}
+_MIXED = "Holds for some nets only"
+#: How much of the paper the reproduction rests on.
+READ = (
+    "Of the paper only the opening could be read, with its accuracies, and not its code: nets, numbers of steps and "
+    "training settings are ours."
+)
 
 
 def _compare(

@@ -6,7 +6,7 @@ from typing import Any
 
 from firstspike.report import Page
 
-from .claims import claims
+from .claims import claims, summary
 from .figures.named_figure import NamedFigure
 from .grid import Profile, runs
 from .records import Store
@@ -76,11 +76,9 @@ def page(profile: Profile, store: Store, tables: Iterable[Table], figures: Itera
         "Training time-to-first-spike networks from scratch: a reproduction",
         f"arXiv 2410.23619, with firstspike. Profile `{profile.name}`: {profile.description}",
     )
+    made.text(summary(profile, store))
     _absences(made, profile, store)
-    one = " One seed answers no comparison: for those rows run the profile paper."
-    made.section("Claims").text(
-        "What the paper says, and what these records say." + (one if len(profile.seeds) == 1 else "")
-    )
+    made.section("Claims").text("What the paper says, and what these records say.")
     _table(made, claims(profile, store))
     for heading, text, names in SECTIONS:
         there = [part for name in names for part in parts.get(name, [])]

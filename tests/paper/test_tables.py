@@ -1,5 +1,5 @@
 import pytest
-from paper.claims import claims, scientific
+from paper.claims import claims, scientific, summary
 from paper.figures import FIGURES, figures
 from paper.measures import frame
 from paper.page import page
@@ -106,6 +106,8 @@ def test_a_claim_is_answered_by_the_interval_of_paired_differences(tmp_path, twd
     (found,) = [row for row in answers(made, store) if row[0].startswith("TWD: the first output")]
     assert found[1] == "digits, small" and found[3] == answer
     assert found[2].startswith(f"{sum(twd) / 3:.2f} steps against 2.50")
+    group = {"yes": "Holds here", "**no**": "Does not hold here", "not resolved": "Not resolved"}[answer]
+    assert f"**{group}:** TWD: the first output" in summary(made, store)
 
 
 def test_a_published_accuracy_is_compared_with_an_interval(tmp_path):
