@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firstspike import SpikeTimes, data, models
+from firstspike import SpikeTimes, data, models, nn
 from firstspike import emulator as em
 from firstspike.emulator.export import steps
 from firstspike.emulator.program import profile, serialization
@@ -24,7 +24,7 @@ from ..nets import images, net, with_policy
 from ..networks import networks
 
 COMPILER = shutil.which("cc")
-FLAGS = ["-std=c99", "-O1", "-Wall", "-Wextra", "-Werror", "-pedantic"]
+FLAGS = ["-std=c99", "-O1", "-Wall", "-Wextra", "-Wconversion", "-Wpedantic", "-Werror"]
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C compiler `cc`")
 
 
@@ -78,12 +78,42 @@ def test_a_net_on_every_profile(name, encoder, tmp_path):
     made = em.export_c(program, tmp_path, samples=x)
     status, text = compiled(tmp_path)
     assert status == 0 and "equal to the emulator: 20 of 20 samples" in text, text
-    assert made.encoder == (encoder == "latency")
+    assert made.encoder and (made.macs > 0) == (encoder == "direct")
     assert made.operations_per_sample == pytest.approx(em.run(program, x).count("delivered").sum(1).mean())
     figures = [int(n) for n in re.findall(r"(\d+) bytes", text)]
     assert 0 <= figures[0] - made.table_bytes < 400 * len(program.layers)  # the layers' own records
     assert 0 <= figures[1] - made.state_bytes < 32  # padding
-    assert f"synaptic operations per sample: {made.operations_per_sample:.1f}" in text
+    assert f"{made.macs} multiply-adds of pixels, {made.operations_per_sample:.1f} synaptic" in text
+
+
+@needs_compiler
+@pytest.mark.parametrize("spec", ["5C3-AP2-6C3-7-5", "128-9-5"])
+@pytest.mark.parametrize("name", ["generic8", "loihi-like", "odin-like"])
+@pytest.mark.parametrize("options", [{}, {"decay": 0.75}, {"encoder": "latency"}])
+def test_scaled_images_in_four_bits(spec, name, options, tmp_path):
+    """Odd numbers of outputs in nibbles, leaks, and scaling folded into the first layer or a table per channel."""
+    options = {} if name == "odin-like" and "decay" in options else options
+    draw = torch.Generator().manual_seed(0)
+    model = models.build(spec, input_shape=(2, 8, 8), steps=8, bias=False, generator=draw, **options).eval()
+    model.normalize = nn.Normalize((0.3, 0.1), (0.9, 0.5))
+    if options.get("encoder"):
+        model.normalize = nn.Normalize((0.0, 0.0), (1.0, 1.2))
+    x = torch.randint(0, 256, (12, 2, 8, 8), dtype=torch.uint8, generator=draw)
+    made = em.export_c(em.quantize(model, name, bits=4, calibration=x), tmp_path, samples=x)
+    status, text = compiled(tmp_path)
+    assert status == 0 and "equal to the emulator: 12 of 12 samples" in text, text
+    nibbles = "FS_NIBBLES 1" in (tmp_path / "fs_network.h").read_text()  # even weights need a bit more
+    assert nibbles == (name != "loihi-like" or "encoder" not in options) and made.integer_bits == 32
+
+
+def test_an_export_without_the_first_layer_must_be_asked_for(tmp_path):
+    program, x = em.quantize(net("4C3-5"), first_layer="float"), images(net("4C3-5"), 3)
+    with pytest.raises(ValueError, match="without_first_layer"):
+        em.export_c(program, tmp_path / "c", samples=x)
+    assert not (tmp_path / "c").exists()
+    assert not em.export_c(program, tmp_path / "c", samples=x, without_first_layer=True).encoder
+    if COMPILER is not None:
+        assert compiled(tmp_path / "c")[0] == 0
 
 
 @needs_compiler

@@ -20,16 +20,19 @@ from ..program.program import Program
 from ..program.serialization import take_apart
 from ..program.windows import WindowProgram
 from . import steps, windows
+from .tables import input_of
 
-_FIXED = ("fs_core.h", "fs_core.c", "main.c", "Makefile", "README.txt")
+_OF_KIND = ("fs_core.h", "fs_core.c")
+_SHARED = ("fs_common.h", "main.c", "Makefile", "README.txt")
 
 
 @dataclass(frozen=True)
 class Exported:
     """The files of an export and their sizes.
 
-    files: their paths. table_bytes: constant tables. state_bytes: RAM, without padding. operations_per_sample: synaptic
-    operations, mean over the test vectors, None without. integer_bits: 32 or 64. encoder: True if C encodes pixels.
+    files: their paths. table_bytes: constant tables. state_bytes: RAM, without padding. macs: multiply-adds of pixels per sample.
+    operations_per_sample: synaptic operations, mean over the test vectors, None without. integer_bits: 32 or 64. encoder: True
+    if C takes pixels.
 
     Examples
     --------
@@ -41,6 +44,7 @@ class Exported:
     files: list[Path]
     table_bytes: int
     state_bytes: int
+    macs: int
     operations_per_sample: float | None
     integer_bits: int
     encoder: bool
@@ -50,19 +54,22 @@ class Exported:
         operations = "unknown" if self.operations_per_sample is None else f"{self.operations_per_sample:.1f}"
         return (
             f"flash: {self.table_bytes} bytes of tables\nRAM: {self.state_bytes} bytes of state\n"
-            f"synaptic operations per sample: {operations}\n"
+            f"operations per sample: {self.macs} multiply-adds of pixels, {operations} synaptic\n"
         )
 
 
 def export_c(
-    program: Program, directory: str | os.PathLike[str], *, samples: Tensor | SpikeTimes | None = None
+    program: Program,
+    directory: str | os.PathLike[str],
+    *,
+    samples: Tensor | SpikeTimes | None = None,
+    without_first_layer: bool = False,
 ) -> Exported:
     """Write a program as C99 without floats, heap or library; `make test` in the folder compiles it and checks it.
 
-    The C code computes the spike times, membranes and decisions of `emulator.run`, bit for bit. That of a net of windows computes
-    levels T - t and scores, in closed form and from pixels to class; ValueError if a register could overflow. `network.npz` and
-    `mem/*.mem` (one hexadecimal word per line) have the tables for other tools. Latency coding without mean and std is part
-    of the C code; the C code behind a directly coded layer takes that layer's spike times.
+    The C code computes the spike times, membranes and decisions of `emulator.run`, bit for bit, from pixels to class, in
+    fs_run(state, pixels). A net of windows computes levels T - t and scores, in closed form; ValueError if a register could
+    overflow. `network.npz` and `mem/*.mem` (one hexadecimal word per line) have the tables for other tools.
 
     Parameters
     ----------
@@ -71,6 +78,8 @@ def export_c(
         Files of an earlier export are replaced or removed; a folder with another README.txt, Makefile or main.c is refused.
     samples : Tensor or SpikeTimes, optional
         Samples as `emulator.run` takes them. They become test vectors (`fs_vectors.*`, `main.c`, for `make test`).
+    without_first_layer : bool
+        Export a program whose first layer a host computes in float32; else that is an error. The C code takes spike times then.
 
     Examples
     --------
@@ -80,6 +89,11 @@ def export_c(
     True
     """
     checks.instance("program", program, Program, "a Program")
+    if program.encoder.weight is not None and not checks.boolean("without_first_layer", without_first_layer):
+        raise ValueError(
+            "program must hold the whole net, but a host computes its first layer in float32; "
+            "quantize with first_layer='integers', or pass without_first_layer=True"
+        )
     folder = checks.path("directory", directory)
     others = [name for name in ("README.txt", "Makefile", "main.c") if (folder / name).exists()]
     if others and not (folder / "fs_network.h").exists():
@@ -88,29 +102,31 @@ def export_c(
         checks.batch("samples", samples, (Tensor, SpikeTimes), "a torch.Tensor or SpikeTimes")
         if not len(samples):
             raise ValueError("samples must hold at least one sample, or be None for no test vectors")
+    layered = isinstance(program, WindowProgram)
+    form: Any = windows if layered else steps
+    vectors = None if samples is None else form.vectors(program, samples)
+    operations = None if vectors is None else vectors[2]
+    texts = {"fs_network.h": form.network_header(program, operations), "fs_network.c": form.network_source(program)}
+    fixed = resources.files(__package__)
+    for name in (*_OF_KIND, *_SHARED):
+        if samples is not None or name != "main.c":
+            part = "c_windows" if layered and name in _OF_KIND else "c"
+            texts[name] = fixed.joinpath(part, name).read_text(encoding="utf-8")
+    if vectors is not None:
+        texts["fs_vectors.h"], texts["fs_vectors.c"], _ = vectors
+    header, arrays = take_apart(program)
+    stored = {name: values for name, values in arrays.items() if name.startswith("layer.") and ".scale" not in name}
+    texts |= {f"mem/{name}.mem": _words(values) for name, values in stored.items()}
     for earlier in (*folder.glob("fs_vectors.*"), *(folder / "mem").glob("layer.*.mem")):
         if earlier.name == "fs_vectors.h":
             (folder / "main.c").unlink(missing_ok=True)
         earlier.unlink()
-    layered = isinstance(program, WindowProgram)
-    form: Any = windows if layered else steps
-    texts = {"fs_network.h": form.network_header(program), "fs_network.c": form.network_source(program)}
-    fixed = resources.files(__package__)
-    for name in _FIXED:
-        if samples is not None or name != "main.c":
-            part = "c_windows" if layered and name != "Makefile" else "c"
-            texts[name] = fixed.joinpath(part, name).read_text(encoding="utf-8")
-    operations = None
-    if samples is not None:
-        texts["fs_vectors.h"], texts["fs_vectors.c"], operations = form.vectors(program, samples)
-    header, arrays = take_apart(program)
-    stored = {name: values for name, values in arrays.items() if name.startswith("layer.") and ".scale" not in name}
-    texts |= {f"mem/{name}.mem": _words(values) for name, values in stored.items()}
     files = [write_text(folder / name, text) for name, text in texts.items()]
     files.append(write_npz(folder / "network.npz", {"header": np.array(json.dumps(header)), **arrays}))
-    encodes = form.pixel_table(program) is not None
+    macs = 0 if program.pixels is None else program.pixels.macs
     table_bytes, state_bytes = form.sizes(program)
-    return Exported(files, table_bytes, state_bytes, operations, 64 if form.is_wide(program) else 32, encodes)
+    bits, takes = 64 if form.is_wide(program) else 32, input_of(program) is not None
+    return Exported(files, table_bytes, state_bytes, macs, operations, bits, takes)
 
 
 def _words(values: NDArray[np.integer]) -> str:

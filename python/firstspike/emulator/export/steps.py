@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...nn.image_scaling import as_float
 from ...spikes import SpikeTimes
 from ..program.layers import Layer, Register, Shortcut
+from ..program.pixels import PixelLayer
 from ..program.program import Program
 from ..reporting.run import run
 from . import tables
@@ -17,18 +16,18 @@ from . import tables
 _INT32 = (1 << 31) - 1
 _READOUTS = {"membrane": "FS_MEMBRANE", "temporal-weighting": "FS_TEMPORAL", "first-spike": "FS_FIRST_SPIKE"}
 _MODES = {"last": "FS_LAST", "mean": "FS_MEAN", "weighted": "FS_WEIGHTED", "index": "FS_INDEX"}
-_FACTOR = 0x9E3779B1  # of the hash in main.c
 
 
 def is_wide(program: Program) -> bool:
     """Whether some membrane, sum or threshold needs 64 bits; else 32 bits hold all of them."""
+    first = program.pixels
+    if first is not None and int(first.reached.max()) + (first.high << first.shift) >= _INT32:
+        return True
     return any(_largest(layer) >= _INT32 for layer in program.layers)
 
 
 def _largest(layer: Layer) -> int:
-    """A bound of all values that the layer's arithmetic forms."""
-    if _leak(layer)[1]:
-        return 1 << 62  # the product with the factor of the leak
+    """A bound of all values that the layer's arithmetic forms, the products of leaks aside."""
     membrane = max(-layer.membrane.low, layer.membrane.high)
     added, held = int(layer.max_abs_sum().max()), 0
     if _accumulator_matters(layer):
@@ -48,87 +47,98 @@ def _accumulator_matters(layer: Layer) -> bool:
     return layer.update == "clocked" and not layer.overflow_free()["accumulator"]
 
 
+def _weights(program: Program) -> list[tables.Weights]:
+    """The weights of the layers, then of the first layer on pixels."""
+    made = [tables.packed(layer.weight) for layer in program.layers]
+    return made + ([] if program.pixels is None else [tables.packed(tables.by_row(program.pixels.weight))])
+
+
 def sizes(program: Program) -> tuple[int, int]:
     """Bytes of the constant tables, and of the state (without the compiler's padding)."""
-    width = 8 if is_wide(program) else 4
+    width, first, taken = 8 if is_wide(program) else 4, program.pixels, tables.input_of(program)
     neurons = [layer.neurons for layer in program.layers]
-    tables = sum(layer.weight.nbytes + 2 * layer.out_shape[2] * width for layer in program.layers)
-    tables += sum(4 * len(layer.shortcut.weight) for layer in program.layers if layer.shortcut is not None)
-    tables += 256 if pixel_table(program) is not None else 0
-    tables += 8 * program.steps if program.readout.kind == "temporal-weighting" else 0
-    state = sum(neurons) * (width + 1) + max(neurons) * width + neurons[-1] * 8 + 8
-    return tables, state
+    constants = sum(weights.values.nbytes for weights in _weights(program))
+    constants += sum(2 * layer.out_shape[2] * width for layer in program.layers)
+    constants += sum(4 * len(layer.shortcut.weight) for layer in program.layers if layer.shortcut is not None)
+    constants += 0 if first is None else (2 * width + 1) * first.out_shape[2] + first.in_shape[2]
+    constants += 0 if taken is None or taken.codes is None else taken.codes.nbytes + len(taken.codes)
+    constants += 8 * program.steps if program.readout.kind == "temporal-weighting" else 0
+    state = sum(neurons) * (width + 1) + _largest_sums(program) * width + neurons[-1] * 8 + 5
+    return constants, state + (0 if taken is None else int(np.prod(program.input_shape)))
 
 
-def pixel_table(program: Program) -> NDArray[np.uint8] | None:
-    """The spike time of each of the 256 pixel values, where the encoder is a table of them; else None."""
-    if program.encoder.kind != "latency" or program.encoder.mean is not None:
-        return None
-    pixels = torch.arange(256, dtype=torch.uint8).reshape(256, 1, 1, 1)
-    return program.encoder.spikes(as_float("pixels", pixels), program.steps).times.flatten().numpy()
+def _largest_sums(program: Program) -> int:
+    first = 0 if program.pixels is None else program.pixels.out_shape[2]
+    return max(first, *(layer.neurons for layer in program.layers))
 
 
-def network_header(program: Program) -> str:
-    """The text of fs_network.h."""
-    wide, last = is_wide(program), program.layers[-1]
-    neurons = [layer.neurons for layer in program.layers]
+def network_header(program: Program, operations: float | None) -> str:
+    """The text of fs_network.h. operations: synaptic, mean of the test vectors."""
+    last, bits = program.layers[-1], {weights.bits for weights in _weights(program)}
     constants: dict[str, int | str] = {
         "FS_LAYERS": len(program.layers),
-        "FS_SOURCES": int(np.prod(program.input_shape)),
-        "FS_STEPS": program.steps,
         "FS_TOTAL_STEPS": program.total_steps,
-        "FS_NEURONS": sum(neurons),
-        "FS_LARGEST": max(neurons),
+        "FS_NEURONS": sum(layer.neurons for layer in program.layers),
+        "FS_LARGEST": _largest_sums(program),
         "FS_OUTPUTS": last.neurons,
         "FS_CLASSES": program.classes,
-        "FS_HAS_ENCODER": int(pixel_table(program) is not None),
-        "FS_TABLE_BYTES": sizes(program)[0],
         "FS_READOUT": _READOUTS[program.readout.kind],
         "FS_MODE": _MODES.get(program.readout.mode, "FS_LAST"),
+        "FS_BY_EVENT": int(any(layer.update == "event" for layer in program.layers)),
+        "FS_WIDEST": max(bits),
+        "FS_NIBBLES": int(4 in bits),
+        **dict(zip(("FS_TABLE_BYTES", "FS_STATE_BYTES"), sizes(program), strict=True)),
     }
-    height, width, channels = program.input_shape
-    return (
-        f"/* {tables.comment(program.name)}, profile {tables.comment(program.profile.name)}; written by firstspike. */\n"
-        "#ifndef FS_NETWORK_H\n#define FS_NETWORK_H\n\n#include <stdint.h>\n\n"
-        f"typedef {'int64_t' if wide else 'int32_t'} fs_int;\ntypedef {'uint64_t' if wide else 'uint32_t'} fs_uint;\n\n"
-        f"/* Sources: {height} rows, {width} columns, {channels} channels, numbered in this order. */\n"
-        + tables.defines(constants)
-        + ("\nextern const uint8_t fs_time_of_pixel[256];\n" if constants["FS_HAS_ENCODER"] else "")
-        + ("\nextern const int64_t fs_time_weights[];\n" if program.readout.kind == "temporal-weighting" else "")
-        + "\n#endif\n"
-    )
+    declared = "\nextern const int64_t fs_time_weights[];\n" if program.readout.kind == "temporal-weighting" else ""
+    return tables.header(program, is_wide(program), constants, tables.input_of(program), declared, operations)
 
 
 def network_source(program: Program) -> str:
     """The text of fs_network.c."""
-    wide = is_wide(program)
+    wide, stored = is_wide(program), _weights(program)
     parts = ['#include "fs_core.h"\n']
     for n, layer in enumerate(program.layers):
-        bits = 8 * layer.weight.itemsize
         parts += [
-            tables.static_table(f"int{bits}_t weights_{n}", layer.weight),
+            stored[n].text(f"weights_{n}"),
             tables.static_table(f"fs_int theta_{n}", layer.theta, wide),
             tables.static_table(f"fs_int bias_{n}", layer.bias, wide),
         ]
         if layer.shortcut is not None:
             parts.append(tables.static_table(f"int32_t shortcut_{n}", layer.shortcut.weight))
-    texts = [_layer(layer, n, wide) for n, layer in enumerate(program.layers)]
+    texts = [_layer(layer, n, stored[n], wide) for n, layer in enumerate(program.layers)]
     parts.append("const fs_layer fs_layers[FS_LAYERS] = {\n" + ",\n".join(texts) + "};\n")
-    times = pixel_table(program)
-    if times is not None:
-        parts.append(tables.table("uint8_t fs_time_of_pixel[256]", times))
+    if program.pixels is not None:
+        parts += _first(program.pixels, stored[-1], wide)
     if program.readout.kind == "temporal-weighting":
         last = program.layers[-1]
         weights = program.readout.time_weights(last.stop - last.start)
         parts.append(tables.table(f"int64_t fs_time_weights[{len(weights)}]", weights, True))
-    return "\n".join(parts)
+    return "\n".join([*parts, *tables.codes(tables.input_of(program))])
 
 
-def _layer(layer: Layer, n: int, wide: bool) -> str:
+def _first(first: PixelLayer, stored: tables.Weights, wide: bool) -> list[str]:
+    """The tables and the description of the first layer on pixels."""
+    kernel = first.kernel if first.kind == "conv" else first.in_shape[:2]
+    shape = (*first.in_shape, *kernel, *first.stride, *first.padding, *first.out_shape, stored.places)
+    keep, decay_bits = _leak(first)
+    numbers = (*shape, int(first.fire == "gt"), first.shift, decay_bits, keep, first.high, stored.bits)
+    zero = np.resize(np.array(first.zero, np.uint8), first.in_shape[2])
+    return [
+        stored.text("weights_first"),
+        tables.static_table("fs_int theta_first", first.theta, wide),
+        tables.static_table("fs_int bias_first", first.bias, wide),
+        tables.static_table("uint8_t coarse_first", first.coarse.astype(np.uint8)),
+        tables.static_table("uint8_t zero_first", zero),
+        f"const fs_first_layer fs_first = {{{', '.join(map(str, numbers))},\n    weights_first, theta_first, bias_first, "
+        "coarse_first, zero_first};\n",
+    ]
+
+
+def _layer(layer: Layer, n: int, stored: tables.Weights, wide: bool) -> str:
     flags = (layer.kind == "conv", layer.fires, layer.update == "event", layer.fire == "gt")
-    shape = (*layer.in_shape, layer.pool, *layer.kernel, *layer.stride, *layer.padding, *layer.out_shape)
+    shape = (*layer.in_shape, layer.pool, *layer.kernel, *layer.stride, *layer.padding, *layer.out_shape, stored.places)
     keep, decay_bits = _leak(layer)
-    rest = (layer.delay, layer.start, layer.stop, layer.shift, decay_bits, keep, layer.weight.itemsize)
+    rest = (layer.delay, layer.start, layer.stop, layer.shift, decay_bits, keep, stored.bits)
     most = 1 << 60 if wide else _INT32 - 1
     unlimited = Register(low=-most, high=most, bits=61 if wide else 31)
     accumulator = layer.accumulator if _accumulator_matters(layer) else unlimited
@@ -153,29 +163,21 @@ def _register(r: Register, wide: bool) -> str:
 
 
 def vectors(program: Program, samples: Tensor | SpikeTimes) -> tuple[str, str, float]:
-    """The texts of fs_vectors.h and fs_vectors.c for V samples, and the mean of operations; hashes are of all membranes."""
+    """The texts of fs_vectors.h and fs_vectors.c for V samples, and the mean of operations."""
     ran, layers = run(program, samples, trace=len(samples)), range(len(program.layers))
-    trace = np.concatenate([ran.trace[f"membrane.{n}"] for n in layers], 2)
     operations = ran.count("delivered").sum(1)
+    sources = np.asarray(ran.trace["input_times"], np.uint8)
+    name, taken, pixels = tables.inputs(program, samples, sources)
     values: dict[str, NDArray[np.integer]] = {
-        "uint8_t fs_vector_inputs[FS_VECTORS][FS_SOURCES]": np.asarray(ran.trace["input_times"], np.uint8),
-        "uint8_t fs_vector_times[FS_VECTORS][FS_NEURONS]": np.concatenate([ran.trace[f"times.{n}"] for n in layers], 1),
-        "uint32_t fs_vector_hashes[FS_VECTORS]": np.array([_hash(sample) for sample in trace], np.uint32),
+        name: taken,
+        "uint8_t fs_vector_sources[FS_VECTORS][FS_SOURCES]": sources,
+        "uint8_t fs_vector_neurons[FS_VECTORS][FS_NEURONS]": np.concatenate(
+            [ran.trace[f"times.{n}"] for n in layers], 1
+        ),
+        "fs_int fs_vector_membranes[FS_VECTORS][FS_NEURONS]": np.concatenate(
+            [ran.trace[f"membrane.{n}"][:, -1] for n in layers], 1
+        ),
         "int32_t fs_vector_classes[FS_VECTORS]": ran.predictions,
         "uint32_t fs_vector_operations[FS_VECTORS]": operations,
     }
-    pixels = isinstance(samples, Tensor) and samples.dtype == torch.uint8 and pixel_table(program) is not None
-    if pixels:
-        order = program.in_source_order(samples)  # type: ignore[arg-type]
-        values = {"uint8_t fs_vector_pixels[FS_VECTORS][FS_SOURCES]": order, **values}
-    return *tables.vector_files(values, len(trace), pixels), float(operations.mean())
-
-
-def _hash(trace: NDArray[np.int64]) -> int:
-    """hash * 0x9E3779B1 + word from 1 on, over the low and the high half of every membrane, modulo 2^32 (main.c)."""
-    v = trace.ravel()
-    words = np.stack([v & 0xFFFFFFFF, (v >> 32) & 0xFFFFFFFF], 1).ravel().astype(np.uint32)
-    powers = np.full(len(words) + 1, _FACTOR, np.uint32)
-    powers[0] = 1
-    powers = np.multiply.accumulate(powers, dtype=np.uint32)[::-1]
-    return (int(powers[0]) + int((words * powers[1:]).sum(dtype=np.uint64))) % (1 << 32)
+    return *tables.vector_files(values, len(sources), pixels, is_wide(program)), float(operations.mean())

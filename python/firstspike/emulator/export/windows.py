@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ...spikes import SpikeTimes
-from ..program.layers import narrowed
 from ..program.windows import WindowLayer, WindowProgram
 from ..reporting.run import run
 from . import tables
@@ -35,11 +33,13 @@ def _bias(layer: WindowLayer) -> NDArray[np.int64]:
     return layer.bias - layer.reached + layer.rise * (layer.steps + 1)
 
 
-def _weights(layer: WindowLayer) -> list[NDArray[np.signedinteger]]:
+def _weights(layer: WindowLayer) -> list[tables.Weights]:
     """The weights of a layer and of its shortcut, shifted."""
-    found = [] if layer.pools else [layer.weight]
-    found += [] if layer.shortcut is None else [layer.shortcut.weight]
-    return [narrowed(weight.astype(np.int64) << layer.shift) for weight in found]
+    found = [] if layer.pools else [(layer.weight, layer.groups)]
+    if (side := layer.shortcut) is not None:
+        diagonal = side.weight.ndim == 1
+        found.append((side.weight[:, None] if diagonal else side.weight, len(side.weight) if diagonal else 1))
+    return [tables.packed(tables.by_row(weight.astype(np.int64)) << layer.shift, groups) for weight, groups in found]
 
 
 def levels_of(times: NDArray[np.uint8], steps: int) -> NDArray[np.uint8]:
@@ -47,83 +47,44 @@ def levels_of(times: NDArray[np.uint8], steps: int) -> NDArray[np.uint8]:
     return np.where(times == 255, 0, steps - times.astype(np.int64)).astype(np.uint8)
 
 
-def pixel_table(program: WindowProgram) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
-    """(level of each pixel value [channels or 1, 256], level of the border [channels or 1]); None if it takes spikes."""
-    encoder, (height, width, channels) = program.encoder, program.input_shape
-    if encoder.kind != "window":
-        return None
-    flat, (rows, columns) = height == width == 1, encoder.padding
-    shape = (encoder.image_shape or (channels,)) if flat else (channels, height - 2 * rows, width - 2 * columns)
-    pixels = torch.arange(256, dtype=torch.uint8).view(256, *[1] * len(shape)).expand(256, *shape)
-    levels = levels_of(program.input_times(pixels), program.steps)
-    if flat:
-        table = levels[:, :: math.prod(shape[1:])] if len(shape) > 1 else levels
-        border = table[0] * 0
-    else:
-        maps = levels.reshape(256, height, width, channels)
-        table, border = maps[:, rows, columns], maps[0, 0, 0]
-    if (table == table[:, :1]).all() and (border == border[0]).all():
-        table, border = table[:, :1], border[:1]
-    return np.ascontiguousarray(table.T), border
+def _input(program: WindowProgram) -> tables.Input | None:
+    """How C takes images; without codes where pixels are levels."""
+    taken = tables.input_of(program)
+    if taken is None or taken.codes is None or taken.border is None:
+        return taken
+    levels, border = levels_of(taken.codes, program.steps), levels_of(taken.border, program.steps)
+    whole = len(levels) == 1 and not any(program.encoder.padding) and (levels[0] == np.arange(256)).all()
+    return taken._replace(codes=None) if whole else taken._replace(codes=levels, border=border)
 
 
 def sizes(program: WindowProgram) -> tuple[int, int]:
     """Bytes of the constant tables, and of the state (without the compiler's padding)."""
-    width = 8 if is_wide(program) else 4
-    weights = sum(weight.nbytes for layer in program.layers for weight in _weights(layer))
+    width, taken = 8 if is_wide(program) else 4, _input(program)
+    weights = sum(weight.values.nbytes for layer in program.layers for weight in _weights(layer))
     constants = sum(2 * layer.out_shape[2] * width for layer in program.layers)
-    encodes, table = _encoding(program)
-    firing = _firing(program)
+    codes = 0 if taken is None or taken.codes is None else taken.codes.nbytes + len(taken.codes)
     channels = max(layer.out_shape[2] for layer in program.layers)
-    state = firing + (channels + program.classes) * width + 4 + (int(np.prod(program.input_shape)) if encodes else 0)
-    return weights + constants + table, state
+    state = _firing(program) + (channels + program.classes) * width + 4
+    return weights + constants + codes, state + (math.prod(program.input_shape) if codes else 0)
 
 
 def _firing(program: WindowProgram) -> int:
     return max(1, sum(layer.neurons for layer in program.layers if layer.fires))
 
 
-def _encoding(program: WindowProgram) -> tuple[bool, int]:
-    """Whether pixels are not yet levels, and the bytes of the tables that make them so."""
-    found = pixel_table(program)
-    if found is None:
-        return False, 0
-    table, border = found
-    if len(table) == 1 and not any(program.encoder.padding) and (table[0] == np.arange(256)).all():
-        return False, 0
-    return True, table.nbytes + border.nbytes
-
-
-def network_header(program: WindowProgram) -> str:
-    """The text of fs_network.h."""
-    wide, found, (encodes, _) = is_wide(program), pixel_table(program), _encoding(program)
-    (height, width, channels), (rows, columns) = program.input_shape, program.encoder.padding
+def network_header(program: WindowProgram, operations: float | None) -> str:
+    """The text of fs_network.h. operations: synaptic, mean of the test vectors."""
+    bits = {weight.bits for layer in program.layers for weight in _weights(layer)}
     constants: dict[str, int | str] = {
         "FS_LAYERS": len(program.layers),
-        "FS_SOURCES": height * width * channels,
-        "FS_PIXELS": (height - 2 * rows) * (width - 2 * columns) * channels,
-        "FS_STEPS": program.steps,
         "FS_NEURONS": _firing(program),
         "FS_CHANNELS": max(layer.out_shape[2] for layer in program.layers),
         "FS_OUTPUTS": program.classes,
-        "FS_HAS_ENCODER": int(found is not None),
-        "FS_ENCODES": int(encodes),
-        "FS_TABLE_BYTES": sizes(program)[0],
+        "FS_WIDEST": max(bits, default=8),
+        "FS_NIBBLES": int(4 in bits),
+        **dict(zip(("FS_TABLE_BYTES", "FS_STATE_BYTES"), sizes(program), strict=True)),
     }
-    if encodes and found is not None:
-        constants |= {"FS_TABLES": len(found[0]), "FS_BORDER_H": rows, "FS_BORDER_W": columns}
-    declared = (
-        "\nextern const uint8_t fs_level_of_pixel[FS_TABLES][256];\nextern const uint8_t fs_border_levels[FS_TABLES];\n"
-    )
-    return (
-        f"/* {tables.comment(program.name)}, profile {tables.comment(program.profile.name)}; written by firstspike. */\n"
-        "#ifndef FS_NETWORK_H\n#define FS_NETWORK_H\n\n#include <stdint.h>\n\n"
-        f"typedef {'int64_t' if wide else 'int32_t'} fs_int;\n\n"
-        f"/* Pixels: {height - 2 * rows} rows, {width - 2 * columns} columns, {channels} channels, numbered in this order. */\n"
-        + tables.defines(constants)
-        + (declared if encodes else "")
-        + "\n#endif\n"
-    )
+    return tables.header(program, is_wide(program), constants, _input(program), "", operations)
 
 
 def network_source(program: WindowProgram) -> str:
@@ -131,36 +92,31 @@ def network_source(program: WindowProgram) -> str:
     wide, first = is_wide(program), 0
     parts, texts = ['#include "fs_core.h"\n'], []
     for n, layer in enumerate(program.layers):
-        names = ["weights"] * (not layer.pools) + ["shortcut"] * (layer.shortcut is not None)
-        sizes = {}
-        for name, weight in zip(names, _weights(layer), strict=True):
-            sizes[name] = weight.itemsize
-            parts.append(tables.static_table(f"int{8 * weight.itemsize}_t {name}_{n}", weight))
+        names = [f"weights_{n}"] * (not layer.pools) + [f"shortcut_{n}"] * (layer.shortcut is not None)
+        stored = dict(zip(names, _weights(layer), strict=True))
+        parts += [weights.text(name) for name, weights in stored.items()]
         kernel = layer.kernel if layer.kind == "conv" else layer.pooled_shape[:2]
         shape = (n - 1, *layer.in_shape, layer.pool, *kernel, *layer.stride, *layer.padding, layer.groups)
-        own = "0" if layer.pools else f"weights_{n}"
-        inputs = [_record((*shape, int(layer.kind == "conv"), sizes.get("weights", 1)), own)]
+        inputs = [_record(shape, stored, f"weights_{n}")]
         if (side := layer.shortcut) is not None:
             groups = len(side.weight) if side.weight.ndim == 1 else 1
             shape = (side.source, *side.in_shape, side.pool, 1, 1, *side.stride, 0, 0, groups)
-            inputs.append(_record((*shape, 1, sizes["shortcut"]), f"shortcut_{n}"))
+            inputs.append(_record(shape, stored, f"shortcut_{n}"))
         parts.append(tables.static_table(f"fs_int bias_{n}", _bias(layer), wide))
-        parts.append(
-            tables.static_table(f"fs_int rise_{n}", np.ones_like(layer.rise) if layer.pools else layer.rise, wide)
-        )
+        rise = np.ones_like(layer.rise) if layer.pools else layer.rise
+        parts.append(tables.static_table(f"fs_int rise_{n}", rise, wide))
         numbers = (*layer.out_shape, first, layer.steps, len(inputs))
+        inputs += ["{0, 0, 0, 0, 1, 0, 0, 1, 1, 0, 0, 1, 0, 8, 0}"] * (2 - len(inputs))
         texts.append(f"    {{{', '.join(map(str, numbers))}, bias_{n}, rise_{n}, {{{', '.join(inputs)}}}}}")
         first += layer.neurons
     parts.append("const fs_layer fs_layers[FS_LAYERS] = {\n" + ",\n".join(texts) + "};\n")
-    found, (encodes, _) = pixel_table(program), _encoding(program)
-    if encodes and found is not None:
-        parts.append(tables.table("uint8_t fs_level_of_pixel[FS_TABLES][256]", found[0]))
-        parts.append(tables.table("uint8_t fs_border_levels[FS_TABLES]", found[1]))
-    return "\n".join(parts)
+    return "\n".join([*parts, *tables.codes(_input(program))])
 
 
-def _record(numbers: tuple[int, ...], weights: str) -> str:
-    return f"{{{', '.join(map(str, numbers))}, {weights}}}"
+def _record(shape: tuple[int, ...], stored: dict[str, tables.Weights], name: str) -> str:
+    weights = stored.get(name)
+    places, bits, name = (0, 8, "0") if weights is None else (weights.places, weights.bits, name)
+    return f"{{{', '.join(map(str, (*shape, places, bits)))}, {name}}}"
 
 
 def vectors(program: WindowProgram, samples: Tensor | SpikeTimes) -> tuple[str, str, float]:
@@ -169,14 +125,14 @@ def vectors(program: WindowProgram, samples: Tensor | SpikeTimes) -> tuple[str, 
     operations = ran.count("delivered").sum(1)
     firing = [n for n, layer in enumerate(program.layers) if layer.fires]
     levels = [levels_of(np.asarray(ran.trace[f"times.{n}"], np.uint8), program.layers[n].steps) for n in firing]
-    pixels = isinstance(samples, Tensor) and samples.dtype == torch.uint8 and pixel_table(program) is not None
-    inputs = levels_of(np.asarray(ran.trace["input_times"], np.uint8), program.steps)
-    if pixels and isinstance(samples, Tensor):
-        flat = program.input_shape[:2] == (1, 1)
-        inputs = (samples if flat else samples.permute(0, 2, 3, 1)).flatten(1).cpu().numpy()
+    sources = levels_of(np.asarray(ran.trace["input_times"], np.uint8), program.steps)
+    name, taken, pixels = tables.inputs(program, samples, sources)
     values: dict[str, NDArray[np.integer]] = {
-        f"uint8_t fs_vector_inputs[FS_VECTORS][{'FS_PIXELS' if pixels else 'FS_SOURCES'}]": inputs,
-        "uint8_t fs_vector_levels[FS_VECTORS][FS_NEURONS]": np.concatenate(levels, 1) if levels else inputs[:, :1] * 0,
+        name: taken,
+        "uint8_t fs_vector_sources[FS_VECTORS][FS_SOURCES]": sources,
+        "uint8_t fs_vector_neurons[FS_VECTORS][FS_NEURONS]": np.concatenate(levels, 1)
+        if levels
+        else sources[:, :1] * 0,
         "fs_int fs_vector_scores[FS_VECTORS][FS_OUTPUTS]": np.asarray(ran.scores, np.int64),
         "int32_t fs_vector_classes[FS_VECTORS]": ran.predictions,
         "uint32_t fs_vector_operations[FS_VECTORS]": operations,

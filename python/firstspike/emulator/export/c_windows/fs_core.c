@@ -1,21 +1,5 @@
 #include "fs_core.h"
-
-/* sums[i] += level weight[i]: the inner loop of everything, over the outputs. */
-#define FS_ADD(type)                                                            \
-    do {                                                                        \
-        const type *weight = (const type *)k->weights + at;                     \
-        for (i = 0; i < count; ++i) sums[i] += level * (fs_int)weight[i];       \
-    } while (0)
-
-static void add(fs_int *restrict sums, const fs_synapses *k, int32_t at, int32_t count, fs_int level) {
-    int32_t i;
-    if (k->weight_bytes == 1)
-        FS_ADD(int8_t);
-    else if (k->weight_bytes == 2)
-        FS_ADD(int16_t);
-    else
-        FS_ADD(int32_t);
-}
+#include "fs_common.h"
 
 /* The levels that are pooled at (y, x) of a channel, summed, and the number of spikes. */
 static fs_int pooled(const fs_synapses *k, const uint8_t *levels, int32_t y, int32_t x, int32_t channel, uint32_t *spikes) {
@@ -35,6 +19,8 @@ static void gather(fs_state *s, const fs_layer *l, const fs_synapses *k, const u
     const int32_t height = k->in_h / k->pool, width = k->in_w / k->pool;
     const int32_t inputs = k->in_c / k->groups, outputs = l->out_c / k->groups;
     int32_t ky, kx, g, c;
+    fs_batch batch;
+    batch.rows = 0;
     for (ky = 0; ky < k->kernel_h; ++ky) {
         const int32_t y = oy * k->stride_h + ky - k->pad_h;
         if (y < 0 || y >= height) continue;
@@ -45,16 +31,17 @@ static void gather(fs_state *s, const fs_layer *l, const fs_synapses *k, const u
                 for (c = 0; c < inputs; ++c) {
                     uint32_t spikes = 0;
                     const fs_int level = pooled(k, levels, y, x, g * inputs + c, &spikes);
-                    const int32_t tap = k->conv ? (c * k->kernel_h + ky) * k->kernel_w + kx : (ky * k->kernel_w + kx) * inputs + c;
+                    const int32_t row = ((ky * k->kernel_w + kx) * inputs + c) * k->row_c;
                     if (spikes == 0) continue;
                     s->operations += spikes * (uint32_t)outputs;
                     if (k->weights)
-                        add(s->sums + g * outputs, k, tap * l->out_c + g * outputs, outputs, level);
+                        fs_push(&batch, s->sums + g * outputs, k->weights, k->weight_bits, row + g * outputs, outputs, level);
                     else if (level > s->sums[g])
                         s->sums[g] = level;
                 }
         }
     }
+    fs_flush(&batch, k->weights, k->weight_bits, outputs);
 }
 
 static void run_layer(fs_state *s, const fs_layer *l, const uint8_t *sources) {
@@ -62,11 +49,11 @@ static void run_layer(fs_state *s, const fs_layer *l, const uint8_t *sources) {
     int n;
     for (oy = 0; oy < l->out_h; ++oy)
         for (ox = 0; ox < l->out_w; ++ox) {
-            uint8_t *out = s->levels + l->first + (oy * l->out_w + ox) * l->out_c;
+            uint8_t *out = s->neurons + l->first + (oy * l->out_w + ox) * l->out_c;
             for (c = 0; c < l->out_c; ++c) s->sums[c] = l->bias[c];
             for (n = 0; n < l->inputs; ++n) {
                 const fs_synapses *k = &l->input[n];
-                gather(s, l, k, k->source < 0 ? sources : s->levels + fs_layers[k->source].first, oy, ox);
+                gather(s, l, k, k->source < 0 ? sources : s->neurons + fs_layers[k->source].first, oy, ox);
             }
             for (c = 0; c < l->out_c; ++c) {
                 const fs_int v = s->sums[c];
@@ -80,7 +67,7 @@ static void run_layer(fs_state *s, const fs_layer *l, const uint8_t *sources) {
         }
 }
 
-int fs_run_levels(fs_state *s, const uint8_t *levels) {
+int fs_run_spikes(fs_state *s, const uint8_t *levels) {
     int32_t n, best = 0;
     int l;
     s->operations = 0;
@@ -90,22 +77,13 @@ int fs_run_levels(fs_state *s, const uint8_t *levels) {
     return (int)best;
 }
 
-#if FS_HAS_ENCODER
+#if FS_HAS_PIXELS
 int fs_run(fs_state *s, const uint8_t *pixels) {
 #if FS_ENCODES
-    const int32_t channels = fs_layers[0].input[0].in_c, height = fs_layers[0].input[0].in_h, width = fs_layers[0].input[0].in_w;
-    int32_t y, x, c, n = 0;
-    for (y = 0; y < height; ++y)
-        for (x = 0; x < width; ++x)
-            for (c = 0; c < channels; ++c, ++n) {
-                const int border = y < FS_BORDER_H || y >= height - FS_BORDER_H || x < FS_BORDER_W || x >= width - FS_BORDER_W;
-                const int32_t table = c / (channels / FS_TABLES);
-                s->sources[n] = border ? fs_border_levels[table] : fs_level_of_pixel[table][*pixels];
-                pixels += !border;
-            }
-    return fs_run_levels(s, s->sources);
+    fs_encode(pixels, s->sources);
+    return fs_run_spikes(s, s->sources);
 #else
-    return fs_run_levels(s, pixels);
+    return fs_run_spikes(s, pixels);
 #endif
 }
 #endif
