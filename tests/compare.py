@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -75,6 +75,9 @@ def check_layer(name: str, case: Layer, seed: int = 1, enough: float = 0.7) -> S
     assert not wrong.any(), (
         f"{int(wrong.sum())} of {wrong.numel()} times differ, first at {wrong.nonzero()[0].tolist()}"
     )
+    with torch.no_grad():  # without a gradient to record, kernels may leave early
+        inferred = getattr(functional, name)(SpikeTimes(case.times, case.steps), w, b, **case.options)
+    assert torch.equal(inferred.times, got.times)
     got.dense().backward(grad)
     rounding = 1e-6 if case.exact else noise(case.options.get("surrogate", triangle()))
     close(w.grad, weight.grad, "gradient of weight", rounding)
@@ -82,3 +85,17 @@ def check_layer(name: str, case: Layer, seed: int = 1, enough: float = 0.7) -> S
     if bias is not None:
         close(b.grad, bias.grad, "gradient of bias", rounding)
     return got
+
+
+def same_on_threads(call: Callable[[], Sequence[Tensor]], numbers: Sequence[int] = (1, 2, 3)) -> Sequence[Tensor]:
+    """Check that the tensors that a call gives have the same bits on each number of threads; returns them."""
+    found, before = [], torch.get_num_threads()
+    try:
+        for number in numbers:
+            torch.set_num_threads(number)
+            found.append(call())
+    finally:
+        torch.set_num_threads(before)
+    for other in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
+    return found[0]

@@ -83,17 +83,6 @@ def test_one_side_without_a_gradient() -> None:
     assert not fs.cat([still, still]).requires_grad and fs.cat([still]) == still
 
 
-def test_another_default_device_changes_nothing() -> None:
-    one = current(2, 64)
-    fired, silent = functional.ramp(one, 6), SpikeTimes(torch.full((2, 3), 255, dtype=torch.uint8), 6)
-    with torch.device("meta"):
-        joined = fs.cat([fired, silent])
-    joined.dense().sum().backward()
-    assert one.grad is not None and torch.equal(
-        one.grad, torch.autograd.grad(functional.ramp(one, 6).dense().sum(), one)[0]
-    )
-
-
 @pytest.mark.parametrize("dim", [0, 1])
 def test_a_batch_of_any_size_is_traced(dim: int) -> None:
     """No size of the batch is put into the graph."""

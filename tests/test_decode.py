@@ -19,13 +19,6 @@ def spikes(rows: list[list[int]], steps: int = 4) -> SpikeTimes:
     return SpikeTimes(torch.tensor(rows, dtype=torch.uint8), steps)
 
 
-@pytest.mark.parametrize("mode", decode.TEMPORAL_MODES)
-@pytest.mark.parametrize("steps", [1, 8, 254])
-def test_temporal_weights_fall(mode: str, steps: int) -> None:
-    weights = decode.temporal_weights(steps, gamma=1.1, mode=mode)
-    assert weights.shape == (steps,) and (weights.diff() < 0).all() and (weights > 0).all()
-
-
 @pytest.mark.parametrize("mode", decode.MEMBRANE_MODES)
 def test_running_membrane_ends_with_the_scores(mode: str) -> None:
     v = torch.randn(5, 3, 4, generator=torch.Generator().manual_seed(0))
@@ -47,14 +40,6 @@ def test_settled_step_by_hand() -> None:
     a, b = [1.0, 0.0], [0.0, 1.0]
     running = torch.tensor([[a, b, a, b], [a, b, b, a], [a, a, b, b]])  # [3 steps, 4 samples, 2 classes]
     assert decode.settled_step(running).tolist() == [0, 2, 1, 2]
-
-
-def test_nan_is_the_smallest_overshoot_where_nothing_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on CUDA."""
-    monkeypatch.setattr("firstspike._base.checks.finite", lambda name, value: None)
-    out, nan = spikes([[1, 1, 0], [1, 1, 3], [1, 1, 3]], 4), float("nan")
-    over = torch.tensor([[nan, 1.0, nan], [nan, -5.0, 9.0], [nan, nan, 9.0]])
-    assert decode.first_spike(out, over).tolist() == [2, 1, 0]
 
 
 SHAPES = st.tuples(st.integers(1, 6), st.sampled_from([1, 2, 6, 12]))

@@ -128,11 +128,6 @@ def test_windows_of_any_size_are_exact(t: int, window: Any, step: int) -> None:
     assert spikes.times.flatten().tolist() == [step]
 
 
-def test_no_event_and_one_event() -> None:
-    assert encode.first_events(array(), (3, 2, 2), 10).count().item() == 0
-    assert encode.first_events(array((1, 1, 7, 0)), (3, 2, 1), 10).times[0, 0, 1, 1] == 0
-
-
 @pytest.mark.parametrize(
     ("change", "error"),
     [

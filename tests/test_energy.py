@@ -24,18 +24,12 @@ def test_tables_are_cited(name):
     ("old", "new", "named"),
     [
         ("spike_pj = ", "spikes_pj = ", "spikes_pj.*did you mean spike_pj"),
-        ("spike_pj = 1.0", "watts = 3", "watts"),
-        ("source = ", "# ", "source"),
         ('source = "s"', 'source = ""', "source"),
         ("spike_pj = 1.0", 'all_inclusive = "no"', "all_inclusive"),
         ('note = "n"', 'note = "n"\nall_inclusive = true', "spike_pj"),
-        ("spike_pj = 1.0", "spike_pj = nan", "spike_pj"),
-        ("spike_pj = 1.0", "spike_pj = true", "spike_pj"),
         ("spike_pj = 1.0", "message_pj = -1.0", "message_pj"),
-        ("spike_pj = 1.0", "mesh_rows = 2.0", "mesh_rows"),
         ("spike_pj = 1.0", "mesh_rows = 0", "mesh_rows"),
         ("spike_pj = 1.0", "mesh_rows = 4", "hop_east_west_pj"),
-        ("title", "= title", "TOML"),
     ],
 )
 def test_a_file_that_is_wrong_is_named_with_its_field(tmp_path, old, new, named):

@@ -9,7 +9,7 @@ from torch.nn.utils import parametrizations, prune
 
 from firstspike import models
 from firstspike import nn as fs
-from firstspike._base.modules import evaluating, plain_copy, trained_parameters
+from firstspike._base.modules import evaluating, plain_copy
 from firstspike.inspect import Monitor
 
 STEPS = 6
@@ -69,16 +69,6 @@ def test_it_is_apart_from_the_net_and_in_evaluation_mode():
     assert net.layers[0].weight.any()
 
 
-class Halved(nn.Module):
-    def forward(self, weight, gamma):
-        return weight * gamma[:, None] / 2
-
-
-def test_modules_that_compute_weights_may_be_custom():
-    net, x = chain(fs.TTFSLinear(8, 8, steps=STEPS, normalization=Halved())), torch.rand(5, 16)
-    assert torch.equal(plain_copy(net)(x), net(x))
-
-
 class Derived(fs.TTFSLinear):
     pass
 
@@ -117,12 +107,3 @@ def test_modes_return_after_an_error():
         assert not net[1].training
         raise RuntimeError
     assert [module.training for module in net] == [False, True, False, False]
-
-
-def test_the_parameters_that_are_trained():
-    plain, masked, normed = chain(), with_weights(pruned)(), with_weights(parametrizations.weight_norm)()
-    assert trained_parameters(plain[1], "weight") == [plain[1].weight]
-    assert trained_parameters(masked[1], "weight") == [masked[1].weight_orig]
-    made = normed[1].parametrizations.weight
-    assert trained_parameters(normed[1], "weight") == [made.original0, made.original1]
-    assert trained_parameters(fs.MembraneReadout(), "weight") == []

@@ -104,53 +104,6 @@ def test_ramp_by_hand() -> None:
     assert current.grad.item() == 30.0
 
 
-def formulas(
-    times: Tensor, steps: int, weight: Tensor, bias: Tensor, grad: Tensor, decay: float, surrogate: Surrogate
-) -> tuple[Tensor, Tensor, Tensor]:
-    """docs/model.md, section "Backward pass", written with its own loops: dW, dbeta, dL/ds, for threshold 1."""
-    batch, inputs = times.shape
-    outputs = weight.shape[0]
-    d_weight, d_bias = torch.zeros_like(weight), torch.zeros_like(bias)
-    d_train = torch.zeros(steps, batch, inputs, dtype=F64)
-    for b in range(batch):
-        direct = torch.zeros(steps + 1, outputs, dtype=F64)
-        through = torch.zeros(steps + 1, outputs, dtype=F64)
-        for o in range(outputs):
-            v = 0.0
-            for t in range(steps):
-                v = decay * v + float(bias[o]) + sum(float(weight[o, j]) for j in range(inputs) if times[b, j] == t)
-                direct[t, o] = grad[t, b, o] * surrogate.derivative(torch.tensor(v - 1, dtype=F64))
-                if v >= 1:
-                    break
-            for t in reversed(range(steps)):
-                through[t, o] = direct[t, o] + decay * through[t + 1, o]
-            d_bias[o] += through[:, o].sum()
-            for j in range(inputs):
-                if times[b, j] != SILENT:
-                    d_weight[o, j] += through[times[b, j].item(), o]
-        h = torch.zeros(inputs, dtype=F64)
-        for t in reversed(range(steps)):
-            h = direct[t] @ weight + decay * h
-            d_train[t, b] = h
-    return d_weight, d_bias, d_train
-
-
-@pytest.mark.parametrize("decay", [1.0, 0.9, 0.5])
-@pytest.mark.parametrize("surrogate", [triangle(), triangle(2.0), rectangle(), atan(), sigmoid()], ids=lambda s: s.kind)
-@pytest.mark.parametrize("steps", [1, 2, 8])
-def test_backward_formulas(steps: int, surrogate: Surrogate, decay: float) -> None:
-    g = generator(steps)
-    times = spike_times((3, 7), steps, "mixed", g)
-    weight = (torch.randn(5, 7, generator=g, dtype=F64) * 0.7).requires_grad_()
-    bias = (torch.randn(5, generator=g, dtype=F64) / steps).requires_grad_()
-    train = SpikeTrain.from_times(times, steps).dense().requires_grad_()
-    grad = torch.randn(steps, 3, 5, generator=g, dtype=F64)
-    reference.linear(SpikeTrain(train), weight, bias, decay=decay, surrogate=surrogate).dense().backward(grad)
-    expected = formulas(times, steps, weight.detach(), bias.detach(), grad, decay, surrogate)
-    for got, want in zip((weight.grad, bias.grad, train.grad), expected, strict=True):
-        torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-14)
-
-
 def test_integrate_has_the_true_gradient() -> None:
     """No spike, no surrogate: finite differences agree."""
     g = generator(0)

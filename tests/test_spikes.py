@@ -146,14 +146,6 @@ def test_trains_are_equal_where_shape_steps_and_times_are() -> None:
     assert len({a, a.detach()}) == 2
 
 
-def test_a_part_made_without_gradients_can_be_detached() -> None:
-    made = functional.ramp(torch.rand(2, 6).requires_grad_(), 5)
-    with torch.no_grad():
-        part = made[0:1]
-    assert not part.requires_grad
-    assert torch.equal(SpikeTimes(part.detach().times, 5).times, made.times[0:1])
-
-
 def fired(*shape: int) -> SpikeTimes:
     """Spikes with a gradient."""
     return functional.ramp(torch.rand(shape, generator=generator(3)).requires_grad_(), 8)
@@ -209,15 +201,6 @@ def test_from_dense_keeps_the_first_spike() -> None:
     assert kept.times.tolist() == [[SILENT, 0, 0]]
     (got,) = torch.autograd.grad(kept.dense(), x, torch.ones(3, 1, 3))
     assert got.view(3, 3).T.tolist() == [[1, 1, 1], [1, 0, 0], [1, 0, 0]]
-
-
-def test_repr() -> None:
-    x = SpikeTimes(torch.tensor([[0, 1, 6, SILENT]], dtype=torch.uint8), 8)
-    assert repr(x) == "SpikeTimes(shape=(1, 4), steps=8, silent=25.0%, requires_grad=False)"
-    assert (
-        repr(SpikeTimes(torch.zeros(0, 3, dtype=torch.uint8), 4))
-        == "SpikeTimes(shape=(0, 3), steps=4, requires_grad=False)"
-    )
 
 
 def test_lazy_parts() -> None:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
-import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -72,31 +69,6 @@ def test_every_header_is_guarded_and_included() -> None:
     ]
     included = {Path(name).name for path in files for name in includes(path)}
     assert sorted(str(p.relative_to(ROOT)) for p in headers if p.name not in included) == []
-
-
-def test_no_module_is_shadowed() -> None:
-    """No function has a module's name: an import of one would hide the other."""
-    code = """
-import importlib, json, pkgutil, sys
-import firstspike
-shadowed = []
-for info in pkgutil.walk_packages(firstspike.__path__, "firstspike."):
-    if info.name.rpartition(".")[2].startswith(("_cpu_", "_cuda", "__main__")):
-        continue
-    parent, _, leaf = info.name.rpartition(".")
-    before = getattr(sys.modules[parent], leaf, None)
-    try:
-        module = importlib.import_module(info.name)
-    except ImportError as error:
-        if error.name is None or error.name.startswith("firstspike"):
-            raise
-        continue
-    if before not in (None, module) or getattr(sys.modules[parent], leaf, module) is not module:
-        shadowed.append(info.name)
-print(json.dumps(shadowed))
-"""
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert json.loads(result.stdout.splitlines()[-1]) == []
 
 
 #: Modules whose names `paper`, `benchmarks` and `tools` may import, besides those of the API pages.

@@ -40,22 +40,3 @@ def test_ours_and_the_dense_net_and_spikingjellys_node_that_fires_once_agree(nam
     compared = slice(None, -1 if once else None)
     for mine, other in zip(ours_gradients[compared], gradients[compared], strict=True):
         torch.testing.assert_close(mine, other, atol=1e-5, rtol=1e-3)
-
-
-@pytest.mark.parametrize("options", [{}, {"decay": 0.9}, {"neurons": "scan"}])
-@pytest.mark.parametrize("name", TINY)
-def test_the_dense_net_is_one_graph_for_the_compiler(name, options):
-    batch = inputs.batch("uniform", TINY[name].batch, 8, flat=TINY[name].flat)
-    net, x = build(Setting("dense", "dense", options=options), TINY[name], 8), feed("dense", batch)
-    assert torch.equal(torch.compile(net, backend="eager", fullgraph=True, dynamic=False)(x), net(x))
-
-
-def test_spikingjellys_own_neurons_leak_as_asked():
-    pytest.importorskip("spikingjelly")
-    from benchmarks.nets.spikingjelly_net import _node
-
-    node = _node(0.9, soft=True)
-    node.step_mode = "m"
-    with torch.no_grad():
-        node(torch.full((2, 1, 1), 0.4))
-    assert float(node.v) == pytest.approx(0.9 * 0.4 + 0.4)

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 from benchmarks.nets.dense import loop, scan
-from benchmarks.sections import input_forms, limit, memory, overhead, residual, threads
+from benchmarks.sections import input_forms, limit, memory, residual
 from benchmarks.session import Session
 from benchmarks.workloads import Workload
 
-from benchmarks import inputs, nets, timing
+from benchmarks import inputs, timing
 
 EFFORT = timing.Effort(rounds=1, seconds=0.0, most=1, block=0.0, settle=0.0, warmup=1)
 SMALL = Workload("cnn", "2C3-AP2-10", 2, {8: (1, 1)})
@@ -35,20 +35,6 @@ def test_a_resumed_section_keeps_the_peaks_of_its_limits(session, monkeypatch):
     assert [row["peaks"] for row in rows_of(session, "limit")] == [{"add": 1.0}]
 
 
-def test_records_of_threads_say_the_threads_of_the_session(session, monkeypatch):
-    monkeypatch.setattr(threads, "CNN", SMALL)
-    monkeypatch.setattr(threads, "_pools", lambda session: {"product alone": [1.0]})
-    threads.measure(session)
-    rows = rows_of(session, "threads")
-    assert len(rows) == 3 and {row["origin"]["threads"] for row in rows} == {session.threads}
-
-
-def test_sides_that_all_fail_are_failures_and_no_error(session):
-    workload = Workload("mlp", "784-10", 2, {8: (1, 1)})
-    found = session.compare({"firstspike": nets.Setting("nothing", "eager")}, workload, 8, source="uniform")
-    assert found["times"] == {} and set(found["failures"]) == {"firstspike"}
-
-
 def test_events_and_dense_trains_are_the_same_spikes():
     spikes = inputs.batch("uniform", 3, input_forms.STEPS, flat=False).spikes
     made = input_forms.spikes_of([input_forms.events_of(spikes.times[i : i + 1]) for i in range(3)])
@@ -62,17 +48,6 @@ def test_a_section_measures_and_makes_its_table(module, session, monkeypatch):
     module.measure(session)
     (_, frame), *_ = module.tables(rows_of(session, module.__name__.rpartition(".")[2]))
     assert len(frame) >= 2 and not frame.astype(str).map(lambda text: text == "–").any().any()
-
-
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method.*:DeprecationWarning")
-def test_every_call_of_the_section_overhead_does_what_its_name_says():
-    sides, failures = overhead.calls(16)
-    results = {side: call() for side, call in sides.items()}
-    for side in ("functional", "module"):
-        kept, light = results[f"{side}, recording"], results[side]
-        assert kept.requires_grad and not light.requires_grad and torch.equal(kept.times, light.times)
-        assert torch.equal(kept.times, results["compiled, 1"]), "the same layer in all"
-    assert failures == {} and results[f"compiled, {overhead.DEEP}"].shape == (1, 16)
 
 
 def test_each_storage_counts_once_and_known_ones_do_not():

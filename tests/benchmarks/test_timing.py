@@ -46,14 +46,6 @@ def test_quick_calls_are_repeated_until_a_block_is_full(clock):
     assert samples["quick"] == pytest.approx([0.25, 0.25])  # a call, not a block
 
 
-def test_a_side_settles_before_each_sample_and_is_not_measured_then(clock):
-    log = []
-    sides = {name: clock(seconds, log, name) for name, seconds in (("q", 0.25), ("s", 8.0))}
-    samples = timing.alternate(sides, timing.Effort(rounds=2, seconds=0.0, block=0.5, settle=0.5, warmup=1))
-    assert "".join(log) == "qs" + "qqqqs" + "sqqqq"  # the slow side settles within its call
-    assert samples == {"q": [0.25, 0.25], "s": [8.0, 8.0]}
-
-
 def test_rounds_go_on_until_the_time_is_over_or_the_most_is_reached(clock):
     effort = timing.Effort(rounds=2, seconds=10.0, most=5, block=0.0, warmup=1)
     assert len(timing.alternate({"slow": clock(4.0)}, effort)["slow"]) == 3  # after 3 rounds, 12 seconds

@@ -81,20 +81,6 @@ class Draw(random.Random):
         """One or two."""
         return self.choice((1, 1, 2))
 
-    def support(self, sites: int, channels: int, steps: int, tile: int) -> tuple[Tensor, Tensor]:
-        """(offset, place) of a support as the kernels write it."""
-        offset, step_of, lane_of = [0], list[int](), list[int]()
-        for _ in range(sites):
-            for first in range(0, channels, tile):
-                used = min(tile, channels - first)
-                number = self.randint(0, min(6, used * steps))
-                found = sorted({(self.randrange(steps), self.randrange(used)) for _ in range(number)})
-                step_of += [step for step, _ in found]
-                lane_of += [lane for _, lane in found]
-                offset.append(len(step_of))
-        place = torch.tensor([step_of, lane_of], dtype=torch.uint8).reshape(2, -1)
-        return torch.tensor(offset, dtype=torch.int64), place
-
     def spoiled(self, value: Any) -> Any:
         """A value of the kind that it was, or of another, that may break a promise."""
         if self.some(0.1):

@@ -12,7 +12,7 @@ import time
 import pytest
 import typer
 
-from firstspike import __version__, models, nn, train
+from firstspike import models, nn, train
 from firstspike.cli import COMMANDS, app
 
 TOML = """
@@ -33,20 +33,6 @@ def toml(tmp_path):
     path = tmp_path / "small.toml"
     path.write_text(TOML, encoding="utf-8")
     return path
-
-
-def test_help_is_a_table_of_contents_with_examples(call):
-    code, out, _ = call("--help")
-    assert code == 0 and all(f" {entry[0]} " in out for entry in COMMANDS)
-    assert out.index("Train and measure") < out.index("Emulated chips") < out.index("Data and installation")
-    assert "firstspike train examples/digits.toml" in out and "\x1b" not in out
-    assert call("--version")[:2] == (0, f"firstspike {__version__}\n")
-
-
-@pytest.mark.parametrize("name", [entry[0] for entry in COMMANDS])
-def test_every_command_has_json_and_examples(call, name):
-    _, out, _ = call(name, "--help")
-    assert "--json" in out and f"firstspike {name}" in out.partition("Examples:")[2]
 
 
 @pytest.mark.parametrize("example", [example for entry in COMMANDS for example in entry[3:]])

@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 REPORT = re.compile(
-    r"Compiling entry function '(?P<name>\w+)' for '(?P<architecture>\w+)'.*?"
-    r"(?P<stack>\d+) bytes stack frame, (?P<stores>\d+) bytes spill stores, (?P<loads>\d+) bytes spill loads.*?"
-    r"Used (?P<registers>\d+) registers",
+    r"Compiling entry function '(\w+)' for '(\w+)'.*?"
+    r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads.*?"
+    r"Used (\d+) registers",
     re.DOTALL,
 )
 
 
-@dataclass(frozen=True)
-class Kernel:
+class Kernel(NamedTuple):
     """What one kernel needs on one architecture; sizes in bytes."""
 
     name: str
@@ -33,16 +32,11 @@ class Kernel:
 
 def kernels(log: str) -> list[Kernel]:
     """All kernels that a build's log reports."""
-    return [
-        Kernel(
-            short(m["name"]),
-            m["architecture"],
-            int(m["stack"]),
-            int(m["stores"]) + int(m["loads"]),
-            int(m["registers"]),
-        )
-        for m in REPORT.finditer(log)
-    ]
+    found = []
+    for name, architecture, *sizes in REPORT.findall(log):
+        stack, stores, loads, registers = map(int, sizes)
+        found.append(Kernel(short(name), architecture, stack, stores + loads, registers))
+    return found
 
 
 def short(mangled: str) -> str:

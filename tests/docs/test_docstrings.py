@@ -84,13 +84,6 @@ def test_everything_public_is_on_an_api_page() -> None:
     assert sorted(name for name in names if f"firstspike.{name}" not in on_pages) == []
 
 
-def test_every_page_is_in_the_list_of_pages() -> None:
-    index = (API / "index.md").read_text()
-    assert [
-        page.name for page in sorted(API.glob("*.md")) if page.name != "index.md" and f"({page.name})" not in index
-    ] == []
-
-
 def test_every_public_object_has_an_example() -> None:
     with_one = {name for name, _ in EXAMPLES}
     assert len(with_one) > 140

@@ -5,20 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
-
-from benchmarks import embed_tables
 from firstspike.emulator import profile
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARIES = (ROOT / "docs" / "concepts" / "choosing.md").read_text()
-
-
-@pytest.mark.usefixtures("committed_records")
-@pytest.mark.parametrize("name", ["docs/performance.md", "docs/emulator.md"])
-def test_tables_of_measurements_are_those_of_the_records(name: str) -> None:
-    text = (ROOT / name).read_text(encoding="utf-8")
-    assert "<!-- bench " in text and embed_tables.fill(text, ROOT / "benchmarks" / "results" / "full") == text
 
 
 def test_the_table_beside_other_libraries() -> None:

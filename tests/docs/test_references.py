@@ -17,6 +17,7 @@ PATH = re.compile(rf"(?<![\w/.:@{{}}*<>~$-])((?:\.\./)*(?:[\w.-]+/)*[\w-]+\.(?:{
 FOLDERS = ("", "cpp", "cpp/core", "cpp/cpu", "python", "python/firstspike", "docs")
 # Names that are no files of the repository.
 FOREIGN = {
+    "test_hdf5_nx.py": "of lava-dl",
     "malloc.h": "a header of glibc",
     "run.toml": "a user's file",
     "CFG.toml": "a user's file",

@@ -2,24 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
-from hypothesis import strategies as st
 
-VALUES = st.sampled_from(
-    [None, True, -1, 0, 1, 3, 255, 1 << 20, 1 << 40, 1 << 70, 0.5, "", "x", [], [1], [1, 2, 3], {}, {"low": 0}]
-)
+NUMBERS = [
+    -1,
+    0,
+    1,
+    2,
+    3,
+    5,
+    7,
+    8,
+    60,
+    61,
+    62,
+    127,
+    128,
+    253,
+    254,
+    255,
+    256,
+    1 << 20,
+    1 << 31,
+    1 << 40,
+    1 << 62,
+    1 << 70,
+]
+VALUES = [*NUMBERS, None, True, 0.5, "", "x", [], [1], [1, 2, 3], {}, {"low": 0}]
 
 
-def change_one(data, record, depth=3):
-    """Put one of `VALUES` at a place, drawn by `data`, of a record of dicts and lists that JSON held."""
-    at = record
-    key = data.draw(st.sampled_from(_keys(at)))
+def change_one(choose: Callable[[list], Any], record, depth=3):
+    """Put one of `VALUES` at a place of a record of dicts and lists that JSON held; choose: takes one of a list."""
+    at, key = record, choose(_keys(record))
     for _ in range(depth - 1):
-        if not isinstance(at[key], dict | list) or not at[key] or data.draw(st.booleans()):
+        if not isinstance(at[key], dict | list) or not at[key] or choose([True, False]):
             break
         at = at[key]
-        key = data.draw(st.sampled_from(_keys(at)))
-    at[key] = data.draw(VALUES)
+        key = choose(_keys(at))
+    at[key] = choose(VALUES)
 
 
 def run_once(program):

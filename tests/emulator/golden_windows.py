@@ -1,4 +1,4 @@
-"""Nets of windows in NumPy, step by step and in closed form, from docs/emulator.md; every layer is a table of its synapses."""
+"""Nets of windows in NumPy, step by step, from docs/emulator.md; every layer is a table of its synapses."""
 
 from __future__ import annotations
 
@@ -7,11 +7,6 @@ import torch
 import torch.nn.functional as F
 
 from .golden import policy
-
-
-def levels(times, steps):
-    """The level T - t of each spike, 0 where silent."""
-    return np.where(times == 255, 0, steps - times.astype(np.int64))
 
 
 def table(shape, weight, kind, *, pool=1, stride=(1, 1), padding=(0, 0), groups=1):
@@ -40,25 +35,6 @@ def tables(layer):
         found.append((side.source, side.window, *(table(args[0], x, args[1], **where) for x in (taps, taps * 0 + 1))))
     weights = (table(layer.in_shape, x, layer.kind, **how) for x in (layer.weight, layer.weight * 0 + 1))
     return [*found, (None, layer.window, *weights)]
-
-
-def closed_form(program, times):
-    """Levels of every layer that fires, and the scores."""
-    known, steps = {-1: levels(times, program.steps)}, {-1: program.steps}
-    for index, layer in enumerate(program.layers):
-        sources = [(index - 1 if source is None else source, weights) for source, _, weights, _ in tables(layer)]
-        if layer.pools:
-            connected = tables(layer)[0][3]
-            known[index] = np.stack([(known[index - 1] * neuron).max(1) for neuron in connected.T], 1)
-            steps[index] = layer.steps
-            continue
-        sites = layer.neurons // layer.out_shape[2]
-        v = np.tile(layer.bias, sites) + sum(known[source] @ weights << layer.shift for source, weights in sources)
-        if not layer.fires:
-            return known, v
-        reached, rise = np.tile(layer.reached, sites), np.tile(layer.rise, sites)
-        known[index] = ((v - reached) // rise + layer.steps + 1).clip(0, layer.steps)
-    raise AssertionError("the last layer fires")
 
 
 def step_by_step(program, times):

@@ -13,7 +13,6 @@ from firstspike.emulator.placement import Costs, kernel_entries, neuron_entries,
 from firstspike.emulator.program import profile
 from firstspike.emulator.program.profile import CoreKind
 from firstspike.emulator.program.program import Program
-from firstspike.report import svg
 
 from . import golden
 from .nets import dense
@@ -131,14 +130,6 @@ def test_a_convolution_core_counts_entries_of_its_memories():
     placed = place(program([layer], "speck-like", cores=cores(kernel_entries=16384, neuron_entries=65536)))
     found = use(placed)
     assert found["fullest_core_neurons"] == 0.125 and found["fullest_core_memory"] == 512 / 16384
-
-
-def test_the_picture_says_unknown_instead_of_an_empty_core():
-    drawn = place(program([linear(10, 7).replace(name=r"$\frac$")], cores=cores(neurons=5))).figure()  # no mathematics
-    svg(drawn)
-    axes = drawn.axes[0]
-    assert [bar.get_height() for bar in axes.patches] == pytest.approx([100, 40])
-    assert [text.get_text() for text in axes.texts] == ["unknown"] * 4  # of synapse memory and of axons in
 
 
 def synapses(made):

@@ -13,7 +13,7 @@ from firstspike import models, nn
 from firstspike.emulator.program import nir, serialization
 
 from .export.test_exporting import compiled
-from .nets import RESIDUAL, images, local_times, net, wide
+from .nets import RESIDUAL, images, net, wide
 
 
 def residual(**options):
@@ -115,19 +115,6 @@ def test_shortcuts_that_do_not_fit_are_refused():
     assert changed().has_synapses_of(program) and not changed(weight=shortcut.weight + 1).has_synapses_of(program)
     layers = [*program.layers[:1], layer.replace(shortcut=None), *program.layers[2:]]
     assert not program.replace(layers=layers).has_synapses_of(program)
-
-
-def test_a_block_lets_its_input_through_at_once():
-    """Weights of zero: the spikes of the block's input are those of its output, with a delay on the chip and without."""
-    model = models.build("6-6-R(6-6)-3", input_shape=(6,), steps=5, encoder="latency").eval()
-    with torch.no_grad():
-        for layer in model.layers[1].layers:
-            layer.weight.zero_()
-    for name in ("generic8", "loihi-like"):
-        program = em.quantize(model, name)
-        times = program.engine().run(program.input_times(images(model)), all_times=True).times
-        first, last = (list(local_times(program, times, 40))[n] for n in (0, 2))
-        assert torch.equal(first, last) and len(first.unique()) > 2
 
 
 def test_a_block_whose_linear_layer_would_get_a_map_is_refused():

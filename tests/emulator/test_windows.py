@@ -1,4 +1,4 @@
-"""Nets of windows: the C++ core against NumPy step by step, and against the closed form."""
+"""Nets of windows: the C++ core against NumPy step by step; test_inference.py holds the closed form against it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from . import golden_windows
 from .networks import window_programs
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(window_programs(), st.integers(1, 3))
 def test_core_equals_golden(made, threads):
     program, times = made
@@ -44,19 +44,7 @@ def test_core_equals_golden(made, threads):
     np.testing.assert_array_equal(engine.run(times).membrane[-1][:, 0], expected[-1][1][:, -1])
 
 
-@settings(max_examples=150)
-@given(window_programs(exact=True))
-def test_core_equals_the_closed_form(made):
-    program, times = made
-    levels, scores = golden_windows.closed_form(program, times)
-    raw = program.engine().run(times)
-    for n, layer in enumerate(program.layers[:-1]):
-        np.testing.assert_array_equal(golden_windows.levels(raw.times[n], layer.steps), levels[n])
-    np.testing.assert_array_equal(raw.membrane[-1][:, 0], scores)
-    assert not raw.counters[:, :, 5:].any() or not all(all(layer.overflow_free().values()) for layer in program.layers)
-
-
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(window_programs(), st.integers(0, 2**32))
 def test_registers_that_cannot_overflow_do_not(made, seed):
     program, times = made
@@ -80,7 +68,7 @@ def test_files(made):
     assert type(again) is type(program) and again.total_steps == program.total_steps
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(window_programs(exact=True), st.integers(1, 40))
 def test_placement_knows_every_synapse(made, room):
     program, times = made

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firstspike import SpikeTimes, functional, reference
-from firstspike.surrogate import atan, triangle
+from firstspike.surrogate import triangle
 
-from ..compare import close
+from ..compare import close, same_on_threads
 from ..samples import SILENT, generator, spike_times
 
 
@@ -63,15 +63,6 @@ def test_support_of_a_fused_layer(channels: int, size: tuple[int, ...]) -> None:
     assert lost.any() and not found[0][1][lost & (functional.ramp(current, 8).times != SILENT)].any()
 
 
-def test_dense_surrogate() -> None:
-    """With a surrogate that reaches everywhere the anchor has every step."""
-    x = torch.randn(3, 20, generator=generator(0)).requires_grad_()
-    left = functional.dropout(functional.ramp(x, 4, surrogate=atan()), 0.5, seed=seed_of(3))
-    left.dense().sum().backward()
-    stays = functional.dropout(SpikeTimes(torch.zeros(3, 20, dtype=torch.uint8), 4), 0.5, seed=seed_of(3)).times == 0
-    assert torch.equal(x.grad != 0, stays)
-
-
 def test_share_and_independence() -> None:
     """As many stay as asked for, in every channel, and neighbours and seeds do not go together."""
     ones = SpikeTimes(torch.zeros(4096, 33, dtype=torch.uint8), 4)
@@ -84,14 +75,7 @@ def test_share_and_independence() -> None:
 
 def test_threads_change_nothing() -> None:
     spikes = functional.ramp(torch.rand(16, 40, 9, 7, generator=generator(0)), 8)
-    before, found = torch.get_num_threads(), []
-    try:
-        for threads in (1, 2, 3):
-            torch.set_num_threads(threads)
-            found.append(functional.dropout(spikes, 0.3, seed=seed_of(11)).times)
-    finally:
-        torch.set_num_threads(before)
-    assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
+    same_on_threads(lambda: [functional.dropout(spikes, 0.3, seed=seed_of(11)).times])
 
 
 def test_seed_comes_from_torchs_generator() -> None:

@@ -32,7 +32,7 @@ def check(name: str, current: Tensor, exact: bool, *steps: int, **options: Any) 
     every_step = expected_current.expand(*steps, *current.shape)
     assert got.dtype == torch.float32 and got.shape == every_step.shape
     clear = clear_neurons(every_step, options)
-    assert exact or clear.double().mean() > 0.7
+    assert exact or not clear.numel() or clear.double().mean() > 0.7
     clear = clear | exact
     assert torch.equal(got * clear, (expected * clear).float())
     assert bool(((got == 0) | (got == 1)).all()) and bool((got.sum(0) <= 1).all())
@@ -77,23 +77,6 @@ def test_decay_of_direct_coding(decay: float, synaptic_decay: float, steps: int,
 @each_surrogate
 def test_a_current_that_stays_on(surrogate: Any) -> None:
     check("fire", grid((64, 3, 21), 0.25, generator(0)), True, surrogate=surrogate, synaptic_decay=1.0)
-
-
-@pytest.mark.parametrize("level", [8.0, -8.0])
-def test_all_fire_or_none(level: float) -> None:
-    got = check("fire", torch.full((6, 2, 9), level), True)
-    assert float(got.detach().sum()) == (18 if level > 0 else 0)
-
-
-def test_spikes_once_though_the_membrane_passes_twice() -> None:
-    current = torch.tensor([0.5, 0.5, -1.0, 2.0, 5.0]).reshape(5, 1, 1)
-    assert functional.fire(current).flatten().tolist() == [0, 1, 0, 0, 0]
-
-
-def test_closed_form() -> None:
-    """With decay 1 the membrane is (t + 1) I, so the time is ceil(threshold / I) - 1."""
-    current = torch.tensor([[1.0, 2.0, 0.5, 0.375, 0.125, 0.0625, 0.0, -1.0]])
-    assert functional.ramp(current, 8).times.tolist() == [[0, 0, 1, 2, 7, SILENT, SILENT, SILENT]]
 
 
 @pytest.mark.parametrize("synaptic_decay", [0.5, 1.0])

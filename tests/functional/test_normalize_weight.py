@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from firstspike import functional, reference
 
+from ..compare import same_on_threads
 from ..samples import generator
 
 SHAPES = st.one_of(
@@ -62,15 +63,13 @@ def test_any_layout() -> None:
 def test_same_bits_for_any_number_of_threads(granularity: str) -> None:
     weight = torch.randn(300, 40, 5, 5, generator=generator(0)).requires_grad_()
     gamma = torch.rand(300, generator=generator(1)).requires_grad_()
-    results, before = [], torch.get_num_threads()
-    for threads in (1, 2, 3):
-        torch.set_num_threads(threads)
+
+    def results() -> list[torch.Tensor]:
         out = functional.normalize_weight(weight, 0.1, gamma, granularity=granularity)
         grad = torch.randn(out.shape, generator=generator(2))
-        results.append([out.detach(), *torch.autograd.grad(out, [weight, gamma], grad)])
-    torch.set_num_threads(before)
-    for other in results[1:]:
-        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+        return [out.detach(), *torch.autograd.grad(out, [weight, gamma], grad)]
+
+    same_on_threads(results)
 
 
 @pytest.mark.parametrize("granularity", ["layer", "channel"])

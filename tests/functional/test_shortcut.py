@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import pytest
@@ -12,9 +11,8 @@ from torch import Tensor
 from firstspike import SpikeTimes, functional, nn, reference
 from firstspike.surrogate import atan, rectangle, triangle
 
-from ..compare import CLEAR
+from ..compare import CLEAR, same_on_threads
 from ..samples import generator, grid
-from ..torch_version import needs_one_graph
 
 STEPS = 6
 # Shapes of the input, the weight and the shortcut; further arguments.
@@ -138,14 +136,7 @@ def test_the_number_of_threads_changes_no_bit(name: str, synaptic_decay: float) 
         gradient = torch.randn(out.dense().shape, generator=generator(3))
         return [out.times, *torch.autograd.grad(out.dense(), list(x.values()), gradient)]
 
-    threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        alone = results()
-        torch.set_num_threads(5)
-        assert all(map(torch.equal, alone, results()))
-    finally:
-        torch.set_num_threads(threads)
+    same_on_threads(results, (1, 5))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
@@ -168,43 +159,6 @@ def test_over_many_steps_without_spikes_of_the_input() -> None:
     shortcut = SpikeTimes(torch.tensor([[3, 255, 77], [99, 20, 21]], dtype=torch.uint8), 100)
     out = functional.linear(spikes, torch.zeros(3, 5), torch.full((3,), 0.001), shortcut=shortcut)
     assert torch.equal(out.times, shortcut.times)
-
-
-@needs_one_graph
-@pytest.mark.parametrize("name", ["linear", "conv, full groups", "conv, strided"])
-def test_compiled(name: str) -> None:
-    def step(x: dict[str, Tensor]) -> Tensor:
-        return run(functional, name, x, {}, True, True).dense()
-
-    x = arguments(name, None)
-    want = step(x)
-    got = torch.compile(step, fullgraph=True, backend="aot_eager")(x)
-    assert torch.equal(got, want)
-    gradient = torch.randn(want.shape, generator=generator(2))
-    for a, b in zip(
-        torch.autograd.grad(got, list(x.values()), gradient),
-        torch.autograd.grad(want, list(x.values()), gradient),
-        strict=True,
-    ):
-        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
-
-
-def test_a_threshold_per_output_in_a_layer_learns() -> None:
-    layer = nn.TTFSLinear(20, 7, steps=8, threshold=torch.nn.Parameter(torch.full((7,), 0.8)), generator=generator(0))
-    spikes = SpikeTimes(torch.randint(0, 8, (5, 20), generator=generator(1)).to(torch.uint8), 8)
-    out = layer(spikes)
-    out.dense().sum().backward()
-    assert layer.theta.grad is not None and layer.theta.grad.abs().max() > 0
-    assert "theta" in layer.state_dict() and layer.threshold is layer.theta
-    weight, bias = (p.detach().double() for p in (layer.weight, layer.bias))
-    expected = reference.linear(spikes, weight, bias, threshold=layer.theta.detach().double())
-    assert torch.equal(out.times, expected.times)
-    folded = copy.deepcopy(layer).fold()
-    assert torch.equal(folded(spikes).times, out.times) and folded.threshold == 1.0 and folded.theta is None
-    with torch.no_grad():
-        layer.theta[2] = 0
-    with pytest.raises(ValueError, match="threshold must be positive and finite for each output, got 0.0"):
-        layer(spikes)
 
 
 @pytest.mark.parametrize("scale", [0.5, torch.tensor(0.5), torch.full((4,), 0.5), torch.full((7,), 0.5)], ids=str)

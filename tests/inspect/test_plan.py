@@ -68,24 +68,6 @@ def test_the_kernels_follow_the_plan(name: str, printed: dict[str, dict[str, dic
         assert {key: str(value).lower() for key, value in getattr(plan, one).items()} == ran
 
 
-def test_algorithms() -> None:
-    found = {name: explain(*layer_of(name), threads=1) for name in LAYERS}
-    assert {name: plan.forward["lists"] for name, plan in found.items()} == {
-        "linear": "by_sample",
-        "readout": "by_sample",
-        "pooled": "by_sample",
-        "small field": "by_field",
-        "convolution": "by_line",
-    }
-    assert {name: plan.weight_gradient["algorithm"] for name, plan in found.items()} == {
-        "linear": "linear",
-        "readout": "linear",
-        "pooled": "linear",
-        "small field": "small_field",
-        "convolution": "convolution",
-    }
-
-
 def test_batch_is_a_number_a_shape_or_spikes() -> None:
     layer, shape = layer_of("linear")
     times = SpikeTimes.from_dense(torch.zeros(8, *shape))

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from firstspike import models, nn
 from firstspike.models import TTFSNet
@@ -125,13 +124,6 @@ def test_inits(init: str, variance: float) -> None:
     assert normal.layers[1].effective_weight_and_bias()[0].var().item() == pytest.approx(5 / 100, rel=0.01)
 
 
-def test_the_generator_decides() -> None:
-    def weights(seed: int) -> Tensor:
-        return torch.cat([p.flatten() for p in build(generator=generator(seed)).parameters()])
-
-    assert torch.equal(weights(3), weights(3)) and not torch.equal(weights(3), weights(4))
-
-
 @pytest.mark.parametrize(
     "options",
     [
@@ -154,12 +146,6 @@ def test_config_rebuilds_the_net(options: dict[str, Any]) -> None:
     assert not torch.equal(other(x), net(x))
     other.load_state_dict(net.state_dict())
     assert torch.equal(other(x), net(x))
-
-
-def test_thin_names() -> None:
-    net = models.mlp("16-12-4", steps=5, generator=generator(0))
-    assert repr(net) == repr(build()) and torch.equal(net.layers[0].weight, build().layers[0].weight)
-    assert models.mlp("16-12-4", steps=5, input_shape=(1, 4, 4)).input_shape == (1, 4, 4)
 
 
 def small(spec: str = "4C3-AP2-6-3", **options: Any) -> TTFSNet:

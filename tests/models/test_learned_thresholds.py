@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from firstspike import data, emulator, models, train
+from firstspike import data, models, train
 from firstspike import nn as fs
 
 from ..samples import generator
@@ -49,23 +48,6 @@ def test_prepared_for_inference_the_scores_are_the_same_bits():
     """A block's shortcut is in units of its thresholds as well."""
     net, x = varied(build()).eval(), torch.rand(16, 1, 8, 8, generator=generator(2))
     assert torch.equal(models.prepare_for_inference(net)(x), net(x))
-
-
-def test_prepared_and_quantised_nets_use_the_thresholds():
-    spec = "4C3-AP2-12-3"
-    options = {"learn_threshold": True, "encoder": "latency", "generator": generator(0)}
-    net = varied(models.build(spec, input_shape=(1, 8, 8), steps=6, **options)).eval()
-    x = torch.rand(64, 1, 8, 8, generator=generator(3))
-    with torch.no_grad():
-        assert torch.equal(models.prepare_for_inference(net)(x), net(x))
-        folded = copy.deepcopy(net)
-        for layer in folded.layers:
-            layer.fold()  # theta is 1 then, and weight and bias are in units of it
-        runs = [emulator.run(emulator.quantize(one, "generic8", calibration=x), x) for one in (net, folded)]
-        plain = emulator.run(emulator.quantize(varied(net, seed=9), "generic8", calibration=x), x)
-    assert (runs[0].predictions == runs[1].predictions).all()
-    assert (runs[0].count("active") != plain.count("active")).any()  # other thresholds, another program
-    assert emulator.check(net, "generic8").fits
 
 
 def test_training_learns_them_and_keeps_them_positive(tmp_path: Path):

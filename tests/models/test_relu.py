@@ -50,15 +50,6 @@ def test_batch_normalisation_before_each_relu() -> None:
     assert torch.equal(again.eval()(x), net.eval()(x))
 
 
-def test_kernels_have_their_channels_innermost() -> None:
-    counterpart = models.relu_counterpart("6C3-R(6C3-6C3)-AP2-10", input_shape=(3, 8, 8), generator=generator(0))
-    kernels = [layer.weight for layer in counterpart.modules() if isinstance(layer, nn.Conv2d)]
-    assert len(kernels) == 3 and all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
-    x = torch.rand(2, 3, 8, 8)
-    expected = counterpart(x)
-    assert torch.allclose(counterpart.to(memory_format=torch.contiguous_format)(x), expected, atol=1e-6)
-
-
 def test_dropout_where_the_spiking_net_has_it() -> None:
     """Before the pool, as a TTFS layer loses spikes before it pools them; never of the data."""
 

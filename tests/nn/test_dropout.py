@@ -56,15 +56,6 @@ def test_is_the_functions_with_larger_weights(kind: Any, sizes: tuple[int, ...],
     assert torch.equal(got, plain(function(left, weight / 0.6, bias)))
 
 
-def test_mean_current_stays() -> None:
-    """Of many draws; a standard error is some 0.03."""
-    layer, x = make(nn.Integrate, (40, 7), dropout=0.5), spikes((6, 40))
-    torch.manual_seed(0)
-    with torch.no_grad():
-        mean = torch.stack([layer(x)[-1] for _ in range(2000)]).mean(0)
-        torch.testing.assert_close(mean, layer.eval()(x)[-1], rtol=0, atol=0.15)
-
-
 def test_dense_train_loses_whole_neurons() -> None:
     layer = make(nn.Integrate, (40, 7), dropout=0.5, bias=False)
     ones = torch.ones(8, 6, 40)

@@ -55,19 +55,16 @@ def test_direct_conv2d() -> None:
 
 
 @pytest.mark.parametrize("pool", [1, 2])
-def test_ttfs_linear(pool: int) -> None:
-    layer = nn.TTFSLinear(3 * (8 // pool) ** 2, 30, avg_pool=pool, steps=STEPS, generator=generator(0), **NEURON)
-    weight, bias = double(layer)
+def test_ttfs_layers(pool: int) -> None:
+    linear = nn.TTFSLinear(3 * (8 // pool) ** 2, 30, avg_pool=pool, steps=STEPS, generator=generator(0), **NEURON)
     x = train(4, 3, 8, 8)
-    same_times(layer(x), reference.linear(x, weight, bias, avg_pool=pool, **NEURON))
-
-
-@pytest.mark.parametrize("pool", [1, 2])
-def test_ttfs_conv2d(pool: int) -> None:
-    layer = nn.TTFSConv2d(3, 8, 3, stride=2, padding=1, avg_pool=pool, steps=STEPS, generator=generator(0), **NEURON)
-    weight, bias = double(layer)
+    expected = reference.linear(x, *double(linear), avg_pool=pool, **NEURON)
+    same_times(linear(x), expected)
+    shape: dict[str, Any] = {"stride": 2, "padding": 1, "avg_pool": pool}
+    conv = nn.TTFSConv2d(3, 8, 3, **shape, steps=STEPS, generator=generator(0), **NEURON)
     x = train(4, 3, 8, 12)
-    same_times(layer(x), reference.conv2d(x, weight, bias, stride=2, padding=1, avg_pool=pool, **NEURON))
+    expected = reference.conv2d(x, *double(conv), **shape, **NEURON)
+    same_times(conv(x), expected)
 
 
 @pytest.mark.parametrize("pool", [1, 2])

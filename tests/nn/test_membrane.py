@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from firstspike import SpikeTimes, encode, functional, models, nn
-from firstspike.surrogate import Surrogate, atan, rectangle, triangle
+from firstspike import SpikeTimes, functional, nn
+from firstspike.surrogate import Surrogate, rectangle, triangle
 
 from ..samples import generator, spike_times
 
@@ -61,14 +61,6 @@ def test_one_product_gives_what_two_give(pool: int, decay: float, synaptic_decay
     assert torch.equal(fired.times, alone.times) and torch.equal(membrane, potential) and not fired.requires_grad
 
 
-def test_dense_surrogate() -> None:
-    layer = nn.TTFSLinear(40, 37, steps=STEPS, surrogate=atan(), generator=generator(2))
-    spikes = hidden(1, wanted=False)
-    fired, membrane = layer(spikes, membrane=True)
-    assert torch.equal(fired.times, layer(spikes).times)
-    torch.testing.assert_close(membrane, layer.membrane(spikes))
-
-
 def test_no_samples_and_nan() -> None:
     layer = nn.TTFSLinear(40, 37, steps=STEPS, generator=generator(2))
     fired, membrane = layer(hidden(1, wanted=False)[:0], membrane=True)
@@ -78,13 +70,3 @@ def test_no_samples_and_nan() -> None:
     spikes = SpikeTimes(spike_times((5, 40), STEPS, "mixed", generator(0)), STEPS)
     fired = layer(spikes, membrane=True)[0]
     assert torch.equal(fired.times, layer(spikes).times) and bool(fired.silent[:, 3].all())
-
-
-@pytest.mark.parametrize("affine", ["layer", "channel", None])
-def test_membrane_beside_spikes_with_any_affine(affine: str | None) -> None:
-    layer = nn.TTFSLinear(6, 4, steps=5, affine=affine)
-    x = encode.latency(torch.rand(3, 6, generator=generator(0)), 5)
-    fired, membrane = layer(x, membrane=True)
-    assert torch.equal(fired.times, layer(x).times) and torch.equal(membrane, layer.membrane(x))
-    net = models.mlp("6-5-3", steps=5, affine=affine, readout="first-spike")
-    assert net(torch.rand(2, 6)).shape == (2, 3)

@@ -82,14 +82,9 @@ def test_nets(spec: str, tmp_path: Path) -> None:
     assert all(p.grad is not None for p in net.parameters())
     seen = net.eval().observe(x)
     assert torch.equal(models.prepare_for_inference(net)(x), seen.scores)
-    assert "-".join(map(str, models.parse(spec))) == spec
-    made = models.from_config(net.config())
-    made.load_state_dict(net.state_dict())
     fs.save(net, tmp_path / "net")
-    for other in (made.eval(), fs.load(tmp_path / "net")):
-        assert torch.equal(other(x), seen.scores)
+    assert torch.equal(fs.load(tmp_path / "net")(x), seen.scores)
     relu = models.relu_counterpart(spec, input_shape=(2, 8, 8), dropout=0.1, generator=generator(0))
-    assert relu(x).shape == (4, 3)
     ours = [p.shape for n, p in net.named_parameters() if n.endswith("weight")]
     assert ours == [p.shape for n, p in relu.named_parameters() if n.endswith("weight")]
 
@@ -105,20 +100,6 @@ def test_by_default_a_spike_of_the_input_fires_its_neuron_alone() -> None:
     assert float(net.layers[1].scale) == pytest.approx(0.7)  # type: ignore[arg-type]
 
 
-def test_a_deep_stack_of_blocks_lets_spikes_through() -> None:
-    """With shortcuts that do not fire their neurons, the last of these blocks is silent on all samples but few."""
-    spec = "8C3-" + "-".join(["R(8C3-8C3)"] * 6) + "-10"
-    net = models.build(spec, input_shape=(1, 8, 8), steps=4, generator=torch.Generator().manual_seed(0)).eval()
-    x = torch.rand(16, 1, 8, 8, generator=torch.Generator().manual_seed(1))
-    fired = [1 - float(layer.silent.double().mean()) for layer in net.observe(x).layers]
-    assert fired[-1] > 0.5 * fired[0] > 0.02
-    for layer in net.layers:
-        if isinstance(layer, nn.Residual):
-            layer.scale.zero_()
-    plain = 1 - float(net.observe(x).layers[-1].silent.double().mean())
-    assert plain < 0.5 * fired[-1]
-
-
 @pytest.mark.parametrize("size", [3, 5, 7, 8, 9])
 def test_a_stride_on_maps_of_any_size(size: int) -> None:
     net = models.build("4C3-R(4C3-4C3s2)-10", input_shape=(1, size, size + 1), steps=5, generator=generator(0))
@@ -131,25 +112,14 @@ def test_a_stride_on_maps_of_any_size(size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "size"),
-    [
-        ("4C3-AP2-R(4C3-4C3)-10", 7),
-        ("4C3-R(4C3-4C3s3)-10", 4),
-        ("4C3-R(4C3s2-4C3s2)-10", 5),
-        ("4C3-AP2-R(4C3-4C3s2)-10", 6),
-    ],
+    ("spec", "refused", "taken"),
+    [("4C3-AP2-R(4C3-4C3)-10", 7, 3), ("4C3-R(4C3s2-4C3s2)-10", 5, 12), ("4C3-AP2-R(4C3-4C3s2)-10", 6, 8)],
 )
-def test_blocks_whose_shortcut_would_lie_elsewhere_are_refused(spec: str, size: int) -> None:
+def test_the_shortcut_of_a_block_must_lie_under_its_output(spec: str, refused: int, taken: int) -> None:
     with pytest.raises(ValueError, match="one row in .* and one column in .* must make its output"):
-        models.build(spec, input_shape=(1, size, size), steps=5)
-
-
-@pytest.mark.parametrize(
-    ("spec", "size"), [("4C3-AP2-R(4C3s2-4C3)-10", 7), ("4C3-AP2-R(4C3-4C3)-10", 3), ("4C3-R(4C3s2-4C3s2)-10", 12)]
-)
-def test_blocks_whose_shortcut_lies_under_the_output(spec: str, size: int) -> None:
-    net = models.build(spec, input_shape=(1, size, size), steps=5)
-    assert net(torch.rand(2, 1, size, size)).shape == (2, 10)
+        models.build(spec, input_shape=(1, refused, refused), steps=5)
+    net = models.build(spec, input_shape=(1, taken, taken), steps=5)
+    assert net(torch.rand(2, 1, taken, taken)).shape == (2, 10)
     emulator.quantize(net, "generic8")
 
 
@@ -164,22 +134,6 @@ def test_a_pool_that_leaves_a_rest_is_refused() -> None:
     )
     with pytest.raises(ValueError, match="one row in 2 and one column in 2 make the block's output"):
         emulator.quantize(models.as_net(chain, input_shape=(4, 7, 7)), "generic8")
-
-
-def test_a_last_layer_that_two_blocks_share_is_folded_once() -> None:
-    """Its thresholds become 1 when it is folded, and the scales of both blocks are in units of them."""
-    torch.manual_seed(0)
-    shared = nn.TTFSLinear(6, 6, steps=8, threshold=torch.full((6,), 2.0))
-    first = nn.TTFSLinear(6, 6, steps=8)
-    layers = [nn.Residual([first, shared]), nn.Residual([shared]), nn.Integrate(6, 3, steps=8)]
-    net = models.TTFSNet(layers, encoder="spikes", readout="membrane", input_shape=(6,)).eval()
-    spikes = encode.latency(torch.rand(50, 6), 8)
-    assert torch.equal(models.prepare_for_inference(net)(spikes), net(spikes))
-    plain = models.TTFSNet(
-        [shared, nn.Residual([first, shared]), nn.Integrate(6, 3, steps=8)],
-        encoder="spikes", readout="membrane", input_shape=(6,),
-    ).eval()  # fmt: skip
-    assert torch.equal(models.prepare_for_inference(plain)(spikes), plain(spikes))
 
 
 @pytest.mark.parametrize("frozen", [False, True])

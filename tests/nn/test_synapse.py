@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import pytest
@@ -124,11 +123,3 @@ def test_reset_parameters_draws_from_the_generator() -> None:
 def test_a_frozen_layer_stays_frozen_when_it_is_folded(frozen: bool) -> None:
     layer = nn.TTFSLinear(4, 3, steps=4, normalization=True, bias=True).requires_grad_(not frozen).fold()
     assert {parameter.requires_grad for parameter in layer.parameters()} == {not frozen}
-
-
-@pytest.mark.parametrize(("kind", "sizes", "gain"), LAYERS)
-def test_no_argument_is_hidden(kind: type[nn.Synapse], sizes: tuple[int, ...], gain: float) -> None:
-    parameters = inspect.signature(kind).parameters
-    assert not any(p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL) for p in parameters.values())
-    assert {"steps", "bias", "affine", "init", "normalization", "generator"} <= set(parameters)
-    assert ("threshold" in parameters) == issubclass(kind, nn.FiringLayer)

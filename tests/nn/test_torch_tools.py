@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn as torch_nn
-from torch.nn.utils import parametrizations, prune
+from torch.nn.utils import parametrizations
 
 from firstspike import SpikeTimes, nn
 
@@ -69,18 +69,3 @@ def test_with_its_membrane_a_layer_fires_the_same_spikes() -> None:
         layer.bias.fill_(-1e8)
     fired, membrane = layer(x, x, membrane=True)
     assert fired == layer(x, x) and membrane.shape == (2, 1, 1)
-
-
-@pytest.mark.parametrize("norm", [
-    lambda m: prune.l1_unstructured(m, "weight", amount=0.5),
-    parametrizations.weight_norm,
-    pytest.param(torch_nn.utils.weight_norm, marks=pytest.mark.filterwarnings("ignore::FutureWarning")),
-    torch_nn.utils.spectral_norm,
-])  # fmt: skip
-def test_folding_ends_what_torch_computes_in_each_call(norm: Any) -> None:
-    layer, x = linear(0, normalization=True).eval(), spikes(6, 20)
-    norm(layer)
-    before = layer(x)
-    layer.fold()
-    assert type(layer) is nn.TTFSLinear and {name for name, _ in layer.named_parameters()} == {"weight", "bias"}
-    assert layer(x) == before

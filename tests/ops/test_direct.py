@@ -12,10 +12,8 @@ from firstspike import nn
 from firstspike.nn.direct import constant_current
 from firstspike.ops import direct
 
+from ..compare import same_on_threads
 from ..samples import generator
-
-pytestmark = pytest.mark.usefixtures("keep_threads")
-
 
 # Shape of the data, outputs and kernel, stride, padding.
 CASES = {
@@ -53,9 +51,8 @@ def test_gradients_are_those_of_torch(name: str) -> None:
         torch.testing.assert_close(ours.grad.double(), theirs.grad, rtol=1e-4, atol=1e-4)
 
 
-def learned(threads: int) -> list[Tensor]:
-    """Gradients of a first layer as in a net for images, on so many threads."""
-    torch.set_num_threads(threads)
+def learned() -> list[Tensor]:
+    """Gradients of a first layer as in a net for images."""
     layer = nn.DirectConv2d(1, 32, 3, steps=8, padding=1, normalization=True, generator=generator(0))
     spikes = layer(torch.rand(64, 1, 28, 28, generator=generator(1)))
     spikes.dense().backward(torch.randn(8, *spikes.shape, generator=generator(2)))
@@ -63,10 +60,8 @@ def learned(threads: int) -> list[Tensor]:
 
 
 def test_the_same_bits_for_any_number_of_threads() -> None:
-    expected = learned(1)
+    expected = same_on_threads(learned, (1, 2, 3, 5))
     assert len(expected) == 3 and all(bool(g.any()) for g in expected)
-    for threads in (2, 3, 5):
-        assert all(torch.equal(a, b) for a, b in zip(learned(threads), expected, strict=True)), threads
 
 
 def test_exact_convolutions_restore_torchs_settings() -> None:

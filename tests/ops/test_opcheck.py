@@ -200,20 +200,13 @@ def run_windows() -> None:
 SAMPLES: dict[str, Callable[[], None]] = {
     "linear": lambda: run_layer(functional.linear, layer((3, 13), (19, 13), 8)),
     "linear, atan": lambda: run_layer(functional.linear, layer((3, 13), (19, 13), 8), surrogate=atan()),
-    "linear, silent": lambda: run_layer(
-        functional.linear, layer((3, 13), (19, 13), 8, pattern="silent", regime="quiet")
-    ),
     "linear, no sample": lambda: run_layer(functional.linear, layer((0, 13), (19, 13), 8)),
     "linear, pooled map": lambda: run_layer(
         functional.linear, layer((2, 3, 4, 5), (7, 12), 64, avg_pool=2, bias=False), surrogate=rectangle(0.5)
     ),
     "conv2d": lambda: run_layer(functional.conv2d, layer((2, 3, 6, 5), (17, 3, 3, 3), 8, padding=1, stride=2)),
-    "conv2d, no sample": lambda: run_layer(functional.conv2d, layer((0, 3, 4, 4), (5, 3, 3, 3), 8)),
     "conv2d, pooled and leaky": lambda: run_layer(
-        functional.conv2d, layer((2, 3, 6, 8), (5, 3, 3, 3), 8, avg_pool=2, decay=0.75)
-    ),
-    "conv2d, synaptic": lambda: run_layer(
-        functional.conv2d, layer((2, 3, 6, 8), (5, 3, 3, 3), 8, decay=0.75, synaptic_decay=0.5)
+        functional.conv2d, layer((2, 3, 6, 8), (5, 3, 3, 3), 8, avg_pool=2, decay=0.75, synaptic_decay=0.5)
     ),
     "integrate": lambda: run_integrate(layer((3, 13), (19, 13), 8)),
     "integrate, no sample": lambda: run_integrate(layer((0, 13), (19, 13), 8)),

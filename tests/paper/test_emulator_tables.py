@@ -1,6 +1,5 @@
 """The emulator's tables from records: nothing is averaged wrongly, nothing missing is hidden."""
 
-import copy
 import json
 from pathlib import Path
 
@@ -20,46 +19,10 @@ def records(tmp_path_factory):
     return [json.loads(json.dumps(emulator_tables.measure(job, net))) for job in wanted]
 
 
-def with_seed(record, seed, less=0.0):
-    """A record of another seed, with accuracies that are smaller by `less`."""
-    other = copy.deepcopy(record)
-    other["config"]["seed"] = seed
-    for name in ("accuracy", "float_accuracy"):
-        other["summary"][name] -= less
-    return other
-
-
 def asked(*records):
     """The jobs of records as the tables get them."""
     names = ("net", "chip", "bits", "tuned")
     return pd.DataFrame([{**{name: r[name] for name in names}, "seed": r["config"]["seed"]} for r in records])
-
-
-def test_accuracy_is_the_mean_over_seeds(records):
-    first = records[0]
-    pair = [first, with_seed(first, 1, less=0.1)]
-    table = emulator_page.accuracy(emulator_page.frame(pair), asked(*pair))
-    sd = 10 / 2**0.5  # of two values that are ten points apart
-    for column, name in (("4 bits", "accuracy"), ("float", "float_accuracy")):
-        assert table[column].tolist() == [f"{100 * first['summary'][name] - 5:.2f} ± {sd:.2f}"]
-    alone = emulator_page.accuracy(emulator_page.frame([first]), asked(first))
-    assert alone["4 bits"].tolist() == [f"{100 * first['summary']['accuracy']:.2f}"]
-
-
-def test_what_is_not_there_is_said_in_its_cell(records):
-    """A width that the chip does not have, one that was not run, one with fewer seeds; the net's own accuracy beside it."""
-    loihi, odin = (next(r for r in records if r["chip"] == c and not r["tuned"]) for c in ("loihi-like", "odin-like"))
-    wide = {**loihi, "bits": 8}
-    jobs = asked(wide, with_seed(wide, 1), loihi, with_seed(loihi, 1), odin, with_seed(odin, 1))
-    rows = emulator_page.frame([loihi, with_seed(odin, 0), with_seed(odin, 1, less=0.5)])
-    table = emulator_page.accuracy(rows, jobs).set_index("chip")
-    alone = f"{100 * loihi['summary']['accuracy']:.2f} (1 of 2 seeds)"
-    assert table.loc["loihi-like", ["8 bits", "4 bits"]].tolist() == ["not run", alone]
-    assert table.loc["odin-like", "8 bits"] == "not held" and "±" in table.loc["odin-like", "4 bits"]
-    energy = emulator_page.energy(rows, jobs)  # no row for what was not run at the chip's full width
-    assert energy["chip"].tolist() == ["odin-like"]
-    energy = emulator_page.energy(emulator_page.frame([wide, loihi]), jobs)
-    assert energy["chip"].tolist() == ["loihi-like (1 of 2 seeds)"]
 
 
 def test_tables_and_page(records, tmp_path):

@@ -2,7 +2,6 @@ import itertools
 from dataclasses import replace
 
 import pytest
-from paper.cost import cost
 from paper.records import Store
 from paper.runs import Run
 
@@ -48,18 +47,6 @@ def test_a_profile_and_a_setup_can_give_single_rows_other_settings(tmp_path):
         found = profile(tmp_path, asked).of("table4")
         rates = {condition.label: {run.lr for run in condition.runs} for condition in found}
         assert rates.pop("none of the five") == {rate} and set.union(*rates.values()) == {1e-3}
-
-
-def test_a_setup_can_be_like_one_above_it(tmp_path):
-    text = PROFILE.replace(
-        "[setup.cnn]", '[setup.cnn]\nlarge = true\nsuperseded = true\nrows = { "+ affine" = { lr = 0.25 } }', 1
-    )
-    other = '[setup.other]\ntitle = "other"\nlike = "cnn"\nepochs = 7\n\n[table4]\nsetups = ["other", "cnn"]'
-    asked = '[table4]\nsetups = ["cnn"]'
-    setups = profile(tmp_path, text.replace(asked, other, 1)).setups
-    cnn, made = setups["cnn"], setups["other"]
-    assert made.settings == {**cnn.settings, "epochs": 7} and cnn.settings["epochs"] != 7
-    assert (made.title, made.large, made.rows, made.superseded) == ("other", True, cnn.rows, False)
 
 
 TRIALS = """
@@ -140,13 +127,3 @@ def test_bad_profiles_name_the_file_and_the_fault(tmp_path, change, name):
     with pytest.raises(ValueError, match=name) as error:
         profile(tmp_path, PROFILE.replace(*change, 1))
     assert "tiny.toml" in str(error.value)
-
-
-def test_larger_nets_and_data_cost_more():
-    def run(**changes):
-        return Run.of({"data": "fashion-mnist", "spec": "32C3-AP2-64C3-AP2-256-10", "epochs": 2, **changes})
-
-    # 28 x 28 x 9 x 32 + 14 x 14 x 9 x 32 x 64 + 3136 x 256 + 2560, and 0.3 million for the image itself
-    assert cost(run()) == 2 * 60_000 * (225_792 + 3_612_672 + 802_816 + 2_560 + 0.3e6)
-    assert cost(run(data="cifar10")) > cost(run()) > cost(run(model="relu")) > cost(run(spec="784-400-400-10"))
-    assert cost(run(image_size=32)) > cost(run()) > cost(run(limit=1000, epochs=5))

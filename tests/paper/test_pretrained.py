@@ -44,15 +44,6 @@ def test_the_command_trains_writes_and_resumes(tmp_path, monkeypatch) -> None:
         assert torch.equal(net.state_dict()[name], wanted), name
 
 
-def test_wrong_arguments_are_refused(tmp_path) -> None:
-    result = CliRunner().invoke(pretrained.app, ["--results", str(tmp_path), "--only", "nothing"])
-    assert result.exit_code == 2 and "--only" in result.output
-    result = CliRunner().invoke(
-        pretrained.app, ["--results", str(tmp_path), "--profile", "smoke"]
-    )  # not into the package
-    assert result.exit_code == 2 and "--to must be given" in result.output and not list(tmp_path.iterdir())
-
-
 def test_the_page_has_the_table_of_the_records() -> None:
     assert CliRunner().invoke(pretrained.app, ["--check"]).exit_code == 0
     text = pretrained.PAGE.read_text(encoding="utf-8")

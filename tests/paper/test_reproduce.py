@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import pytest
-from paper.cost import cost
 from paper.execute import Outcome
 from paper.records import Store
 from typer.testing import CliRunner
@@ -70,37 +69,6 @@ def test_a_second_session_trains_nothing_unless_records_are_of_another_checkout(
     assert "6 runs, 0 to do" in run("--only", "encoder", "--keep").output
     assert "6 runs, 6 to do" in run("--only", "encoder").output
     assert "6 runs, 0 to do" in run("--only", "encoder").output
-
-
-def test_one_setup_row_and_seed_can_be_run_alone(tiny):
-    run, store = tiny
-    done = run("--only", "table1", "--setup", "small", "--row", "ReLU", "--row", "TTFS, membrane", "--seed", "1")
-    assert done.exit_code == 0 and "2 runs, 2 to do" in done.output, done.output
-    specs = [json.loads(path.read_text())["spec"] for path in store.records.iterdir()]
-    assert sorted(spec["model"] for spec in specs) == ["relu", "ttfs"] and all(spec["seed"] == 1 for spec in specs)
-
-
-def test_the_emulators_tables_come_last_and_alone_if_asked_for(tiny, monkeypatch):
-    run, store = tiny
-    made = []
-    monkeypatch.setitem(reproduce.APART, "emulator", lambda *_, **__: made.append(1) or 1)
-    assert run("--only", "encoder").exit_code == 0 and made == []
-    assert run("--only", "emulator").exit_code == reproduce.NOT_RUN and made == [1]
-    assert not (store.folder / "report.html").exists() or len(list(store.records.iterdir())) == 6
-
-
-def test_the_main_table_comes_first_then_seed_by_seed(tmp_path, monkeypatch):
-    conditions = profile(tmp_path).conditions
-    monkeypatch.setattr(session.data, "load", lambda name, **_: None)  # MNIST need not be there
-    order = session.plan(conditions, Store(tmp_path / "none"), None, False, print).pending
-    main = {made for condition in conditions if condition.experiment == "table1" for made in condition.runs}
-    assert len(order) == len(grid.runs(conditions)) and set(order[: len(main)]) == main
-    for part in (order[: len(main)], order[len(main) :]):
-        assert [made.seed for made in part] == sorted(made.seed for made in part)
-    first = [made for made in order[: len(main)] if made.seed == 0]
-    assert [made.readout for made in first if made.model == "ttfs"] == ["twd-exp"] * 2 + ["membrane"] * 2
-    assert [made.model for made in first] == ["ttfs"] * 4 + ["relu"] * 2
-    assert all(cost(made) > cost(other) for made, other in zip(first[::2], first[1::2], strict=True))
 
 
 @pytest.mark.parametrize("images", ["", 'images = "nowhere"\n'])
@@ -212,14 +180,3 @@ def test_a_result_that_is_not_finite_stops_no_other_run(tiny, monkeypatch):
     done = run("--only", "encoder")
     assert done.exit_code == reproduce.NOT_RUN and "failed: a result is not finite" in done.output
     assert {json.loads(path.read_text())["spec"]["seed"] for path in store.records.iterdir()} == {0}
-
-
-def test_tables_and_figures_without_records_go(tiny):
-    """So that none of an earlier session, or of the repository, stands beside a table that says "not run"."""
-    run, store = tiny
-    for name in ("figures/gamma.svg", "tables/learning_rates.csv", "tables/mine.csv"):
-        (store.folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (store.folder / name).write_text("of an earlier session")
-    run("--only", "encoder")
-    there = {path.name for path in store.folder.glob("*/*")}
-    assert not there & {"gamma.svg", "learning_rates.csv"} and {"mine.csv", "encoder.md"} <= there

@@ -6,8 +6,6 @@ import torch
 from firstspike import SpikeTimes, models, nn
 from firstspike.inspect import Monitor
 
-from ..samples import Rescaled
-
 plot = pytest.importorskip("firstspike.plot", exc_type=ImportError)
 
 
@@ -45,21 +43,6 @@ def test_a_histogram_sums_to_all_neurons():
         assert heights[-1] == pytest.approx(100 * float(spikes.silent.double().mean()))
         assert "%" in axis.get_ylabel()
     assert [text.get_text() for text in figure.axes[-1].get_xticklabels()][-1] == "silent"
-
-
-def test_a_high_bar_of_silent_neurons_is_cut_off_and_labelled():
-    layer = nn.TTFSLinear(1, 50, steps=6, bias=False, affine=None)
-    with torch.no_grad():
-        layer.weight.copy_(torch.zeros(50, 1).index_fill(0, torch.tensor([7]), 2.0))  # one of 50 fires
-    spikes = SpikeTimes(torch.full((4, 1), 3, dtype=torch.uint8), 6)
-    with Monitor(layer) as seen:
-        layer(spikes)
-    axis = plot.histogram(seen).axes[0]
-    assert axis.get_ylim() == (0, pytest.approx(1.2 * 2)) and [text.get_text() for text in axis.texts] == ["98.0 %"]
-    assert axis.patches[3].get_height() == pytest.approx(2)
-    with Monitor(layer) as seen:
-        layer(SpikeTimes(torch.full((4, 1), 255, dtype=torch.uint8), 6))
-    assert plot.histogram(seen).axes[0].get_ylim()[1] > 100  # all silent: the whole bar
 
 
 @pytest.mark.parametrize("readout", ["membrane", "membrane-mean", "twd-exp", "first-spike"])
@@ -158,27 +141,3 @@ def test_weights_of_a_fully_connected_layer_need_a_shape_unless_it_is_square():
     assert plot.weights(nn.TTFSLinear(9, 2, steps=4))
     with pytest.raises(TypeError, match="got Linear"):
         plot.weights(torch.nn.Linear(2, 2))
-
-
-@pytest.mark.parametrize(("steps", "after"), [(4, 12), (12, 4)])
-def test_layers_over_different_steps(steps, after):
-    net = Rescaled(nn.DirectLinear(6, 8, steps=steps), nn.TTFSLinear(8, 3, steps=after), nn.FirstSpike(), end=6)
-    with Monitor(net) as seen, torch.no_grad():
-        net(torch.rand(5, 6))
-    for axis, spikes in zip(plot.histogram(seen).axes, seen.times.values(), strict=True):
-        shares = [bar.get_height() for bar in axis.patches]
-        assert len(shares) == 13 and sum(shares) == pytest.approx(100)
-        assert shares[-1] == pytest.approx(100 * float(spikes.silent.double().mean()))
-    assert plot.raster(seen).axes[-1].get_xlim() == (-0.5, 11.5)
-    (axis,) = plot.membrane(seen).axes
-    first = int(seen.times["last"].times[0].min())
-    named = any(str(line.get_label()) == f"first output spike: step {first}" for line in axis.lines)
-    assert axis.get_xlim() == (-0.5, after - 0.5) and named == (first < 255)
-
-
-def test_weights_are_those_of_one_spike_in_units_that_are_named():
-    pooled = nn.TTFSLinear(4, 2, steps=4, avg_pool=2, affine=None, bias=False)
-    limit = plot.weights(pooled).axes[0].images[0].get_clim()[1]
-    assert limit == pytest.approx(float(pooled.weight.detach().abs().max()) / 4)
-    layer = nn.TTFSLinear(4, 2, steps=4, threshold=torch.tensor([2.0, 4.0]))
-    assert plot.weights(layer).axes[-1].get_ylabel() == "weight (thresholds per spike)"

@@ -1,6 +1,5 @@
 """What `paper` and `benchmarks` share, and the sessions of nox."""
 
-import json
 import mmap
 import re
 import sys
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import documents, memory, provenance, records
+from tools import documents, memory, records
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -42,13 +41,6 @@ def test_the_peak_of_memory_is_seen_and_reset():
         assert memory.peak_resident() >= before + (60 << 20)
     memory.reset_peak()
     assert memory.peak_resident() < before + (60 << 20)
-
-
-def test_the_origin_of_timings_can_be_recorded():
-    origin = json.loads(json.dumps(provenance.timing_origin(), allow_nan=False))
-    assert {"machine", "versions", "commit", "time"} == set(origin) and origin["machine"]["cores"] >= 1
-    assert {"python", "torch", "spikingjelly", "instruction set"} <= set(origin["versions"])
-    assert origin["commit"] is None or len(origin["commit"].removesuffix("-dirty")) == 12
 
 
 def test_a_record_comes_back_and_a_number_that_json_lacks_leaves_the_file_alone(tmp_path):

@@ -52,9 +52,3 @@ def test_mistakes_are_named(change, name):
         Config(**{**GOOD, **change})
     with pytest.raises(ValueError, match=f"^run.toml: {name}"):
         Config.from_dict({**GOOD, **change}, "run.toml")
-
-
-def test_differences():
-    config = Config.from_dict(GOOD)
-    assert config.differences(config.replace()) == []
-    assert config.differences(config.replace(lr=0.5, seed=1)) == ["lr: 0.001, not 0.5", "seed: 0, not 1"]

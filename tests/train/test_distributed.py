@@ -1,6 +1,5 @@
 """Data-parallel training with two gloo processes: the gradients, and the run, of one process on whole batches."""
 
-import itertools
 import json
 import os
 import subprocess
@@ -180,13 +179,3 @@ def test_each_process_takes_another_device(monkeypatch, name, rank, devices, wan
     monkeypatch.setenv("LOCAL_RANK", rank)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: devices)
     assert local_device(name) == torch.device(wanted)
-
-
-@pytest.mark.parametrize("world", [1, 2, 3, 7])
-@pytest.mark.parametrize("total", [0, 1, 5, 128])
-def test_shares_are_contiguous_and_even(world, total):
-    bounds = [ProcessGroup(rank, world).share(total) for rank in range(world)]
-    assert bounds[0][0] == 0 and bounds[-1][1] == total
-    assert all(before[1] == after[0] for before, after in itertools.pairwise(bounds))
-    sizes = [last - first for first, last in bounds]
-    assert max(sizes) - min(sizes) <= 1

@@ -241,12 +241,6 @@ def test_init_from_starts_with_the_weights_of_another_run(config, sets, tmp_path
         run(config.replace(spec="36-5-4"), sets, init_from=tmp_path)
 
 
-def test_one_line_an_epoch_on_stderr(config, sets, capsys):
-    fit(config, datasets=sets)
-    lines = capsys.readouterr().err.splitlines()
-    assert [line.split(",")[0] for line in lines] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
-
-
 DIGITS = Config(data="digits", spec="64-48-10", steps=6, epochs=6, batch=32, lr=0.005, threads=1)
 
 

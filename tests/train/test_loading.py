@@ -3,12 +3,10 @@
 import threading
 
 import pytest
-import torch
 from torch import nn
 
 import firstspike
 from firstspike import data, models
-from firstspike import nn as fs
 from firstspike.train import Config, evaluate, fit, load_data, load_info, load_model
 
 from .conftest import run, same_bits
@@ -43,25 +41,6 @@ def test_a_layer_with_custom_code_must_be_given_again(config, sets, tmp_path):
         with pytest.raises(ValueError, match="do not fit the net"):
             load_model(tmp_path, model=nn.Linear(2, 2))
         (tmp_path / name).unlink()
-
-
-CHAINS = {
-    "build": lambda: models.build("4C3-AP2-8-4", input_shape=(1, 6, 6), steps=4),
-    "residual": lambda: models.build("4C3-R(4C3-4C3)-AP2-4", input_shape=(1, 6, 6), steps=4),
-    "chain": lambda: nn.Sequential(
-        nn.Flatten(), fs.DirectLinear(36, 8, steps=4), fs.Integrate(8, 4, steps=4), fs.MembraneReadout()
-    ),
-    "compiled": lambda: torch.compile(models.mlp("36-8-4", input_shape=(1, 6, 6), steps=4), backend="eager"),
-}
-
-
-@pytest.mark.parametrize("name", CHAINS)
-def test_given_nets_of_our_layers_are_found_again(name, config, sets, tmp_path):
-    result = run(config.replace(epochs=1), sets, model=CHAINS[name](), directory=tmp_path)
-    for file in ("model.safetensors", None):
-        assert evaluate(load_model(tmp_path), sets[1]).accuracy == result.test.accuracy
-        if file:
-            (tmp_path / file).unlink()
 
 
 def test_a_reader_sees_one_of_the_epochs_while_the_run_goes_on(config, sets, tmp_path):

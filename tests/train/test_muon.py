@@ -70,17 +70,6 @@ def test_a_kernel_is_updated_as_the_matrix_of_its_outputs() -> None:
     assert torch.equal(kernel.flatten(1), matrix)
 
 
-def test_momentum_goes_on_where_a_gradient_is_zero() -> None:
-    weight = nn.Parameter(torch.ones(3, 4))
-    optimizer = train.Muon([weight], lr=0.5)
-    before = []
-    for gradient in (torch.randn(3, 4, generator=generator(0)), torch.zeros(3, 4)):
-        before.append(weight.detach().clone())
-        weight.grad = gradient
-        optimizer.step()
-    assert not torch.equal(weight, before[1]) and weight.isfinite().all()
-
-
 def test_parameters_of_one_dimension_are_updated_by_adam() -> None:
     ours, theirs = (nn.Parameter(torch.randn(9, generator=generator(0))) for _ in range(2))
     optimizers = (

@@ -6,7 +6,7 @@ Inside the operators spikes lie in *site order*, uint8 [B, H, W, C] and contiguo
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -44,6 +44,15 @@ def arrays(tensors: Sequence[Tensor], needs: Sequence[bool]) -> list[Any]:
 def support_of(offset: Tensor | None, place: Tensor | None) -> tuple[Any, Any] | None:
     """The arrays of a support as the kernels take them, None where there is none."""
     return None if offset is None or place is None else (to_dlpack(offset), to_dlpack(place))
+
+
+def gradients_of(kernel: Callable[..., Any], a: Any, *inputs: Any) -> tuple[Tensor, ...]:
+    """The gradients of a backward pass at a layer's support, by a kernel that takes the inputs behind geometry and neuron."""
+    gradients = tuple(empty(shape) for shape in a.shapes)
+    entries = support_of(a.offset, a.place), array(a.slope), array(a.gradient.contiguous())
+    source = support_of(a.in_offset, a.in_place)
+    kernel(a.geometry, neuron_with(a.decays), *inputs, *entries, source, threads(), *arrays(gradients, a.needs))
+    return gradients
 
 
 def empty(shape: Sequence[int]) -> Tensor:

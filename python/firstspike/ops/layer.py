@@ -14,19 +14,17 @@ from ._cuda import NO_SLOTS, Arguments, Recording, kernels, nothing_recorded, on
 from ._operator import INPUT, operator
 from ._support import (
     array,
-    arrays,
     check_tile,
     cpu,
     decays_of,
-    empty,
     fake_recorded,
     gradient_shapes,
+    gradients_of,
     groups_of,
     neuron_with,
     only,
     recorded,
     require_record,
-    support_of,
     threads,
     tile_of,
 )
@@ -108,20 +106,7 @@ def _forward_fake(*arguments: Any) -> tuple[Tensor, ...]:
 
 def _backward(*arguments: Any) -> tuple[Tensor, ...]:
     a = Backward(*arguments)
-    gradients = tuple(empty(shape) for shape in a.shapes)
-    cpu.layer_gradients(
-        a.geometry,
-        neuron_with(a.decays),
-        array(a.times),
-        array(a.weight),
-        support_of(a.offset, a.place),
-        array(a.slope),
-        array(a.gradient.contiguous()),
-        support_of(a.in_offset, a.in_place),
-        threads(),
-        *arrays(gradients, a.needs),
-    )
-    return gradients
+    return gradients_of(cpu.layer_gradients, a, array(a.times), array(a.weight))
 
 
 def _backward_cuda(*arguments: Any) -> tuple[Tensor, ...]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from .._base.geometry import named
 from . import layer
 from ._operator import INPUT, operator
-from ._support import array, arrays, cpu, empty, neuron_with, only, require_record, support_of, threads, tile_of
+from ._support import array, cpu, gradients_of, only, require_record, tile_of
 
 LAYER = len(layer.Forward._fields)  # so many arguments are `fire_layer`'s
 
@@ -66,19 +66,7 @@ def _forward_fake(*arguments: Any) -> tuple[Tensor, ...]:
 
 def _backward(*arguments: Any) -> tuple[Tensor, ...]:
     a = Backward(*arguments)
-    gradients = tuple(empty(shape) for shape in a.shapes)
-    cpu.shortcut_gradients(
-        a.geometry,
-        neuron_with(a.decays),
-        (array(a.shortcut), array(a.scale.contiguous())),
-        support_of(a.offset, a.place),
-        array(a.slope),
-        array(a.gradient.contiguous()),
-        support_of(a.in_offset, a.in_place),
-        threads(),
-        *arrays(gradients, a.needs),
-    )
-    return gradients
+    return gradients_of(cpu.shortcut_gradients, a, (array(a.shortcut), array(a.scale.contiguous())))
 
 
 def _backward_fake(*arguments: Any) -> tuple[Tensor, ...]:

@@ -101,7 +101,7 @@ def attempt(graph):
 def test_any_value_at_any_place_of_the_record(data):
     graph = to_nir(SMALL)
     record = json.loads(graph.metadata["firstspike"])
-    change_one(data, record, depth=4)
+    change_one(lambda options: data.draw(st.sampled_from(options)), record, depth=4)
     graph.metadata["firstspike"] = json.dumps(record)
     attempt(graph)
 

@@ -13,16 +13,6 @@ from firstspike.emulator.program.host import Encoder, Readout
 from ..nets import images, net
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
-@pytest.mark.parametrize("encoder", ["direct", "latency"])
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
-def test_images_on_a_device_are_those_of_the_cpu(encoder, dtype):
-    model = net(encoder=encoder)
-    program, x = em.quantize(model), images(model)
-    x = (x.clamp(max=1) * 255).to(dtype) if dtype == torch.uint8 else x
-    np.testing.assert_array_equal(program.input_times(x.cuda()), program.input_times(x))
-
-
 @pytest.mark.parametrize("encoder", ["direct", "latency"])
 def test_images_are_scaled_as_in_the_net(encoder, tmp_path):
     model = net(encoder=encoder)

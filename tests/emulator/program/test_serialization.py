@@ -6,13 +6,10 @@ import json
 import struct
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from firstspike import emulator as em
 from firstspike.emulator.program import serialization
 
-from ..fuzz import change_one, run_once
 from ..nets import SPECS, net
 
 SMALL = serialization.dumps(em.quantize(net("30-20-5", encoder="latency"), "loihi-like"))
@@ -64,18 +61,3 @@ def test_wrong_headers_are_named(field, change):
 def test_what_is_no_program_is_refused(path):
     with pytest.raises(em.ProgramError, match=path):
         em.load(path)
-
-
-def attempt(data):
-    """A file is refused as it should be, or its program runs."""
-    try:
-        program = serialization.loads(data)
-    except em.ProgramError:
-        return
-    run_once(program)
-
-
-@settings(max_examples=800)
-@given(st.data())
-def test_any_value_at_any_place_of_the_header(data):
-    attempt(rewritten(lambda header: change_one(data, header)))

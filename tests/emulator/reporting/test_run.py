@@ -84,15 +84,6 @@ def test_early_exit_is_refused_where_it_could_change_an_answer(options):
         em.run(em.quantize(model, "generic8"), images(model), early_exit=True)
 
 
-def test_a_trace_goes_beyond_a_batch():
-    program = spiking([[5]], [5], Readout(kind="first-spike"))
-    spikes = SpikeTimes((torch.arange(1002) % 4).to(torch.uint8)[:, None], 4)
-    trace = em.run(program, spikes, trace=1001).trace
-    assert trace["membrane.0"].shape == (1001, 4, 1) and trace["names"].tolist() == ["a"]
-    for name in ("input_times", "times.0"):
-        np.testing.assert_array_equal(trace[name], spikes.times[:1001].numpy())
-
-
 def test_overflow_policies_of_a_whole_program(monkeypatch):
     """The sample that overflows is named by its number among all."""
     monkeypatch.setattr("firstspike.emulator.reporting.run.BATCH", 4)

@@ -111,19 +111,19 @@ class Engine:
         membranes. first: the number of the first sample. OverflowRefused names the first sample that overflows, and its layer.
         """
         workers = cores() if threads is None else threads
-        raw = Raw(**self._network.run(np.ascontiguousarray(times), workers, early_exit, all_times, trace))
-        self._refuse_overflow(raw.counters, first)
-        return raw
-
-    def _refuse_overflow(self, counters: NDArray[np.int64], first: int) -> None:
+        raw = self._run(np.ascontiguousarray(times), workers, early_exit, all_times, trace)
         registers = [(layer.accumulator, layer.membrane) for layer in self.layers]
         strict = np.array([[register.policy == "error" for register in pair] for pair in registers])
-        for sample, n, which in np.argwhere((counters[:, :, -2:] > 0) & strict)[:1]:
+        for sample, n, which in np.argwhere((raw.counters[:, :, -2:] > 0) & strict)[:1]:
             register, name = registers[n][which], ("accumulator", "membrane")[which]
             raise OverflowRefused(
                 f"layer {self.layers[n].name}: the {name} ({register.bits} bits, {register.low} to {register.high}) overflowed "
-                f"{counters[sample, n, which - 2]} times in sample {first + sample}, and its policy is error"
+                f"{raw.counters[sample, n, which - 2]} times in sample {first + sample}, and its policy is error"
             )
+        return raw
+
+    def _run(self, times: NDArray[np.uint8], threads: int, early_exit: bool, all_times: bool, trace: bool) -> Raw:
+        return Raw(**self._network.run(times, threads, early_exit, all_times, trace))
 
 
 def _description(layer: Layer) -> dict[str, Any]:

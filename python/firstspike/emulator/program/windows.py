@@ -11,7 +11,6 @@ from pydantic import Field, model_validator
 
 from ..._base import _emulator
 from ..._base.checks import MAX_WINDOW
-from ..._base.provenance import cores
 from .layers import Layer, array_of
 from .program import LARGEST_DEPTH, Engine, Program, Raw, geometry_of, register_of
 
@@ -135,29 +134,14 @@ class WindowEngine(Engine):
         for index, layer in enumerate(program.layers):
             self._windows.add(layer.name, _description(layer, index))
 
-    def run(
-        self,
-        times: NDArray[np.uint8],
-        *,
-        threads: int | None = None,
-        early_exit: bool = False,
-        all_times: bool = False,
-        trace: bool = False,
-        first: int = 0,
-    ) -> Raw:
-        """Run samples, see `Engine.run`; times are steps of each layer's own window.
-
-        Without `trace` the last layer's membrane is [B, 1, N], at the end.
-        """
-        workers = cores() if threads is None else threads
-        made = self._windows.run(np.ascontiguousarray(times), workers, trace)
+    def _run(self, times: NDArray[np.uint8], threads: int, early_exit: bool, all_times: bool, trace: bool) -> Raw:
+        """Times are steps of each layer's own window; without `trace` the last layer's membrane is [B, 1, N], at the end."""
+        made = self._windows.run(times, threads, trace)
         membrane: list[NDArray[np.int64] | None] = list(made["membrane"]) if trace else [None] * len(self.layers)
         if not trace:
             membrane[-1] = made["last"][:, None]
         steps = np.full(len(times), self._steps, np.int32)
-        raw = Raw(made["counters"], steps, list(made["times"]), membrane, None)
-        self._refuse_overflow(raw.counters, first)
-        return raw
+        return Raw(made["counters"], steps, list(made["times"]), membrane, None)
 
 
 def _description(layer: WindowLayer, index: int) -> dict[str, Any]:

@@ -180,7 +180,7 @@ def _encoder(net: WindowedNet, first: nn.Module) -> tuple[Encoder, Shape, int]:
 def _max_pool(part: Part, source: Population, profile: Profile) -> WindowLayer:
     """The layer whose neurons fire with the first spike in their kernel."""
     module: Any = part.module
-    (height, width, channels), begin, window = source
+    (height, width, channels), _, window = source
     plain = isinstance(module, fs.EarliestPool2d)
     kernel = (module.kernel_size, module.kernel_size) if plain else module.kernel_size
     stride, padding = (kernel, (0, 0)) if plain else (module.stride, module.padding)
@@ -188,36 +188,48 @@ def _max_pool(part: Part, source: Population, profile: Profile) -> WindowLayer:
     shift, step = profile.window_shift or 0, profile.weight_step
     weight = -(-reached // (step << shift)) * step
     sizes = zip((height, width), kernel, stride, padding, strict=True)
-    start, each = begin + profile.axon_delay, np.ones(channels, np.int64)
-    return WindowLayer(
-        name=part.name,
-        kind="conv",
+    each = np.ones(channels, np.int64)
+    out = (*(out_size(*size) for size in sizes), channels)
+    return _layer(
+        part,
+        source,
+        profile,
+        out,  # type: ignore[arg-type]
+        steps=window,
+        pools=True,
         weight=np.full((1, *kernel, channels), weight, np.int64),
         theta=each * theta,
         bias=each * 0,
         rise=each * 0,
-        in_shape=(height, width, channels),
-        out_shape=(*(out_size(*size) for size in sizes), channels),  # type: ignore[arg-type]
         stride=stride,
         padding=padding,
         groups=channels,
-        pools=True,
-        window=window,
-        start=start,
-        stop=start + window,
         scale=np.ones(channels),
-        **_of_chip(profile),
     )
 
 
-def _of_chip(profile: Profile) -> dict[str, Any]:
-    return {
-        "accumulator": profile.accumulator,
-        "membrane": profile.membrane,
-        "delay": profile.axon_delay,
-        "shift": profile.window_shift or 0,
-        "fire": profile.fire,
-    }
+def _layer(
+    part: Part, source: Population, profile: Profile, out: Shape, *, steps: int, pools: bool = False, **values: Any
+) -> WindowLayer:
+    """The layer of a part behind its source; its window begins at the end of the source's, a pool's with it."""
+    shape, begin, window = source
+    start = begin + profile.axon_delay + (0 if pools else window)
+    return WindowLayer(
+        name=part.name,
+        kind="conv" if values["weight"].ndim == 4 else "linear",
+        in_shape=shape,
+        out_shape=out,
+        pools=pools,
+        window=window,
+        start=start,
+        stop=start + steps,
+        accumulator=profile.accumulator,
+        membrane=profile.membrane,
+        delay=profile.axon_delay,
+        shift=profile.window_shift or 0,
+        fire=profile.fire,
+        **values,
+    )
 
 
 def _threshold(reached: int, profile: Profile) -> tuple[int, int]:
@@ -317,8 +329,7 @@ class _Integers:
 
     def _made(self, unit: Reals) -> tuple[WindowLayer, NDArray[np.int64]]:
         """The layer with membranes in units of about `unit`, and its integer weights [O, ...]."""
-        profile, module, name = self.profile, self.module, self.part.name
-        shape, begin, window = self.source
+        profile, module, (shape, _, window) = self.profile, self.module, self.source
         steps = module.steps if isinstance(module, WindowedLayer) else 0
         rise = np.zeros(len(unit), np.int64)
         theta = reached = 0
@@ -332,12 +343,12 @@ class _Integers:
         bias = np.floor(self.bias / unit + rise / 2 + half).astype(np.int64)
         shortcut = None
         conv, outputs = self.weight.ndim == 4, len(unit)
-        stride, padding, groups = module.stride, module.padding, module.groups
-        pool = module.avg_pool
         out: Shape = (1, 1, outputs)
         if conv:
-            sizes = zip(shape[:2], self.weight.shape[2:], stride, padding, strict=True)
-            height, width = (out_size(side // pool, kernel, every, pad) for side, kernel, every, pad in sizes)
+            sizes = zip(shape[:2], self.weight.shape[2:], module.stride, module.padding, strict=True)
+            height, width = (
+                out_size(side // module.avg_pool, kernel, every, pad) for side, kernel, every, pad in sizes
+            )
             out = height, width, outputs
         if self.side is not None:
             side_shape, _, side_window = self.beside
@@ -351,28 +362,24 @@ class _Integers:
                 pool=self.side_pool,
                 window=side_window,
             )
-        taken = (*shape[:2], shape[2] // groups)
-        start = begin + window + profile.axon_delay
-        layer = WindowLayer(
-            name=name,
-            kind="conv" if conv else "linear",
-            weight=arranged(q, conv, taken, pool, name),
+        taken = (*shape[:2], shape[2] // module.groups)
+        layer = _layer(
+            self.part,
+            self.source,
+            profile,
+            out,
+            steps=steps,
+            weight=arranged(q, conv, taken, module.avg_pool, self.part.name),
             theta=np.full(outputs, theta, np.int64),
             bias=bias + reached - rise * (steps + 1),
             rise=rise,
-            in_shape=shape,
-            out_shape=out,
-            pool=pool,
-            stride=stride,
-            padding=padding,
-            groups=groups,
+            pool=module.avg_pool,
+            stride=module.stride,
+            padding=module.padding,
+            groups=module.groups,
             fires=self.fires,
-            window=window,
-            start=start,
-            stop=start + steps,
             scale=unit,
             shortcut=shortcut,
-            **_of_chip(profile),
         )
         return layer, q
 
