@@ -72,16 +72,27 @@ void moments_of(int64_t sites, int64_t channels, const Array& current, Threads t
         output<float>(moments_out, "moments_out", 2 * channels));
 }
 
+// Of codes, see `windowed_times`.
+const float* scales_from(const Array& array, int64_t channels) {
+    const float* scales = input<float>(array, "scales", 3 * channels);
+    for (int64_t c = 0; c < channels; ++c)
+        if (!(scales[c] >= 0.0f && scales[c] <= 65535.0f && scales[channels + c] >= 1.0f &&
+              std::isfinite(scales[2 * channels + c])))
+            fail("scales must be those of the codes");
+    return scales;
+}
+
 void times_in_window(const WindowSizes& sizes, const WindowParameters& parameters, const Array& current, Threads threads,
-                     const Array& times_out, const std::optional<Array>& codes_out) {
+                     const Array& times_out, const std::optional<Array>& codes_out, const std::optional<Array>& scales_out) {
     const WindowedNeurons n = neurons_of(sizes, parameters);
     const int64_t neurons = n.sites * n.channels;
+    if (codes_out.has_value() != scales_out.has_value()) fail("codes_out and scales_out must be given together");
     run(windowed_times, input<float>(current, "current", neurons), n, threads, output<uint8_t>(times_out, "times_out", neurons),
-        output<uint8_t>(codes_out, "codes_out", neurons));
+        output<uint8_t>(codes_out, "codes_out", neurons), output<float>(scales_out, "scales_out", 3 * n.channels));
 }
 
 void gradient_in_window(const WindowSizes& sizes, const WindowParameters& parameters, bool batch, const Array& gradient,
-                        const Array& codes, Threads threads, const std::optional<Array>& current_out,
+                        const Array& codes, const Array& scales, Threads threads, const std::optional<Array>& current_out,
                         const std::optional<Array>& gamma_out, const std::optional<Array>& beta_out,
                         const std::optional<Array>& clip_out) {
     const WindowedNeurons n = neurons_of(sizes, parameters);
@@ -89,17 +100,22 @@ void gradient_in_window(const WindowSizes& sizes, const WindowParameters& parame
     const WindowedGradients to{output<float>(current_out, "current_out", neurons),
                                output<float>(gamma_out, "gamma_out", n.channels), output<float>(beta_out, "beta_out", n.channels),
                                output<float>(clip_out, "clip_out", n.clips)};
-    run(windowed_gradient, input<float>(gradient, "gradient", neurons), input<uint8_t>(codes, "codes", neurons), n,
-        batch && n.moments && n.sites > 0, threads, to);
+    run(windowed_gradient, input<float>(gradient, "gradient", neurons), input<uint8_t>(codes, "codes", neurons),
+        scales_from(scales, n.channels), n, batch && n.moments && n.sites > 0, threads, to);
 }
 
-// The number of steps, of which bytes are times or codes.
-int64_t steps_of(int64_t steps, bool coded) { return checked("steps", steps, 1, coded ? kMostCodedSteps : kMostWindowSteps); }
+// Steps, channels and scales of bytes, which are times where there are no scales.
+std::tuple<int64_t, const float*, int64_t> levels_of(int64_t steps, const std::optional<Array>& scales, int64_t channels) {
+    checked("steps", steps, 1, scales ? kMostCodedSteps : kMostWindowSteps);
+    const int64_t scaled = scales && scales->size() == 3 ? 1 : channels;
+    return {steps, scales ? scales_from(*scales, scaled) : nullptr, scaled};
+}
 
-void values_in_window(const MapSizes& sizes, int64_t pool, int64_t steps, const Array& bytes, bool coded, Threads threads,
-                      const Array& values_out) {
+void values_in_window(const MapSizes& sizes, int64_t pool, int64_t steps, const Array& bytes, const std::optional<Array>& scales,
+                      Threads threads, const Array& values_out) {
     const Windows w = windows_from(sizes, pool, kWidestAverage);
-    run(windowed_values, input<uint8_t>(bytes, "bytes", w.units()), coded, w, steps_of(steps, coded), threads,
+    const auto [of, from, scaled] = levels_of(steps, scales, w.channels);
+    run(windowed_values, input<uint8_t>(bytes, "bytes", w.units()), from, scaled, w, of, threads,
         output<float>(values_out, "values_out", w.pooled()));
 }
 
@@ -116,10 +132,11 @@ void earliest_in_window(const MapSizes& sizes, int64_t pool, const Array& bytes,
 }
 
 void earliest_gradient(const MapSizes& sizes, int64_t pool, int64_t steps, const Array& gradient, const Array& bytes,
-                       const Array& earliest, bool coded, Threads threads, const Array& values_out) {
+                       const Array& earliest, const std::optional<Array>& scales, Threads threads, const Array& values_out) {
     const Windows w = windows_from(sizes, pool);
+    const auto [of, from, scaled] = levels_of(steps, scales, w.channels);
     run(windowed_earliest_gradient, input<float>(gradient, "gradient", w.pooled()), input<uint8_t>(bytes, "bytes", w.units()),
-        input<uint8_t>(earliest, "earliest", w.pooled()), coded, w, steps_of(steps, coded), threads,
+        input<uint8_t>(earliest, "earliest", w.pooled()), from, scaled, w, of, threads,
         output<float>(values_out, "values_out", w.units()));
 }
 
@@ -132,13 +149,14 @@ void bind_windows(py::module_& m) {
     def(m, "earliest_times", &earliest, "sizes", "pool", "times", "threads", "times_out", "winner_out");
     def(m, "earliest_support", &earliest_entries, "sizes", "pool", "winner", "support", "threads");
     def(m, "channel_moments", &moments_of, "sites", "channels", "current", "threads", "moments_out");
-    def(m, "windowed_times", &times_in_window, "sizes", "parameters", "current", "threads", "times_out", "codes_out");
-    def(m, "windowed_gradient", &gradient_in_window, "sizes", "parameters", "batch", "gradient", "codes", "threads",
+    def(m, "windowed_times", &times_in_window, "sizes", "parameters", "current", "threads", "times_out", "codes_out",
+        "scales_out");
+    def(m, "windowed_gradient", &gradient_in_window, "sizes", "parameters", "batch", "gradient", "codes", "scales", "threads",
         "current_out", "gamma_out", "beta_out", "clip_out");
-    def(m, "windowed_values", &values_in_window, "sizes", "pool", "steps", "bytes", "coded", "threads", "values_out");
+    def(m, "windowed_values", &values_in_window, "sizes", "pool", "steps", "bytes", "scales", "threads", "values_out");
     def(m, "windowed_values_gradient", &values_gradient, "sizes", "pool", "gradient", "threads", "values_out");
     def(m, "windowed_earliest", &earliest_in_window, "sizes", "pool", "bytes", "threads", "earliest_out");
-    def(m, "windowed_earliest_gradient", &earliest_gradient, "sizes", "pool", "steps", "gradient", "bytes", "earliest", "coded",
+    def(m, "windowed_earliest_gradient", &earliest_gradient, "sizes", "pool", "steps", "gradient", "bytes", "earliest", "scales",
         "threads", "values_out");
     m.attr("most_coded_steps") = kMostCodedSteps;
 }

@@ -11,8 +11,8 @@ namespace {
 
 constexpr int64_t kSummedWidth = kWindowVectors * kLanes;
 constexpr double kMostDeviations = 8.0;  // of n
-constexpr int64_t kParts = 128;
-constexpr double kCoarsest = 2.5;  // deviations of n in a part
+constexpr double kMostParts = 1 << 22;   // of all levels: floats hold their halves too
+constexpr double kLeastGamma = 1e5;      // the clip over the least gamma that gets a gradient
 
 typedef int32_t Ints __attribute__((vector_size(kLanes * 4), aligned(4)));
 
@@ -102,31 +102,8 @@ Buffer<double> sums_over_sites(const Rows& rows, int64_t channels, int threads, 
 Rows sum_rows(int64_t sites, int64_t channels) { return {sites, channels, kSummedWidth}; }
 Rows long_rows(int64_t sites, int64_t channels) { return {sites, channels, kLongRow}; }
 
-// A line in codes.
-struct Line {
-    double shift, slope;
-};
-
-// How bytes are codes (kernels.h): those before `early` are above the clip, those from `late` on below it.
-struct Codes {
-    double steps, parts;  // parts: per level
-    double deviation;     // of n, per code outside the clip
-    int first;            // part of T u + 1/2 where u is 0; code late - 1 - i holds part first + i
-    int early, late;
-
-    explicit Codes(int64_t window)
-        : steps(static_cast<double>(window)),
-          parts(window > kMostCodedSteps ? 0.5 : static_cast<double>(std::max<int64_t>(1, kParts / window))),
-          first(static_cast<int>(parts / 2)) {
-        const int inside = static_cast<int>(parts * (steps + 0.5)) - first + 1, outside = 256 - inside;
-        deviation = 2 * kMostDeviations / outside;
-        late = 256 - outside * 5 / 8, early = late - inside;
-    }
-    // T u + 1/2 in the middle of the part of code 0, if it were inside.
-    double top() const { return (late + first - 0.5) / parts; }
-    // u in the middle of each code's part.
-    Line inside() const { return {(top() - 0.5) / steps, -1.0 / (parts * steps)}; }
-};
+// Bytes are codes of a window of as many steps; a code of more steps holds two levels, about.
+int64_t coded_steps(int64_t window) { return window > kMostCodedSteps ? 128 : window; }
 
 // The parameters of one channel, in double precision.
 struct Channel {
@@ -145,40 +122,101 @@ struct Channel {
     double where(double v) const {
         return std::clamp((v - beta) / std::max(std::abs(gamma), 1e-30), -kMostDeviations, kMostDeviations);
     }
-    // n in the middle of each code's part; its mean, 0, where deviations are less than parts.
-    Line inside(const Codes& codes) const {
-        const Line u = codes.inside();
-        if (normal_ && -u.slope * clip > kCoarsest * std::abs(gamma)) return {0.0, 0.0};
-        return {(u.shift * clip - beta) / gamma, u.slope * clip / gamma};
-    }
-    Line above(const Codes& codes) const { return outside(codes, where(clip), codes.early); }
-    Line below(const Codes& codes) const { return outside(codes, where(0.0), codes.late); }
+    bool normal() const { return normal_; }
 
  private:
     bool normal_ = false;
+};
 
-    Line outside(const Codes& codes, double end, int code) const {
-        return {sign() * (end + codes.deviation * (code - 0.5)), -sign() * codes.deviation};
+// How the neurons of a channel are codes (kernels.h). Codes below `early` are above the clip, those from `late` on below it.
+// Counted from code late - 1 on, the level a and the number of cells before the neuron's, each at most `cells`, add up; a level
+// has one cell less than parts, and `skipped` cells come before the first one.
+struct Code {
+    int late = 0, early = 0;
+    double parts = 1.0, skipped = 0.0;
+
+    // Of these steps, with parts and codes outside the clip as wide as 256 codes of 2 kMostDeviations allow.
+    Code(const Channel& c, int steps) {
+        const double slope = steps * std::abs(c.gamma) / c.clip, shift = steps * c.beta / c.clip + 0.5;  // of U = T u + 1/2 in n
+        const bool normal = c.normal() && std::isfinite(slope + shift);
+        const double low = normal ? c.where(0.0) : -kMostDeviations, high = normal ? c.where(c.clip) : kMostDeviations;  // inside
+        const auto level_at = [&](double n, double other) {
+            return normal ? std::clamp(slope * n + shift, 0.5, steps + 0.5) : other;
+        };
+        const double first = level_at(low, 0.5), last = level_at(high, steps + 0.5), share = (high - low) / (2 * kMostDeviations);
+        if (last > first)
+            parts =
+                std::clamp(std::floor(share * ((250 - steps) / (last - first) + 1)), 1.0, std::floor(kMostParts / (steps + 1)));
+        const auto cells_before = [&](double level) { return std::floor(parts * level) - std::floor(level); };
+        skipped = cells_before(first);
+        const double cells = std::min(cells_before(last) - skipped, 253.0 - steps);
+        const int used = steps + 1 + static_cast<int>(cells), rest = 256 - used;
+        const double below = share < 1.0 ? (low + kMostDeviations) / (2 * kMostDeviations * (1.0 - share)) : 0.5;
+        late = 256 - std::clamp(static_cast<int>(std::lround(rest * below)), 1, rest - 1), early = late - used;
+    }
+    Code(const float* scales, int64_t channels, int64_t c)
+        : late(static_cast<int>(scales[c]) / 256),
+          early(static_cast<int>(scales[c]) % 256),
+          parts(static_cast<double>(scales[channels + c])),
+          skipped(static_cast<double>(scales[2 * channels + c])) {}
+    void write(float* scales, int64_t channels, int64_t c) const {
+        scales[c] = static_cast<float>(256 * late + early);
+        scales[channels + c] = static_cast<float>(parts), scales[2 * channels + c] = static_cast<float>(skipped);
+    }
+    // From an end of the clip, in U, to the middle of the code there, so that beyond it the line below is never taken.
+    double edge() const { return parts > 1.0 ? 0.25 : 0.5; }
+    // n per code outside the clip.
+    double deviation(const Channel& c) const {
+        return std::max(2 * kMostDeviations - c.where(c.clip) + c.where(0.0), 1e-3) / (256 - late + early);
     }
 };
 
-// What the neurons' parameters are in the arithmetic of `fire`: of d = z - center the level T u + 1/2, and outside the clip the
-// code, counted from the last one so that it rises with u.
-enum { kCenter, kScale, kShift, kOutside, kBelow, kAbove, kFolded };
+// What the neurons' parameters are in the arithmetic of `fire`: of d = z - center the level U = T u + 1/2; and the code, counted
+// from the last one so that it rises with u.
+enum { kCenter, kScale, kShift, kOutside, kBelow, kAbove, kParts, kSkipped, kCells, kFirst, kFolded };
 
-RowParameters<kFolded> folded(const WindowedNeurons& n, const Codes& codes, int64_t width) {
+RowParameters<kFolded> folded(const WindowedNeurons& n, float* scales, int64_t width) {
     RowParameters<kFolded> f(n.channels, width);
+    const auto steps = static_cast<int>(coded_steps(n.steps));
     for (int64_t c = 0; c < n.channels; ++c) {
         const Channel of(n, c);
+        const double slope = static_cast<double>(n.steps) / of.clip;
         f[kCenter][c] = static_cast<float>(of.center);
-        f[kScale][c] = static_cast<float>(codes.steps * of.gamma * of.inverse / of.clip);
-        f[kShift][c] = static_cast<float>(codes.steps * of.beta / of.clip + 0.5);
-        f[kOutside][c] = static_cast<float>(of.sign() * of.inverse / codes.deviation);
-        f[kBelow][c] = static_cast<float>(256 - codes.late - of.where(0.0) / codes.deviation);
-        f[kAbove][c] = static_cast<float>(256 - codes.early - of.where(of.clip) / codes.deviation);
+        f[kScale][c] = static_cast<float>(slope * of.gamma * of.inverse);
+        f[kShift][c] = static_cast<float>(slope * of.beta + 0.5);
+        if (!scales) continue;
+        const Code code(of, steps);
+        const double per = 1.0 / code.deviation(of);
+        code.write(scales, n.channels, c);
+        f[kOutside][c] = static_cast<float>(of.sign() * of.inverse * per);
+        f[kBelow][c] = static_cast<float>(256 - code.late - of.where(0.0) * per);
+        f[kAbove][c] = static_cast<float>(256 - code.early - of.where(of.clip) * per);
+        f[kParts][c] = static_cast<float>(code.parts);
+        f[kSkipped][c] = static_cast<float>(code.skipped);
+        f[kCells][c] = static_cast<float>(code.late - code.early - steps - 1);
+        f[kFirst][c] = static_cast<float>(256 - code.late);
     }
     f.repeat();
     return f;
+}
+
+// Codes as levels U in the middle of their part: where a cell was counted in, it is on the line, else a whole level below or
+// above. Below the clip U is at most -1/4, above it at least T + 5/4.
+enum { kMostOf, kSlope, kShiftOf, kLeastOf, kDecoded };
+
+template <int N>
+void decode(const Code& code, int steps, RowParameters<N>& p, int64_t c) {
+    p[kMostOf][c] = static_cast<float>(code.late - code.edge());
+    p[kSlope][c] = static_cast<float>(-1.0 / code.parts);
+    p[kShiftOf][c] = static_cast<float>((code.late - 0.5 + code.skipped) / code.parts);
+    p[kLeastOf][c] = static_cast<float>(code.early + steps + code.edge());
+}
+
+template <int N>
+FIRSTSPIKE_INLINE Vec level_of(Ints byte, const RowParameters<N>& p, int64_t at) {
+    const Vec code = __builtin_convertvector(byte, Vec);
+    const Vec most = load(p[kMostOf] + at) - code, line = code * load(p[kSlope] + at) + load(p[kShiftOf] + at);
+    return larger(load(p[kLeastOf] + at) - code, most < line ? most : line);
 }
 
 // The low bytes of `count` words, at most a vector. Compilers make many instructions of the conversion for AVX2.
@@ -195,13 +233,10 @@ FIRSTSPIKE_INLINE void write_bytes(uint8_t* out, Ints words, int64_t count) {
 }
 
 template <bool kCodes>
-void fire(const float* z, const RowParameters<kFolded>& f, const Codes& how, int64_t neurons, uint8_t* times, uint8_t* codes) {
-    const auto steps = static_cast<int>(how.steps);
-    const auto parts = static_cast<float>(how.parts);
-    const Vec half = splat(0.5f), most = splat(static_cast<float>(steps) + 0.5f);
-    const Vec part = splat(parts * (1.0f - 0x1p-14f));  // so that rounding reaches no other level's parts
-    const Vec first = splat(static_cast<float>(256 - how.late - how.first)), low = splat(static_cast<float>(255 - how.late));
-    const Vec high = splat(static_cast<float>(256 - how.early)), last = splat(255.0f);
+void fire(const float* z, const RowParameters<kFolded>& f, int64_t window, int64_t neurons, uint8_t* times, uint8_t* codes) {
+    const auto steps = static_cast<int>(window);
+    const auto coded = static_cast<float>(coded_steps(window)), ratio = coded / static_cast<float>(window);
+    const Vec half = splat(0.5f), most = splat(static_cast<float>(steps) + 0.5f), all = splat(coded);
     for (int64_t i = 0; i < neurons; i += kLanes) {
         const int64_t count = neurons - i;
         const Vec from_center = load_some(z + i, count) - load(f[kCenter] + i);
@@ -211,8 +246,14 @@ void fire(const float* z, const RowParameters<kFolded>& f, const Codes& how, int
         write_bytes(times + i, a == 0 ? Ints{} + kSilent : steps - a, count);
         if constexpr (kCodes) {
             const auto inside = (level >= half) & (level <= most), above = level > most;
-            const Vec whole = __builtin_convertvector(a, Vec), least = above ? high : Vec{}, top = above ? last : low;
-            const Vec in = (level - whole) * part + (whole * parts + first);
+            const Vec scaled = ratio < 1.0f ? (level - half) * ratio + half : level;
+            const Vec whole = __builtin_convertvector(ratio < 1.0f ? __builtin_convertvector(scaled, Ints) : a, Vec);
+            const Vec first = load(f[kFirst] + i), cells = load(f[kCells] + i), parts = load(f[kParts] + i);
+            const Vec part = (scaled - whole) * parts, last = parts - 0.5f;  // rounding reaches no other level's parts
+            const Vec cell = larger((part < last ? part : last) + (whole * (parts - 1.0f) - load(f[kSkipped] + i)), Vec{});
+            const Vec in = first + whole + (cell < cells ? cell : cells);
+            const Vec end = first + cells + all + 1.0f;
+            const Vec least = above ? end : Vec{}, top = above ? splat(255.0f) : first - 1.0f;
             const Vec out =
                 larger(from_center * load(f[kOutside] + i) + (above ? load(f[kAbove] + i) : load(f[kBelow] + i)), least);
             const Vec from_last = inside ? in : out < top ? out : top;
@@ -221,40 +262,40 @@ void fire(const float* z, const RowParameters<kFolded>& f, const Codes& how, int
     }
 }
 
-// run(levels), where levels(bytes, count) are the levels a of `count` times or codes, at most a vector.
+// run(levels, rows), where levels(bytes, at, count) are the levels a of `count` times or codes, at most a vector, from place `at`
+// of a row on.
 template <class Run>
-void with_levels(bool coded, int64_t window, Run&& run) {
+void with_levels(const float* scales, int64_t scaled, int64_t window, const Rows& rows, Run&& run) {
     const auto steps = static_cast<int>(window);
-    if (!coded)
-        return run([steps](const uint8_t* times, int64_t count) FIRSTSPIKE_ALWAYS_INLINE {
+    if (!scales)
+        return run([steps](const uint8_t* times, int64_t, int64_t count) FIRSTSPIKE_ALWAYS_INLINE {
             const Ints t = reinterpret_cast<Ints>(widen_some(times, count));
             return t == kSilent ? Ints{} : steps - t;
         });
-    const Codes how(window);
-    const Vec slope = splat(static_cast<float>(-1.0 / how.parts)), most = splat(static_cast<float>(steps));
-    const Vec shift = splat(static_cast<float>(how.top()));
-    run([=](const uint8_t* codes, int64_t count) FIRSTSPIKE_ALWAYS_INLINE {
-        const Ints code = reinterpret_cast<Ints>(widen_some(codes, count));
-        const Vec level = larger(__builtin_convertvector(code, Vec) * slope + shift, Vec{});
+    RowParameters<kDecoded> p(scaled, rows.width);
+    for (int64_t c = 0; c < scaled; ++c) decode(Code(scales, scaled, c), steps, p, c);
+    p.repeat();
+    const Vec most = splat(static_cast<float>(steps));
+    run([&p, most](const uint8_t* codes, int64_t at, int64_t count) FIRSTSPIKE_ALWAYS_INLINE {
+        const Vec level = larger(level_of(reinterpret_cast<Ints>(widen_some(codes, count)), p, at), Vec{});
         return __builtin_convertvector(level < most ? level : most, Ints);
     });
 }
 
-// The gradient of a current is along times that of the value, where inside, less turn n + mean, which is a line in the code.
-enum { kAlong, kTurn, kMeanBelow, kMeanAbove, kInsideTurn, kInsideMean, kLines };
+// The gradient of a current is along times that of the value, where inside, less turn n + mean, which are lines in the level.
+enum { kAlong = kDecoded, kTurn, kMeanBelow, kMeanAbove, kInsideTurn, kInsideMean, kLines };
 
 template <bool kBatch>
-void current_gradient(const float* gradient, const uint8_t* codes, const Codes& how, const RowParameters<kLines>& lines,
-                      int64_t neurons, float* out) {
+void current_gradient(const float* gradient, const uint8_t* codes, const RowParameters<kLines>& lines, float end, int64_t neurons,
+                      float* out) {
     write_vectors(out, neurons, [&](int64_t i, int64_t count) {
-        const Ints code = reinterpret_cast<Ints>(widen_some(codes + i, count));
-        const auto above = code < how.early, inside = (code < how.late) & ~above;
+        const Vec level = level_of(reinterpret_cast<Ints>(widen_some(codes + i, count)), lines, i);
+        const auto above = level > end, inside = (level > Vec{}) & (level < end);
         const Vec sent = inside ? load_some(gradient + i, count) * load(lines[kAlong] + i) : Vec{};
         if constexpr (!kBatch) return sent;
-        const Vec held = __builtin_convertvector(code, Vec);
         const Vec mean = above ? load(lines[kMeanAbove] + i) : load(lines[kMeanBelow] + i);
-        const Vec in = load(lines[kInsideMean] + i) + held * load(lines[kInsideTurn] + i);
-        return sent - (inside ? in : mean + held * load(lines[kTurn] + i));
+        const Vec in = load(lines[kInsideMean] + i) + level * load(lines[kInsideTurn] + i);
+        return sent - (inside ? in : mean + level * load(lines[kTurn] + i));
     });
 }
 
@@ -289,81 +330,80 @@ void channel_moments(const float* current, int64_t sites, int64_t channels, int 
     }
 }
 
-void windowed_times(const float* current, const WindowedNeurons& n, int threads, uint8_t* times, uint8_t* codes) {
-    if (n.sites == 0) return;
+void windowed_times(const float* current, const WindowedNeurons& n, int threads, uint8_t* times, uint8_t* codes, float* scales) {
     const Rows rows = long_rows(n.sites, n.channels);
-    const Codes how(n.steps);
-    const RowParameters<kFolded> f = folded(n, how, rows.width);
+    const RowParameters<kFolded> f = folded(n, scales, rows.width);
     each_row(rows, threads, [&](int64_t at, int64_t number) {
         if (codes)
-            fire<true>(current + at, f, how, number, times + at, codes + at);
+            fire<true>(current + at, f, n.steps, number, times + at, codes + at);
         else
-            fire<false>(current + at, f, how, number, times + at, nullptr);
+            fire<false>(current + at, f, n.steps, number, times + at, nullptr);
     });
 }
 
-void windowed_gradient(const float* gradient, const uint8_t* codes, const WindowedNeurons& n, bool batch, int threads,
-                       const WindowedGradients& out) {
-    if (n.sites == 0) {
-        for (float* array : {out.gamma, out.beta})
-            if (array) std::fill_n(array, n.channels, 0.0f);
-        if (out.clip) std::fill_n(out.clip, n.clips, 0.0f);
-        return;
-    }
-    const Codes how(n.steps);
-    const Buffer<double> sums = sums_over_sites(
-        sum_rows(n.sites, n.channels), n.channels, threads, [&](int64_t at, int64_t, int64_t count, Vec& sum, Vec& along) {
-            const Ints code = reinterpret_cast<Ints>(widen_some(codes + at, count));
-            const Vec inside = (code >= how.early) & (code < how.late) ? load_some(gradient + at, count) : Vec{};
+void windowed_gradient(const float* gradient, const uint8_t* codes, const float* scales, const WindowedNeurons& n, bool batch,
+                       int threads, const WindowedGradients& out) {
+    const auto steps = static_cast<int>(coded_steps(n.steps));
+    const float end = static_cast<float>(steps + 1);
+    const Rows summed = sum_rows(n.sites, n.channels), rows = long_rows(n.sites, n.channels);
+    RowParameters<kLines> lines(n.channels, std::max(rows.width, summed.width));
+    for (int64_t c = 0; c < n.channels; ++c) decode(Code(scales, n.channels, c), steps, lines, c);
+    lines.repeat();
+    const Buffer<double> sums =
+        sums_over_sites(summed, n.channels, threads, [&](int64_t at, int64_t place, int64_t count, Vec& sum, Vec& along) {
+            const Vec level = level_of(reinterpret_cast<Ints>(widen_some(codes + at, count)), lines, place);
+            const Vec inside = (level > Vec{}) & (level < end) ? load_some(gradient + at, count) : Vec{};
             sum += inside;
-            along += inside * __builtin_convertvector(code, Vec);
+            along += inside * level;
         });
-    const Rows rows = long_rows(n.sites, n.channels);
-    RowParameters<kLines> lines(n.channels, rows.width);
     double shared_clip = 0.0;
     for (int64_t c = 0; c < n.channels; ++c) {
         const Channel of(n, c);
-        const Line u = how.inside(), inside = of.inside(how), below = of.below(how), above = of.above(how);
-        const double sum = sums[c], along = sums[n.channels + c];
-        const double product = inside.shift * sum + inside.slope * along;
-        const double at_clip = -(u.shift * sum + u.slope * along) / of.clip;
+        const Code code(scales, n.channels, c);
+        const double sum = sums[c], along = (sums[n.channels + c] - 0.5 * sum) / steps;  // of u
+        const bool seen = !of.normal() || std::abs(of.gamma) * kLeastGamma > of.clip;
+        const double slope = seen ? of.clip / of.gamma : 0.0, shift = seen ? of.beta / of.gamma : 0.0;  // of n in u
+        const double product = slope * along - shift * sum, at_clip = -along / of.clip;
         if (out.gamma) out.gamma[c] = static_cast<float>(product / of.clip);
         if (out.beta) out.beta[c] = static_cast<float>(sum / of.clip);
         if (out.clip && n.clips > 1) out.clip[c] = static_cast<float>(at_clip);
         shared_clip += at_clip;
         const double factor = of.gamma * of.inverse / of.clip, each = batch ? factor / static_cast<double>(n.sites) : 0.0;
         lines[kAlong][c] = static_cast<float>(factor);
-        const double turn = each * product;
-        lines[kTurn][c] = static_cast<float>(turn * below.slope);
-        lines[kMeanBelow][c] = static_cast<float>(each * sum + turn * below.shift);
-        lines[kMeanAbove][c] = static_cast<float>(each * sum + turn * above.shift);
-        lines[kInsideTurn][c] = static_cast<float>(turn * inside.slope);
-        lines[kInsideMean][c] = static_cast<float>(each * sum + turn * inside.shift);
+        const double mean = each * sum, turn = each * product, step = of.sign() * code.deviation(of);
+        lines[kTurn][c] = static_cast<float>(turn * step);
+        lines[kMeanBelow][c] = static_cast<float>(mean + turn * (of.sign() * of.where(0.0) + step * (code.edge() - 0.5)));
+        lines[kMeanAbove][c] =
+            static_cast<float>(mean + turn * (of.sign() * of.where(of.clip) - step * (steps + 0.5 + code.edge())));
+        lines[kInsideTurn][c] = static_cast<float>(turn * slope / steps);
+        lines[kInsideMean][c] = static_cast<float>(mean - turn * (slope * 0.5 / steps + shift));
     }
     if (out.clip && n.clips == 1) out.clip[0] = static_cast<float>(shared_clip);
     if (!out.current) return;
     lines.repeat();
     each_row(rows, threads, [&](int64_t at, int64_t number) {
         if (batch)
-            current_gradient<true>(gradient + at, codes + at, how, lines, number, out.current + at);
+            current_gradient<true>(gradient + at, codes + at, lines, end, number, out.current + at);
         else
-            current_gradient<false>(gradient + at, codes + at, how, lines, number, out.current + at);
+            current_gradient<false>(gradient + at, codes + at, lines, end, number, out.current + at);
     });
 }
 
-void windowed_values(const uint8_t* bytes, bool coded, const Windows& w, int64_t steps, int threads, float* values) {
+void windowed_values(const uint8_t* bytes, const float* scales, int64_t scaled, const Windows& w, int64_t steps, int threads,
+                     float* values) {
     const Vec most = splat(static_cast<float>(w.pool * w.pool * steps));
-    with_levels(coded, steps, [&](auto levels) {
+    const Rows rows = long_rows(w.sites(), w.channels);
+    with_levels(scales, scaled, steps, rows, [&](auto levels) {
         if (w.pool == 1)
-            return parallel_blocks(w.sites() * w.channels, kNeuronsPerTask, threads, [&](int64_t from, int64_t number) {
-                write_vectors(values + from, number, [&](int64_t i, int64_t n) {
-                    return __builtin_convertvector(levels(bytes + from + i, n), Vec) / most;
+            return each_row(rows, threads, [&](int64_t at, int64_t number) {
+                write_vectors(values + at, number, [&](int64_t i, int64_t n) {
+                    return __builtin_convertvector(levels(bytes + at + i, i, n), Vec) / most;
                 });
             });
         each_window(w, threads, [&](int64_t cell, int64_t first) {
             write_vectors(values + cell * w.channels, w.channels, [&](int64_t c, int64_t n) {
                 Ints sum{};
-                each_unit(w, first, [&](int64_t site) { sum += levels(bytes + site * w.channels + c, n); });
+                each_unit(w, first, [&](int64_t site) { sum += levels(bytes + site * w.channels + c, c, n); });
                 return __builtin_convertvector(sum, Vec) / most;
             });
         });
@@ -399,24 +439,19 @@ void windowed_earliest(const uint8_t* bytes, const Windows& w, int threads, uint
     });
 }
 
-void windowed_earliest_gradient(const float* gradient, const uint8_t* bytes, const uint8_t* earliest, bool coded,
-                                const Windows& w, int64_t steps, int threads, float* values_gradient) {
-    const Codes how(steps);
-    const int lowest = how.late + how.first - 1, parts = static_cast<int>(how.parts);
+void windowed_earliest_gradient(const float* gradient, const uint8_t* bytes, const uint8_t* earliest, const float* scales,
+                                int64_t scaled, const Windows& w, int64_t steps, int threads, float* values_gradient) {
     clear_rest(w, threads, values_gradient);
-    with_levels(coded, steps, [&](auto levels) {
+    with_levels(scales, scaled, steps, long_rows(w.sites(), w.channels), [&](auto levels) {
         each_window(w, threads, [&](int64_t cell, int64_t first) {
             for (int64_t c = 0; c < w.channels; c += kLanes) {
                 const int64_t at = cell * w.channels + c, count = std::min<int64_t>(kLanes, w.channels - c);
                 const Vec sent = load_some(gradient + at, count);
-                const Ints level = levels(earliest + at, count);
-                // the largest byte of this level; of codes a part of it
-                Ints most = coded ? lowest - level * parts : static_cast<int>(steps) - level;
-                most = level == 0 ? Ints{} + 255 : most;
+                Ints sought = levels(earliest + at, c, count);
                 each_unit(w, first, [&](int64_t site) {
                     const int64_t unit = site * w.channels + c;
-                    const auto wins = reinterpret_cast<Ints>(widen_some(bytes + unit, count)) <= most;
-                    most = wins ? Ints{} - 1 : most;  // the first one alone
+                    const auto wins = levels(bytes + unit, c, count) == sought;
+                    sought = wins ? Ints{} - 1 : sought;  // the first one alone
                     write_vectors(values_gradient + unit, count, [&](int64_t, int64_t) { return wins ? sent : Vec{}; });
                 });
             }

@@ -53,7 +53,9 @@ class SpikeTimes:
 
     times: Tensor  # bytes, without a gradient
     steps: int
-    _codes: Tensor | None  # of a layer of windows, in site order: they hold the times too (functional/windowed.py)
+    _codes: (
+        tuple[Tensor, Tensor] | None
+    )  # of a layer of windows, which hold the times too, and their scales (ops/windowed.py)
     __slots__ = ("__weakref__", "_anchor", "_codes", "_support", "steps", "times")
 
     def __init__(self, times: Tensor, steps: int) -> None:

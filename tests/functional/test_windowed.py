@@ -24,32 +24,38 @@ pytestmark = pytest.mark.usefixtures("keep_threads")
 
 
 class Codes:
-    """How bytes hold what gradients need, as cpp/cpu/kernels.h says."""
+    """How bytes hold what gradients need, as cpp/cpu/kernels.h says, by their scales [3, C]."""
 
-    def __init__(self, steps: int) -> None:
-        self.steps, self.parts = steps, 0.5 if steps > 192 else max(1, 128 // steps)
-        self.first = int(self.parts / 2)  # part of T u + 1/2 where u is 0
-        inside = int(self.parts * (steps + 0.5)) - self.first + 1
-        self.low, self.outside = (256 - inside) * 5 // 8, 256 - inside
-        self.high = self.low + inside
+    def __init__(self, scales: Tensor, steps: int) -> None:
+        self.steps = steps if steps <= 192 else 128
+        ends, self.parts, self.skipped = scales.double()
+        self.late, self.early = ends // 256, ends % 256
+        self.outside = 256 - self.late + self.early
 
-    def parted(self, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Places, and whether each is inside and above the clip."""
-        place = 255 - codes.long()
-        return place, (place >= self.low) & (place < self.high), place >= self.high
+    def parted(self, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """Whether codes are inside and above the clip."""
+        return (codes >= self.early) & (codes < self.late), codes < self.early
 
     def level(self, codes: Tensor) -> Tensor:
-        """u inside the clip, in the middle of its part of a level."""
-        return ((255 - codes.double() - self.low + self.first + 0.5) / self.parts - 0.5) / self.steps
+        """u in the middle of its part of a level, or of a whole level where no parts are told apart; outside on these lines."""
+        code = codes.double()
+        edge = torch.where(self.parts > 1, 0.25, 0.5)
+        most, least = self.late - edge - code, self.early + self.steps + edge - code
+        line = (self.late - 0.5 + self.skipped - code) / self.parts
+        return (torch.maximum(least, torch.minimum(most, line)) - 0.5) / self.steps
 
-    def normalized(self, codes: Tensor, gamma: Tensor, beta: Tensor, clip: Tensor, normal: bool) -> Tensor:
-        """n of codes [..., C]: 0 where parts are wider than 2.5 deviations."""
-        place, inside, above = self.parted(codes)
-        n = (self.level(codes) * clip - beta) / gamma
-        n = n * (clip / (self.parts * self.steps) <= 2.5 * gamma.abs()) if normal else n
-        v = torch.where(above, clip, 0 * clip)
-        edge, end = ((v - beta) / gamma.abs()).clamp(-8, 8), torch.where(above, self.high, self.low)
-        return torch.where(inside, n, gamma.sign() * (edge + (place - end + 0.5) * 16 / self.outside))
+    def deviation(self, gamma: Tensor, beta: Tensor, clip: Tensor) -> Tensor:
+        """n per code outside the clip."""
+        low, high = (((v - beta) / gamma.abs()).clamp(-8, 8) for v in (0 * clip, clip))
+        return (16 - high + low).clamp_min(1e-3) / self.outside
+
+    def normalized(self, codes: Tensor, gamma: Tensor, beta: Tensor, clip: Tensor) -> Tensor:
+        """n of codes [..., C]: 0 inside where gamma is below a 100,000th of the clip."""
+        inside, above = self.parted(codes)
+        n = (self.level(codes) * clip - beta) / gamma * (gamma.abs() * 1e5 > clip)
+        edge = ((torch.where(above, clip, 0 * clip) - beta) / gamma.abs()).clamp(-8, 8)
+        steps = torch.where(above, self.early, self.late) - codes - 0.5
+        return torch.where(inside, n, gamma.sign() * (edge + steps * self.deviation(gamma, beta, clip)))
 
 
 @given(
@@ -101,11 +107,16 @@ def test_fire_and_its_gradient(shape: tuple[int, ...], steps: int, mode: str, pe
         n = ((current.detach().double().movedim(1, -1) - mean) / (variance + 1e-5).sqrt()).abs().flatten(0, -2).amax(0)
         if n.max() > 4.5:  # more than a code may hold, above a clip near -1.5
             return
-    # Codes hold u and n to half a step inside the clip and outside; the batch's correction, gamma and clip use them.
-    codes = Codes(steps)
+    # Codes hold u and n to half a part inside the clip and outside; the batch's correction, gamma and clip use them.
+    normal = moments, gamma, bias, clip, 1e-5, steps, batch, True
+    codes = Codes(ops.windowed.fire(functional.windowed.in_sites(current.detach()), *normal)[3], steps)
     total, each = at.double().abs().movedim(1, 0).flatten(1).sum(1), channels / at.numel()
     scale = torch.ones(channels).double() if gamma is None else gamma.detach().double()
-    inside, outside = 0.51 / (codes.parts * steps * scale * per_clip), 8.1 / codes.outside
+    shift = torch.zeros(channels).double() if bias is None else bias.detach().double()
+    inside, outside = (
+        0.51 / (codes.parts * codes.steps * scale * per_clip),
+        0.51 * codes.deviation(scale, shift, 1 / per_clip),
+    )
     of_code = {
         "current": factor * total * each * n * (inside + outside) if batch else 0 * n,
         "clip": total * per_clip**2 * scale * inside,
@@ -127,18 +138,19 @@ def test_gradient_is_the_formula_on_the_codes(
     """Any codes: the sums of gradients inside the clip, and the batch's correction, to rounding."""
     g, channels = generator(seed), shape[1]
     sites = (shape[0], *shape[2:], channels)
-    codes = torch.randint(0, 256, sites, generator=g).to(torch.uint8)
     at = torch.randn(sites, generator=g)
     clip, gamma, beta = (torch.rand(n, generator=g) * 2 + 0.05 for n in (channels if per else 1, channels, channels))
     gamma *= torch.randint(0, 2, (channels,), generator=g) * 2 - 1
     moments = torch.rand(2, channels, generator=g) + 0.1
     batch = batch and normal
-    arguments = (moments, gamma, beta) if normal else (None, None, beta)
-    got = ops.windowed.fire_backward(at, codes, *arguments, clip, 1e-5, steps, batch)
-    held, per_clip = Codes(steps), 1 / clip.double().expand(channels)
-    kept = (at.double() * held.parted(codes)[1]).flatten(0, -2)
+    arguments = *((moments, gamma, beta) if normal else (None, None, beta)), clip, 1e-5, steps, batch
+    scales = ops.windowed.fire(at, *arguments, True)[3]
+    codes = torch.randint(0, 256, sites, generator=g).to(torch.uint8)
+    got = ops.windowed.fire_backward(at, codes, scales, *arguments)
+    held, per_clip = Codes(scales, steps), 1 / clip.double().expand(channels)
+    kept = (at.double() * held.parted(codes)[0]).flatten(0, -2)
     scale, shift = (gamma.double() if normal else torch.ones(channels).double()), beta.double()
-    n = held.normalized(codes, scale, shift, 1 / per_clip, normal).flatten(0, -2)
+    n = held.normalized(codes, scale, shift, 1 / per_clip).flatten(0, -2)
     total, product = kept.sum(0), (kept * n).sum(0)
     factor = scale * per_clip * ((moments[1].double() + 1e-5).rsqrt() if normal else 1.0)
     want = factor * (kept - (total + n * product) / len(kept) if batch else kept)
@@ -154,19 +166,42 @@ def test_gradient_is_the_formula_on_the_codes(
         torch.testing.assert_close(got[1].double(), product * per_clip, rtol=1e-4, atol=8 * noise)
 
 
-@given(steps=st.integers(1, 192), seed=SEEDS)
-def test_codes_hold_the_times(steps: int, seed: int) -> None:
-    """Every level and both its neighbours in float32, far outside and NaN; codes are in the order of times."""
-    g = generator(seed)
-    edges = (torch.arange(steps + 2) - 0.5) / steps
-    beside = [edges.nextafter(torch.tensor(end)) for end in (-9.0, 9.0)]
-    far = torch.tensor([1e9, -1e9, torch.inf, -torch.inf, torch.nan])
-    current = torch.cat([edges, *beside, torch.randn(99, generator=g), far])[None]
-    _, times, codes, _ = ops.windowed.fire(current, None, None, None, torch.ones(1), 0.0, steps, False, True)
+@given(steps=st.integers(1, 192), normal=st.booleans(), seed=SEEDS)
+def test_codes_hold_the_times(steps: int, normal: bool, seed: int) -> None:
+    """Every level and both its neighbours in float32, far outside and NaN, of any scale; codes are in the order of times."""
+    g, channels = generator(seed), 40
+    gamma = 10 ** (torch.rand(channels, generator=g) * 8 - 6) * (torch.randint(0, 2, (channels,), generator=g) * 2 - 1)
+    beta, clip = torch.rand(channels, generator=g) * 2 - 0.5, torch.rand(channels, generator=g) + 0.5
+    parameters = (torch.tensor([[0.0], [1.0]]).repeat(1, channels), gamma, beta) if normal else (None, None, beta)
+    edges = (torch.arange(steps + 2)[:, None] - 0.5) / steps * clip - beta
+    edges = edges / gamma if normal else edges
+    beside = [edges.nextafter(torch.tensor(end)) for end in (-1e30, 1e30)]
+    far = torch.tensor([1e9, -1e9, torch.inf, -torch.inf, torch.nan])[:, None].expand(-1, channels)
+    current = torch.cat([edges, *beside, torch.randn(99, channels, generator=g), far])
+    _, times, codes, scales, _ = ops.windowed.fire(current, *parameters, clip, 0.0, steps, False, True)
     levels = torch.where(times == SILENT, 0, steps - times.long())
-    assert torch.equal(ops.windowed._values(codes, None, steps, 1, coded=True), levels.float() / steps)
-    order = codes[0, :-1].long().argsort()
-    assert (levels[0, order].diff() <= 0).all()
+    assert torch.equal(ops.windowed._values(codes, None, steps, 1, scales), levels.float() / steps)
+    order = codes[:-1].long().argsort(0)
+    assert (levels.gather(0, order).diff(dim=0) <= 0).all()
+
+
+@pytest.mark.parametrize("steps", [4, 16, 192, 255])
+@pytest.mark.parametrize("size", [1.0, 0.1, 0.03, 1e-4])
+def test_small_gammas_have_their_gradients(size: float, steps: int) -> None:
+    """Channels of which little is inside the clip, or much, or all: by bytes, the gradients of batch normalisation."""
+    g = generator(0)
+    current, at = torch.randn(2, 512, 24, generator=g)
+    gamma, bias = torch.full((24,), size), torch.linspace(-0.6, 3.6, 24)
+    tensors = [x.requires_grad_() for x in (current, gamma, bias)]
+    spikes, _ = functional.windowed.fired_of(current, torch.tensor([3.0]), steps, (None, gamma, bias, 1e-5), True)
+    doubles = [x.detach().double().requires_grad_() for x in tensors]
+    named = dict(zip(("current", "gamma", "bias"), doubles, strict=True))
+    expected = reference.window_fire(**named, clip=3.0 * torch.ones(1).double(), moments=None, batch=True, steps=steps)
+    at += current.detach() / 2
+    got = torch.autograd.grad(functional.window_values(spikes), tensors, at)
+    want = torch.autograd.grad(expected, doubles, at.double())
+    for one, other in zip(got, want, strict=True):
+        assert (one - other).norm() < (0.05 if steps == 192 else 0.025) * other.norm()
 
 
 @given(

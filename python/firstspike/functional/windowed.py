@@ -100,8 +100,8 @@ def window_fire(
     Returns
     -------
     SpikeTimes
-        Of the shape of `current`. For the gradient one byte per neuron is kept, which holds v / clip to about 1/256
-        where it is in [0, 1] (docs/windowed.md, section "Gradient"); the gradients of clip and gamma use it.
+        Of the shape of `current`. For the gradient one byte per neuron is kept, which holds the normalised current to
+        about 1/16 (docs/windowed.md, section "Gradient"); the gradients of clip and gamma use it.
 
     Examples
     --------
@@ -195,7 +195,7 @@ def current_of(
     times, anchor = valued_of(spikes)
     with full_precision(weight.device):
         current: Tensor = ops.windowed.product(
-            times, codes_of(spikes), anchor, weight, spikes.steps, geometry.pool, stride, padding, groups
+            times, *codes_of(spikes), anchor, weight, spikes.steps, geometry.pool, stride, padding, groups
         )
     return current
 
@@ -210,19 +210,21 @@ def fired_of(
     """(spikes, moments of the batch) of currents in site order; normal: moments, gamma, bias, eps."""
     moments, gamma, bias, eps = normal
     record = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (current, gamma, bias, clip))
-    anchor, times, codes, made = ops.windowed.fire(current, moments, gamma, bias, clip, eps, steps, batch, record)
+    anchor, times, codes, scales, made = ops.windowed.fire(
+        current, moments, gamma, bias, clip, eps, steps, batch, record
+    )
     times = times.permute(0, 3, 1, 2) if times.dim() == 4 else times
     fired = SpikeTimes._trusted(times, steps, anchor if record else None)
-    fired._codes = codes if record and steps <= ops.windowed.MOST_CODED else None
+    fired._codes = (codes, scales) if record and steps <= ops.windowed.MOST_CODED else None
     return fired, made
 
 
 def earliest_of(spikes: SpikeTimes, pool: int) -> SpikeTimes:
     """The earliest spikes of windows of pool x pool units, whose values are the largest; the gradient goes to the winners."""
-    (times, anchor), codes = valued_of(spikes), codes_of(spikes)
-    anchor, times, pooled = ops.windowed.earliest(times, codes, anchor, spikes.steps, pool)
+    (times, anchor), (codes, scales) = valued_of(spikes), codes_of(spikes)
+    anchor, times, pooled = ops.windowed.earliest(times, codes, scales, anchor, spikes.steps, pool)
     earliest = SpikeTimes._trusted(times.permute(0, 3, 1, 2), spikes.steps, anchor)
-    earliest._codes = None if codes is None else pooled
+    earliest._codes = None if codes is None or scales is None else (pooled, scales)
     return earliest
 
 
@@ -234,10 +236,11 @@ def dropped(spikes: SpikeTimes, share: float) -> SpikeTimes:
     return SpikeTimes._trusted(times, spikes.steps, None if anchor is None else anchor.masked_fill(silent, 0.0))
 
 
-def codes_of(spikes: SpikeTimes) -> Tensor | None:
-    """The codes that came with spikes of a layer of windows, in site order; None where somebody wrote into their times."""
-    codes = spikes._codes
-    return codes if codes is None or torch.compiler.is_compiling() or spikes.times._version == 0 else None
+def codes_of(spikes: SpikeTimes) -> tuple[Tensor, Tensor] | tuple[None, None]:
+    """Codes and scales that came with spikes of a layer of windows, in site order; None where somebody wrote into their times."""
+    if spikes._codes is None or not (torch.compiler.is_compiling() or spikes.times._version == 0):
+        return None, None
+    return spikes._codes
 
 
 def valued_of(spikes: SpikeTimes) -> tuple[Tensor, Tensor | None]:

@@ -3,7 +3,8 @@
 Times, values and currents are [B, N], or maps in site order, [B, H, W, C]. A spike at t in a window of T steps has the value
 a / T with a = T - t, silence has 0. The anchor has the shape of `SpikeTimes`, [B, N] or [B, C, H, W]: the gradient with
 respect to the values. Forward passes read times. Backward passes read codes where they came with the times: a code holds the
-value too, and `fire` keeps it anyway, so that the times are free after the forward pass.
+value too, and `fire` keeps it anyway, so that the times are free after the forward pass. Scales, [3, C] or [3, 1], say how the
+codes of each channel are read.
 """
 
 from __future__ import annotations
@@ -50,10 +51,9 @@ class Neurons(NamedTuple):
         return array(moments), array(self.gamma), array(self.beta), array(self.clip), self.eps
 
     def rows(self, shape: Sequence[int]) -> tuple[int, int]:
-        """Sites and channels of neurons; where channels share all parameters, neurons in long rows."""
+        """Sites and channels of neurons; where channels share all parameters, one channel."""
         shared = len(self.clip) == 1 and not self.batch and self.moments is None and self.beta is None
-        sites = math.prod(shape[: 1 if shared else -1])
-        return sites, math.prod(shape) // max(sites, 1)
+        return (math.prod(shape), 1) if shared else (math.prod(shape[:-1]), shape[-1])
 
 
 def _bytes(shape: Sequence[int]) -> Tensor:
@@ -92,9 +92,9 @@ def _pooled(shape: Sequence[int], pool: int) -> tuple[int, ...]:
     return batch, height // pool, width // pool, channels
 
 
-def _values(of: Tensor, anchor: Tensor | None, steps: int, pool: int, coded: bool = False) -> Tensor:
+def _values(of: Tensor, anchor: Tensor | None, steps: int, pool: int, scales: Tensor | None = None) -> Tensor:
     made = empty(_pooled(of.shape, pool))
-    cpu.windowed_values(_sizes(of.shape), pool, steps, array(of), coded, threads(), array(made))
+    cpu.windowed_values(_sizes(of.shape), pool, steps, array(of), array(scales), threads(), array(made))
     return made
 
 
@@ -118,7 +118,7 @@ def _unpool(gradient: Tensor, shape: list[int], pool: int) -> Tensor:
     return at_units
 
 
-def _product(times: Tensor, codes: Tensor | None, anchor: Tensor | None, weight: Tensor, *settings: Any) -> Tensor:
+def _product(times: Tensor, codes: Any, scales: Any, anchor: Any, weight: Tensor, *settings: Any) -> Tensor:
     how = Product(*settings)
     values = _maps(_values(times, None, how.steps, how.pool))
     if weight.dim() == 2:
@@ -126,7 +126,7 @@ def _product(times: Tensor, codes: Tensor | None, anchor: Tensor | None, weight:
     return in_sites(torch.conv2d(values, weight, None, list(how.stride), list(how.padding), 1, how.groups))
 
 
-def _product_fake(times: Tensor, codes: Tensor | None, anchor: Tensor | None, weight: Tensor, *settings: Any) -> Tensor:
+def _product_fake(times: Tensor, codes: Any, scales: Any, anchor: Any, weight: Tensor, *settings: Any) -> Tensor:
     how = Product(*settings)
     batch, *size, _ = _sizes(_pooled(times.shape, how.pool))
     if weight.dim() == 2:
@@ -136,22 +136,23 @@ def _product_fake(times: Tensor, codes: Tensor | None, anchor: Tensor | None, we
 
 
 def _product_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    times, codes, anchor, weight, *ctx.settings = inputs
-    ctx.coded = codes is not None
-    ctx.save_for_backward(codes if ctx.coded else times, weight, anchor)
+    times, codes, scales, anchor, weight, *ctx.settings = inputs
+    ctx.save_for_backward(times if codes is None else codes, scales, weight, anchor)
 
 
 def _product_gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor) -> tuple[Tensor | None, ...]:
-    of, weight, _ = saved
-    _, _, to_anchor, to_weight, *_ = ctx.needs_input_grad
-    at_anchor, at_weight = product_backward(gradient, of, weight, *ctx.settings, ctx.coded, to_anchor, to_weight)
-    return None, None, _maps(at_anchor) if to_anchor else None, at_weight if to_weight else None, *[None] * 5
+    of, scales, weight, _ = saved
+    _, _, _, to_anchor, to_weight, *_ = ctx.needs_input_grad
+    at_anchor, at_weight = product_backward(gradient, of, scales, weight, *ctx.settings, to_anchor, to_weight)
+    return None, None, None, _maps(at_anchor) if to_anchor else None, at_weight if to_weight else None, *[None] * 5
 
 
-def _product_backward(gradient: Tensor, of: Tensor, weight: Tensor, *settings: Any) -> tuple[Tensor, Tensor]:
-    *product, coded, to_anchor, to_weight = settings
+def _product_backward(
+    gradient: Tensor, of: Tensor, scales: Tensor | None, weight: Tensor, *settings: Any
+) -> tuple[Tensor, Tensor]:
+    *product, to_anchor, to_weight = settings
     how = Product(*product)
-    values = _maps(_values(of, None, how.steps, how.pool, coded))
+    values = _maps(_values(of, None, how.steps, how.pool, scales))
     none = gradient.new_empty(0)
     if weight.dim() == 2:
         at_values = gradient.mm(weight).view(values.shape) if to_anchor else none
@@ -178,12 +179,14 @@ def _product_backward(gradient: Tensor, of: Tensor, weight: Tensor, *settings: A
     return at_values if to_anchor else none, at_weight.contiguous() if to_weight else none
 
 
-def _product_backward_fake(gradient: Tensor, of: Tensor, weight: Tensor, *settings: Any) -> tuple[Tensor, Tensor]:
+def _product_backward_fake(
+    gradient: Tensor, of: Tensor, scales: Tensor | None, weight: Tensor, *settings: Any
+) -> tuple[Tensor, Tensor]:
     *_, to_anchor, to_weight = settings
     return gradient.new_empty(of.shape if to_anchor else 0), gradient.new_empty(weight.shape if to_weight else 0)
 
 
-def _fire(current: Tensor, *settings: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _fire(current: Tensor, *settings: Any) -> tuple[Tensor, ...]:
     *parameters, record = settings
     n = Neurons(*parameters)
     current = current.contiguous()
@@ -192,28 +195,32 @@ def _fire(current: Tensor, *settings: Any) -> tuple[Tensor, Tensor, Tensor, Tens
     if n.batch:
         cpu.channel_moments(sites, channels, array(current), threads(), array(made))
     times, codes = _bytes(current.shape), _bytes(current.shape if record else (0,))
+    scales = torch.empty((3, channels) if record else 0, dtype=torch.float32)
     given = n.arrays(made if n.batch else n.moments)
-    to = array(times), array(codes) if record else None
+    to = array(times), *((array(codes), array(scales)) if record else (None, None))
     cpu.windowed_times((sites, channels, n.steps), given, array(current), threads(), *to)
-    return _anchor(current, current.shape, record), times, codes, made
+    return _anchor(current, current.shape, record), times, codes, scales, made
 
 
-def _fire_fake(current: Tensor, *settings: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _fire_fake(current: Tensor, *settings: Any) -> tuple[Tensor, ...]:
     *parameters, record = settings
-    made = current.new_empty((2, current.shape[-1]) if Neurons(*parameters).batch else 0)
+    n = Neurons(*parameters)
+    made = current.new_empty((2, current.shape[-1]) if n.batch else 0)
+    scales = current.new_empty((3, n.rows(current.shape)[1]) if record else 0)
     bytes_of = current.new_empty(current.shape, dtype=torch.uint8)
     codes = current.new_empty(current.shape if record else 0, dtype=torch.uint8)
-    return _anchor(current, current.shape, record), bytes_of, codes, made
+    return _anchor(current, current.shape, record), bytes_of, codes, scales, made
 
 
 def _fire_save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     _, *parameters, ctx.record = inputs
     n = Neurons(*parameters)
-    anchor, times, codes, made = output
-    ctx.mark_non_differentiable(times, codes, made)
+    anchor, *others = output
+    _, codes, scales, made = others
+    ctx.mark_non_differentiable(*others)
     ctx.set_materialize_grads(False)
     ctx.eps, ctx.steps, ctx.batch = n.eps, n.steps, n.batch
-    ctx.save_for_backward(codes, made if n.batch else n.moments, n.gamma, n.beta, n.clip, anchor)
+    ctx.save_for_backward(codes, scales, made if n.batch else n.moments, n.gamma, n.beta, n.clip, anchor)
 
 
 def _fire_gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
@@ -226,7 +233,7 @@ def _fire_gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor | None, *_:
     return current, None, gamma, beta, clip, *[None] * 4
 
 
-def _fire_backward(gradient: Tensor, codes: Tensor, *parameters: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _fire_backward(gradient: Tensor, codes: Tensor, scales: Tensor, *parameters: Any) -> tuple[Tensor, ...]:
     n = Neurons(*parameters)
     current, clip = empty(codes.shape), torch.empty(n.clip.shape, dtype=torch.float32)
     gamma, beta = (torch.empty(0 if x is None else len(x), dtype=torch.float32) for x in (n.gamma, n.beta))
@@ -236,6 +243,7 @@ def _fire_backward(gradient: Tensor, codes: Tensor, *parameters: Any) -> tuple[T
         n.batch,
         array(gradient.contiguous()),
         array(codes),
+        array(scales),
         threads(),
         array(current),
         None if n.gamma is None else array(gamma),
@@ -245,13 +253,13 @@ def _fire_backward(gradient: Tensor, codes: Tensor, *parameters: Any) -> tuple[T
     return current, gamma, beta, clip
 
 
-def _fire_backward_fake(gradient: Tensor, codes: Tensor, *parameters: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _fire_backward_fake(gradient: Tensor, codes: Tensor, scales: Tensor, *parameters: Any) -> tuple[Tensor, ...]:
     n = Neurons(*parameters)
     gamma, beta = (gradient.new_empty(0 if x is None else x.shape) for x in (n.gamma, n.beta))
     return gradient.new_empty(codes.shape), gamma, beta, gradient.new_empty(n.clip.shape)
 
 
-def _earliest(times: Tensor, codes: Tensor | None, anchor: Tensor | None, steps: int, pool: int) -> tuple[Tensor, ...]:
+def _earliest(times: Tensor, codes: Tensor | None, scales: Any, anchor: Any, steps: int, pool: int) -> tuple[Any, ...]:
     shape = _pooled(times.shape, pool)
 
     def pooled(given: Tensor) -> Tensor:  # codes are in the order of times
@@ -263,31 +271,33 @@ def _earliest(times: Tensor, codes: Tensor | None, anchor: Tensor | None, steps:
 
 
 def _earliest_fake(
-    times: Tensor, codes: Tensor | None, anchor: Tensor | None, steps: int, pool: int
+    times: Tensor, codes: Tensor | None, scales: Any, anchor: Any, steps: int, pool: int
 ) -> tuple[Tensor, ...]:
     shape = _pooled(times.shape, pool)
     return _anchor(times, shape), times.new_empty(shape), times.new_empty(0 if codes is None else shape)
 
 
 def _earliest_save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    times, codes, _, ctx.steps, ctx.pool = inputs
+    times, codes, scales, _, ctx.steps, ctx.pool = inputs
     anchor, *pooled = output
-    ctx.coded = codes is not None
     ctx.mark_non_differentiable(*pooled)
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(codes if ctx.coded else times, pooled[ctx.coded], anchor)
+    kept = (times, pooled[0]) if codes is None else (codes, pooled[1])
+    ctx.save_for_backward(*kept, scales, anchor)
 
 
 def _earliest_gradient(ctx: Any, saved: Sequence[Any], gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
     if gradient is None:
-        return (None,) * 5
-    at_units = earliest_backward(in_sites(gradient), *saved[:2], ctx.steps, ctx.coded, ctx.pool)
-    return None, None, _maps(at_units), None, None
+        return (None,) * 6
+    at_units = earliest_backward(in_sites(gradient), *saved[:3], ctx.steps, ctx.pool)
+    return None, None, None, _maps(at_units), None, None
 
 
-def _earliest_backward(gradient: Tensor, of: Tensor, pooled: Tensor, steps: int, coded: bool, pool: int) -> Tensor:
+def _earliest_backward(
+    gradient: Tensor, of: Tensor, pooled: Tensor, scales: Tensor | None, steps: int, pool: int
+) -> Tensor:
     at_units = empty(of.shape)
-    given = array(gradient.contiguous()), array(of), array(pooled), coded
+    given = array(gradient.contiguous()), array(of), array(pooled), array(scales)
     cpu.windowed_earliest_gradient(tuple(of.shape), pool, steps, *given, threads(), array(at_units))
     return at_units
 
@@ -304,26 +314,26 @@ unpool = operator("windowed_unpool(Tensor gradient, SymInt[] shape, int pool) ->
 # Products of these values: [B, O] with a weight [O, N] of maps flattened in the order C, H, W, and the convolution
 # [B, H', W', O] with a weight [O, C / groups, kh, kw]. The bytes are kept for the gradient; floats are made of them anew.
 product = operator(
-    f"windowed_product(Tensor times, Tensor? codes, Tensor? anchor, Tensor weight, {_PRODUCT}) -> Tensor"
+    f"windowed_product(Tensor times, Tensor? codes, Tensor? scales, Tensor? anchor, Tensor weight, {_PRODUCT}) -> Tensor"
 )(cpu=_product, fake=_product_fake, save=_product_save, gradients=_product_gradients)
 product_backward = operator(
-    f"windowed_product_backward(Tensor gradient, Tensor of, Tensor weight, {_PRODUCT}, bool coded, bool to_anchor,"
+    f"windowed_product_backward(Tensor gradient, Tensor of, Tensor? scales, Tensor weight, {_PRODUCT}, bool to_anchor,"
     " bool to_weight) -> (Tensor at_anchor, Tensor at_weight)"
 )(cpu=_product_backward, fake=_product_backward_fake)
-# (anchor, times, codes, moments) of currents. One byte per neuron, its code, is kept for the gradient.
+# (anchor, times, codes, scales, moments) of currents. One byte per neuron, its code, is kept for the gradient.
 fire = operator(
     f"windowed_fire(Tensor current, {_NEURONS}, bool record)"
-    " -> (Tensor anchor, Tensor times, Tensor codes, Tensor moments_out)"
+    " -> (Tensor anchor, Tensor times, Tensor codes, Tensor scales, Tensor moments_out)"
 )(cpu=_fire, fake=_fire_fake, save=_fire_save, gradients=_fire_gradients)
 fire_backward = operator(
-    f"windowed_fire_backward(Tensor gradient, Tensor codes, {_NEURONS})"
+    f"windowed_fire_backward(Tensor gradient, Tensor codes, Tensor scales, {_NEURONS})"
     " -> (Tensor current, Tensor at_gamma, Tensor at_beta, Tensor at_clip)"
 )(cpu=_fire_backward, fake=_fire_backward_fake)
 # (anchor, times, codes): the earliest spike of each window, whose value is the largest. Backward seeks the winners again.
 earliest = operator(
-    "windowed_earliest(Tensor times, Tensor? codes, Tensor? anchor, int steps, int pool)"
+    "windowed_earliest(Tensor times, Tensor? codes, Tensor? scales, Tensor? anchor, int steps, int pool)"
     " -> (Tensor anchor_out, Tensor pooled, Tensor pooled_codes)"
 )(cpu=_earliest, fake=_earliest_fake, save=_earliest_save, gradients=_earliest_gradient)
 earliest_backward = operator(
-    "windowed_earliest_backward(Tensor gradient, Tensor of, Tensor pooled, int steps, bool coded, int pool) -> Tensor"
+    "windowed_earliest_backward(Tensor gradient, Tensor of, Tensor pooled, Tensor? scales, int steps, int pool) -> Tensor"
 )(cpu=_earliest_backward, fake=lambda gradient, of, *_: gradient.new_empty(of.shape))
