@@ -60,7 +60,7 @@ class WindowedNet(BuiltNet):
 
     def forward(self, x: Tensor | SpikeTimes) -> Tensor:
         """Scores, float32 [B, classes], of x [B, *input_shape], uint8 or float32 in [0, 1], or SpikeTimes in a window."""
-        if not isinstance(x, SpikeTimes):
+        if not isinstance(x, SpikeTimes) and getattr(x, "dtype", None) is not torch.uint8:
             x = as_float("x", x)
             checks.finite("x", x)
         if tuple(x.shape[1:]) not in (self.input_shape, (math.prod(self.input_shape),)):

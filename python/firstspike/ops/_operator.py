@@ -194,7 +194,8 @@ def _recorded(
 
         backward = staticmethod(gradients)
 
-    apply: Callable[..., Any] = Eager.apply
+    # torch.autograd.Function's own looks for torch.func, which `bypasses_dispatcher` has ruled out: 3 microseconds.
+    apply: Callable[..., Any] = super(torch.autograd.Function, Eager).apply
     return apply
 
 
