@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from firstspike import data
+
 FOLDER = Path(__file__).parents[2] / "examples"
 
 
@@ -51,6 +53,16 @@ def test_compile():
 @pytest.mark.skipif(importlib.util.find_spec("lightning") is None, reason="lightning is not installed")
 def test_lightning():
     assert accuracy(run("with_lightning.py")) > 85
+
+
+@pytest.mark.slow
+def test_speech():
+    try:
+        data.load("spoken-digits", train=False, download=False)
+    except data.NotAvailable as missing:
+        pytest.skip(str(missing))
+    float32, chip = re.findall(r"test accuracy ([\d.]+)%", run("speech.py"))
+    assert float(float32) > 97 and float(chip) > 97
 
 
 def test_every_script_has_a_test():

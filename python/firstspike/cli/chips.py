@@ -24,6 +24,7 @@ SHAPES = {
     "cifar10": (3, 32, 32),
     "cifar100": (3, 32, 32),
     "dvs-gesture": (16, 32, 32),
+    "spoken-digits": (1, 32, 64),
 }
 
 

@@ -11,13 +11,15 @@ from .._base import checks
 from .dataset import Dataset, draw, from_arrays, from_events, split
 from .images import check_classes, load_images
 from .sources import SOURCES, NotAvailable, cache_root, offline, user_root
+from .speech import spectrogram, spoken_digits
 
 __all__ = [
     "NAMES", "Dataset", "NotAvailable", "cache_root", "draw", "from_arrays", "from_events", "load",
-    "load_images", "offline", "reload", "split", "user_root",
+    "load_images", "offline", "reload", "spectrogram", "split", "user_root",
 ]  # fmt: skip
 
-NAMES = tuple(SOURCES)
+_LOADERS = {**SOURCES, "spoken-digits": spoken_digits}
+NAMES = tuple(_LOADERS)
 Folder = str | os.PathLike[str] | None
 
 
@@ -54,7 +56,7 @@ def load(name: str, *, root: Folder = None, train: bool, download: bool | None =
     """
     checks.one_of("name", name, NAMES)
     checks.boolean("train", train)
-    dataset = SOURCES[name](name, None if name == "digits" else user_root(root), train, download)
+    dataset = _LOADERS[name](name, None if name == "digits" else user_root(root), train, download)
     return dataclasses.replace(dataset, recipe={"kind": "named", "name": name})
 
 

@@ -157,8 +157,8 @@ def find(
         raise NotAvailable(name, [*tried, str(error)], by_hand) from error
 
 
-def download_file(url: str, file: Path, known_hash: str) -> None:
-    """Download a file whose hash ("sha256:..." or "md5:...") must be the known one; a bar shows progress on terminals."""
+def download_file(url: str, file: Path, known_hash: str | None) -> None:
+    """Download a file whose hash ("sha256:..." or "md5:...") must be the known one, if any; a bar shows progress on terminals."""
     import pooch  # imports requests
 
     downloader = pooch.HTTPDownloader(timeout=TIMEOUT, progressbar=sys.stderr.isatty())
