@@ -38,7 +38,7 @@ def best(profile: Profile, store: Store) -> pd.DataFrame:
     windows = frame(profile, store, "windows")
     relu = windows[windows["model"] == "relu"].set_index("setup")
     windows = windows[windows["model"] == "ttfs"].assign(kind="windows")
-    for name in [name.removeprefix("relu_") for name in step if name.startswith("relu_")]:
+    for name in [name.removeprefix("relu_") for name in map(str, step.columns) if name.startswith("relu_")]:
         windows[f"relu_{name}"] = windows["setup"].map(relu[name])
     rows = pd.concat([windows, step], ignore_index=True)
     rows = rows[(rows["seeds"] > 0) & (rows["relu_seeds"] > 0) & (rows["dataset"] != "digits")]

@@ -19,9 +19,17 @@ def temporal_weights(
 
     mode "exp": w[t] = gamma^-t, gamma >= 1. mode "linear": w[t] = gamma (T - t) / T, gamma > 0.
 
-    Examples:
-        >>> temporal_weights(4, gamma=2.0)
-        tensor([1.0000, 0.5000, 0.2500, 0.1250])
+    Parameters
+    ----------
+    steps : T, 1 to 254.
+    gamma : base ("exp", at least 1) or factor ("linear", > 0).
+    mode : "exp" or "linear".
+    device : of the result.
+
+    Examples
+    --------
+    >>> temporal_weights(4, gamma=2.0)
+    tensor([1.0000, 0.5000, 0.2500, 0.1250])
     """
     steps = checks.steps(steps)
     checks.one_of("mode", mode, TEMPORAL_MODES)
@@ -34,12 +42,16 @@ def temporal_weights(
 def temporal_weighting(spikes: SpikeTimes, *, gamma: float, mode: str = "exp") -> Tensor:
     """Temporal weighting decoder (TWD): y = sum_t w[t] O[t], float32 [B, C]; a silent neuron scores 0. Differentiable.
 
-    spikes: [B, C]. gamma and mode as in `temporal_weights`; a large gamma rewards only the first steps.
+    Parameters
+    ----------
+    spikes : [B, C].
+    gamma, mode : as in `temporal_weights`; a large gamma rewards only the first steps.
 
-    Examples:
-        >>> spikes = SpikeTimes(torch.tensor([[1, 0, 255]], dtype=torch.uint8), steps=4)
-        >>> temporal_weighting(spikes, gamma=2.0)
-        tensor([[0.5000, 1.0000, 0.0000]])
+    Examples
+    --------
+    >>> spikes = SpikeTimes(torch.tensor([[1, 0, 255]], dtype=torch.uint8), steps=4)
+    >>> temporal_weighting(spikes, gamma=2.0)
+    tensor([[0.5000, 1.0000, 0.0000]])
     """
     _output_spikes(spikes)
     weights = temporal_weights(spikes.steps, gamma=gamma, mode=mode, device=spikes.device)
@@ -52,9 +64,15 @@ def membrane(v: Tensor, mode: str = "last") -> Tensor:
     mode "last": v[T - 1]; with decay 1 the spike times of the layer before do not count, only which neurons fired. "mean": the
     mean over the steps. "weighted" (ours): sum_t w[t] v[t], w[t] = 2 (T - t) / (T (T + 1)), so that early steps count more.
 
-    Examples:
-        >>> membrane(torch.tensor([[[3.0]], [[6.0]], [[9.0]]]), "weighted")
-        tensor([[5.]])
+    Parameters
+    ----------
+    v : float32 [T, B, C].
+    mode : "last", "mean" or "weighted".
+
+    Examples
+    --------
+    >>> membrane(torch.tensor([[[3.0]], [[6.0]], [[9.0]]]), "weighted")
+    tensor([[5.]])
     """
     checks.one_of("mode", mode, MEMBRANE_MODES)
     v = _over_time("v", v)
@@ -70,9 +88,14 @@ def running_membrane(v: Tensor, mode: str = "last") -> Tensor:
 
     With "weighted" it is the weighted sum so far, up to a factor (the sum of the weights so far).
 
-    Examples:
-        >>> running_membrane(torch.tensor([[[3.0]], [[6.0]], [[9.0]]]), "mean").flatten()
-        tensor([3.0000, 4.5000, 6.0000])
+    Parameters
+    ----------
+    v, mode : as in `membrane`.
+
+    Examples
+    --------
+    >>> running_membrane(torch.tensor([[[3.0]], [[6.0]], [[9.0]]]), "mean").flatten()
+    tensor([3.0000, 4.5000, 6.0000])
     """
     checks.one_of("mode", mode, MEMBRANE_MODES)
     v = _over_time("v", v)
@@ -86,13 +109,17 @@ def running_membrane(v: Tensor, mode: str = "last") -> Tensor:
 def overshoot(spikes: SpikeTimes, v: Tensor, *, threshold: float = 1.0) -> Tensor:
     """V - threshold at each neuron's spike, or in the last step where it is silent (then negative): float32 [B, C].
 
-    spikes: [B, C]; v: the same neurons' membrane without reset, [T, B, C], as `nn.TTFSLinear.membrane` returns it;
-    threshold: the layer's, > 0, and 1 where it has one per output, since its membrane is in units of it.
+    Parameters
+    ----------
+    spikes : [B, C];
+    v : the same neurons' membrane without reset, [T, B, C], as `nn.TTFSLinear.membrane` returns it;
+    threshold : the layer's, > 0, and 1 where it has one per output, since its membrane is in units of it.
 
-    Examples:
-        >>> spikes = SpikeTimes(torch.tensor([[1, 255]], dtype=torch.uint8), steps=2)
-        >>> overshoot(spikes, torch.tensor([[[0.5, 0.25]], [[1.5, 0.5]]]))
-        tensor([[ 0.5000, -0.5000]])
+    Examples
+    --------
+    >>> spikes = SpikeTimes(torch.tensor([[1, 255]], dtype=torch.uint8), steps=2)
+    >>> overshoot(spikes, torch.tensor([[[0.5, 0.25]], [[1.5, 0.5]]]))
+    tensor([[ 0.5000, -0.5000]])
     """
     _output_spikes(spikes)
     v = checks.float32("v", v, 3)
@@ -106,13 +133,17 @@ def overshoot(spikes: SpikeTimes, v: Tensor, *, threshold: float = 1.0) -> Tenso
 def first_spike(spikes: SpikeTimes, overshoot: Tensor | None = None) -> Tensor:
     """The class whose neuron fires first, int64 [B]. Not differentiable.
 
-    spikes: [B, C]. overshoot: finite float32 [B, C], see the function of that name. Ties go to the larger overshoot, then to
-    the lower index, also where all are silent. On CUDA and in a traced graph NaN counts as the smallest overshoot.
+    Parameters
+    ----------
+    spikes : [B, C].
+    overshoot : finite float32 [B, C], see the function of that name. Ties go to the larger overshoot, then to the lower index,
+        also where all are silent. On CUDA and in a traced graph NaN counts as the smallest overshoot.
 
-    Examples:
-        >>> spikes = SpikeTimes(torch.tensor([[3, 1, 1]], dtype=torch.uint8), steps=4)
-        >>> first_spike(spikes), first_spike(spikes, overshoot=torch.tensor([[0.0, 0.1, 0.2]]))
-        (tensor([1]), tensor([2]))
+    Examples
+    --------
+    >>> spikes = SpikeTimes(torch.tensor([[3, 1, 1]], dtype=torch.uint8), steps=4)
+    >>> first_spike(spikes), first_spike(spikes, overshoot=torch.tensor([[0.0, 0.1, 0.2]]))
+    (tensor([1]), tensor([2]))
     """
     _output_spikes(spikes)
     first = spikes.times == spikes.times.amin(1, keepdim=True)
@@ -130,9 +161,15 @@ def first_spike(spikes: SpikeTimes, overshoot: Tensor | None = None) -> Tensor:
 def population(scores: Tensor, classes: int) -> Tensor:
     """Mean score of each class's neurons, [..., classes], of scores [..., classes * k], in the order of `grouped`.
 
-    Examples:
-        >>> population(torch.tensor([[1.0, 3.0, 5.0, 9.0]]), classes=2)
-        tensor([[2., 7.]])
+    Parameters
+    ----------
+    scores : [..., classes * k].
+    classes : their number.
+
+    Examples
+    --------
+    >>> population(torch.tensor([[1.0, 3.0, 5.0, 9.0]]), classes=2)
+    tensor([[2., 7.]])
     """
     groups = grouped(scores, classes)
     return scores if groups.shape[-1] == 1 else groups.mean(-1)
@@ -143,9 +180,14 @@ def decision_step(spikes: SpikeTimes) -> Tensor:
 
     A decision in step t has cost t + 1 steps of inference.
 
-    Examples:
-        >>> decision_step(SpikeTimes(torch.tensor([[3, 1], [255, 255]], dtype=torch.uint8), steps=4))
-        tensor([1, 4])
+    Parameters
+    ----------
+    spikes : of the output neurons, [B, C].
+
+    Examples
+    --------
+    >>> decision_step(SpikeTimes(torch.tensor([[3, 1], [255, 255]], dtype=torch.uint8), steps=4))
+    tensor([1, 4])
     """
     _output_spikes(spikes)
     first = spikes.times.amin(1).long()
@@ -157,9 +199,14 @@ def settled_step(scores: Tensor) -> Tensor:
 
     Known only afterwards: a yardstick, not a rule for stopping.
 
-    Examples:
-        >>> settled_step(torch.tensor([[[2.0, 1.0]], [[2.0, 3.0]], [[2.0, 4.0]]]))
-        tensor([1])
+    Parameters
+    ----------
+    scores : float [T, B, C].
+
+    Examples
+    --------
+    >>> settled_step(torch.tensor([[[2.0, 1.0]], [[2.0, 3.0]], [[2.0, 4.0]]]))
+    tensor([1])
     """
     scores = _over_time("scores", scores)
     if scores.shape[2] == 0:
@@ -173,11 +220,15 @@ def settled_step(scores: Tensor) -> Tensor:
 def ties(spikes: SpikeTimes, classes: int | None = None) -> Tensor:
     """Bool [B]: the first output step has spikes of more than one class, so that the time alone does not decide.
 
-    spikes: [B, C]. classes: as in `population`; by default every neuron is a class.
+    Parameters
+    ----------
+    spikes : [B, C].
+    classes : as in `population`; by default every neuron is a class.
 
-    Examples:
-        >>> ties(SpikeTimes(torch.tensor([[1, 1, 3], [1, 2, 3]], dtype=torch.uint8), steps=4))
-        tensor([ True, False])
+    Examples
+    --------
+    >>> ties(SpikeTimes(torch.tensor([[1, 1, 3], [1, 2, 3]], dtype=torch.uint8), steps=4))
+    tensor([ True, False])
     """
     _output_spikes(spikes)
     first = (spikes.times == spikes.times.amin(1, keepdim=True)) & ~spikes.silent
@@ -187,9 +238,15 @@ def ties(spikes: SpikeTimes, classes: int | None = None) -> Tensor:
 def grouped(scores: Tensor, classes: int) -> Tensor:
     """Scores [..., classes * k] as [..., classes, k]: class c owns neurons c k to (c + 1) k - 1.
 
-    Examples:
-        >>> grouped(torch.tensor([[1.0, 3.0, 5.0, 9.0]]), classes=2).shape
-        torch.Size([1, 2, 2])
+    Parameters
+    ----------
+    scores : [..., classes * k].
+    classes : their number.
+
+    Examples
+    --------
+    >>> grouped(torch.tensor([[1.0, 3.0, 5.0, 9.0]]), classes=2).shape
+    torch.Size([1, 2, 2])
     """
     checks.instance("scores", scores, Tensor, "a torch.Tensor")
     checks.integer("classes", classes, 1)

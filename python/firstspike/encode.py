@@ -18,18 +18,22 @@ from .spikes import SpikeTimes
 def latency(x: Tensor, steps: int, curve: str = "linear") -> SpikeTimes:
     """Latency code: one spike per intensity, the brighter the earlier; zero stays silent.
 
-    x: float32 [B, ...], values in [0, 1] (float16 and bfloat16 under autocast). steps: T, 1 to 254.
-    curve, for x > 0, rounding half to even:
-
     - "linear": time = round((1 - x) (T - 1)); x = 1 fires in step 0.
     - "log": time = round((T - 1) min(1, ln x / ln(1/255))): equal ratios of intensity are equal delays. x = 1 fires in step 0;
       1/255, the darkest grey of an 8-bit image, and whatever is darker fire in step T - 1.
 
     Not differentiable.
 
-    Examples:
-        >>> latency(torch.tensor([[1.0, 0.5, 0.1, 0.0]]), steps=8).times
-        tensor([[  0,   4,   6, 255]], dtype=torch.uint8)
+    Parameters
+    ----------
+    x : float32 [B, ...], values in [0, 1] (float16 and bfloat16 under autocast).
+    steps : T, 1 to 254.
+    curve : "linear" or "log", for x > 0; both round half to even.
+
+    Examples
+    --------
+    >>> latency(torch.tensor([[1.0, 0.5, 0.1, 0.0]]), steps=8).times
+    tensor([[  0,   4,   6, 255]], dtype=torch.uint8)
     """
     x = checks.float32("x", x).detach()
     steps = checks.steps(steps)
@@ -46,12 +50,18 @@ def latency(x: Tensor, steps: int, curve: str = "linear") -> SpikeTimes:
 def seconds(t: Tensor, dt: float, steps: int) -> SpikeTimes:
     """Spike times in seconds, or in another unit, as times in steps: round(t / dt), half to even.
 
-    t: float32 [B, ...], at least 0; inf is silent, and so is what falls after the last step. dt: a step in the unit of t, > 0.
-    steps: T, 1 to 254. Not differentiable. The inverse of `SpikeTimes.seconds`.
+    The inverse of `SpikeTimes.seconds`. Not differentiable.
 
-    Examples:
-        >>> seconds(torch.tensor([[0.0, 1.4, 9.0, torch.inf]]), dt=0.5, steps=8).times
-        tensor([[  0,   3, 255, 255]], dtype=torch.uint8)
+    Parameters
+    ----------
+    t : float32 [B, ...], at least 0; inf is silent, and so is what falls after the last step.
+    dt : a step in the unit of t, > 0.
+    steps : T, 1 to 254.
+
+    Examples
+    --------
+    >>> seconds(torch.tensor([[0.0, 1.4, 9.0, torch.inf]]), dt=0.5, steps=8).times
+    tensor([[  0,   3, 255, 255]], dtype=torch.uint8)
     """
     t = checks.float32("t", t).detach()
     dt, steps = checks.positive("dt", dt), checks.steps(steps)
@@ -68,17 +78,23 @@ def first_events(
 ) -> SpikeTimes:
     """The first event of each pixel and polarity as its spike: SpikeTimes [1, P, H, W].
 
-    events: a structured numpy array with the fields x, y, t, p, as tonic gives them: column, row, time in any unit,
-    polarity from 0 to P - 1 (or bool); in any order. sensor_size: (W, H, P). steps: T, 1 to 254.
-    window: the part of the recording that the T steps divide evenly, in the unit of t: (begin, end), without the end; a number
-    is the length from the first event on; None is from the first to the last event, which falls into the last step. Other events
-    are left out. A time becomes floor((t - begin) T / length), exactly where times and window are integers, else in float64.
+    Parameters
+    ----------
+    events : a structured numpy array with the fields x, y, t, p, as tonic gives them: column, row, time in any unit, polarity
+        from 0 to P - 1 (or bool); in any order.
+    sensor_size : (W, H, P).
+    steps : T, 1 to 254.
+    window : the part of the recording that the T steps divide evenly, in the unit of t: (begin, end), without the end; a number
+        is the length from the first event on; None is from the first to the last event, which falls into the last step. Other
+        events are left out. A time becomes floor((t - begin) T / length), exactly where times and window are integers, else in
+        float64.
 
-    Examples:
-        >>> kind = [("x", "i2"), ("y", "i2"), ("t", "i8"), ("p", "i2")]
-        >>> events = np.array([(1, 0, 40, 1), (1, 0, 90, 1), (2, 1, 75, 0)], kind)
-        >>> first_events(events, (3, 2, 2), steps=8, window=(0, 100)).times[0, 1, 0, 1]
-        tensor(3, dtype=torch.uint8)
+    Examples
+    --------
+    >>> kind = [("x", "i2"), ("y", "i2"), ("t", "i8"), ("p", "i2")]
+    >>> events = np.array([(1, 0, 40, 1), (1, 0, 90, 1), (2, 1, 75, 0)], kind)
+    >>> first_events(events, (3, 2, 2), steps=8, window=(0, 100)).times[0, 1, 0, 1]
+    tensor(3, dtype=torch.uint8)
     """
     if not isinstance(sensor_size, (tuple, list)) or len(sensor_size) != 3:
         raise ValueError(f"sensor_size must be (width, height, polarities), got {checks.shown(sensor_size)}")

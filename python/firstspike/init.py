@@ -18,14 +18,20 @@ def ettfs_(weight: Tensor, steps: int, *, gain: float = 1.0, generator: Generato
 
     Why T / N: N inputs that fire once each, uniformly over T steps, give Var(PSC[t]) = N (T / N) / T = 1 in every step.
 
-    weight: float [O, ...]. steps: T, 1 to 254. gain: 1 in the paper. The layers of `firstspike.nn` keep the variance of 1 where
-    that derivation does not hold (ours): `pool_gain` after average pooling; `synaptic_gain` with a synaptic current; 1 / sqrt(T)
-    in directly coded layers and those that integrate.
+    Parameters
+    ----------
+    weight : float [O, ...].
+    steps : T, 1 to 254.
+    gain : 1 in the paper. The layers of `firstspike.nn` keep the variance of 1 where that derivation does not hold (ours):
+        `pool_gain` after average pooling; `synaptic_gain` with a synaptic current; 1 / sqrt(T) in directly coded layers and
+        those that integrate.
+    generator : of the random draws; by default torch's.
 
-    Examples:
-        >>> weight = ettfs_(torch.empty(500, 400), steps=8)
-        >>> round(float(weight.var() * 400 / 8), 1)
-        1.0
+    Examples
+    --------
+    >>> weight = ettfs_(torch.empty(500, 400), steps=8)
+    >>> round(float(weight.var() * 400 / 8), 1)
+    1.0
     """
     fan_in = _fan_in(weight)
     bound = checks.real("gain", gain, 0.0, open_low=True) * math.sqrt(3 * checks.steps(steps) / fan_in)
@@ -35,12 +41,18 @@ def ettfs_(weight: Tensor, steps: int, *, gain: float = 1.0, generator: Generato
 def pool_gain(avg_pool: int, steps: int) -> float:
     """The gain after k x k average pooling (ours): 1 / sqrt((1 - 1/T) / k^2 + 1/T), from 1 (T = 1) to k (many steps).
 
-    Of k^2 neurons that fire once each, uniformly and independently over T steps, a number n fires in step t, and the
-    pooled input is n / k^2, with E[(n / k^2)^2] = ((1 - 1/T) / k^2 + 1/T) / T in place of 1 / T.
+    Of k^2 neurons that fire once each, uniformly and independently over T steps, a number n fires in step t, and the pooled
+    input is n / k^2, with E[(n / k^2)^2] = ((1 - 1/T) / k^2 + 1/T) / T in place of 1 / T.
 
-    Examples:
-        >>> pool_gain(2, steps=1), round(pool_gain(2, steps=8), 3)
-        (1.0, 1.706)
+    Parameters
+    ----------
+    avg_pool : k.
+    steps : T, 1 to 254.
+
+    Examples
+    --------
+    >>> pool_gain(2, steps=1), round(pool_gain(2, steps=8), 3)
+    (1.0, 1.706)
     """
     factor, steps = checks.size("avg_pool", avg_pool), checks.steps(steps)
     return 1 / math.sqrt((1 - 1 / steps) / factor**2 + 1 / steps)
@@ -50,17 +62,22 @@ def synaptic_gain(steps: int, decay: float = 1.0, synaptic_decay: float = 0.0, *
     """The gain with a synaptic current (ours): the last potential has the variance 1.
 
     k steps after its spike an input has added K(k) = sum over i = 0 .. k of a^i decay^(k-i), so that with uniform times
-    Var(V[T-1]) = N v (K(0)^2 + ... + K(T-1)^2) / T. The gain is 1 / sqrt(sum of K(k)^2), for the ramp, a = decay = 1,
-    sqrt(6 / (T (T + 1) (2T + 1))); and 1 for a = 0, where ETTFS-init gives the current of each step the variance 1.
-    constant: of an input that enters in every step, whose last potential is the sum of K; the gain sum of decay^k / sum of K(k)
-    makes it as large as for a = 0, 2 / (T + 1) for the ramp.
+    Var(V[T-1]) = N v (K(0)^2 + ... + K(T-1)^2) / T. The gain is 1 / sqrt(sum of K(k)^2), for the ramp, a = decay = 1, sqrt(6 /
+    (T (T + 1) (2T + 1))); and 1 for a = 0, where ETTFS-init gives the current of each step the variance 1.
 
-    steps: T, 1 to 254. decay: in (0, 2]. synaptic_decay: a, in [0, 1].
+    Parameters
+    ----------
+    steps : T, 1 to 254.
+    decay : in (0, 2].
+    synaptic_decay : a, in [0, 1].
+    constant : of an input that enters in every step, whose last potential is the sum of K; the gain sum of decay^k / sum of
+        K(k) makes it as large as for a = 0, 2 / (T + 1) for the ramp.
 
-    Examples:
-        >>> ramp, constant = synaptic_gain(8, synaptic_decay=1.0), synaptic_gain(8, synaptic_decay=1.0, constant=True)
-        >>> synaptic_gain(8), round(ramp, 4), round(constant, 4)
-        (1.0, 0.07, 0.2222)
+    Examples
+    --------
+    >>> ramp, constant = synaptic_gain(8, synaptic_decay=1.0), synaptic_gain(8, synaptic_decay=1.0, constant=True)
+    >>> synaptic_gain(8), round(ramp, 4), round(constant, 4)
+    (1.0, 0.07, 0.2222)
     """
     steps, decay = checks.steps(steps), checks.decay(decay, steps)
     if checks.synaptic_decay(synaptic_decay) == 0:
@@ -80,9 +97,15 @@ def bias_scale(steps: int, decay: float = 1.0, synaptic_decay: float = 0.0) -> f
     beta is a constant current. Without the factor a step of the optimizer would move the last potential of a ramp (T + 1) / 2
     times as far as for a = 0, across many thresholds; a power of two keeps the bits of beta.
 
-    Examples:
-        >>> bias_scale(32), bias_scale(32, synaptic_decay=1.0)
-        (1.0, 0.0625)
+    Parameters
+    ----------
+    steps : T, 1 to 254.
+    decay, synaptic_decay : of the layer.
+
+    Examples
+    --------
+    >>> bias_scale(32), bias_scale(32, synaptic_decay=1.0)
+    (1.0, 0.0625)
     """
     return float(2.0 ** round(math.log2(synaptic_gain(steps, decay, synaptic_decay, constant=True))))
 
@@ -90,11 +113,17 @@ def bias_scale(steps: int, decay: float = 1.0, synaptic_decay: float = 0.0) -> f
 def kaiming_(weight: Tensor, *, generator: Generator | None = None) -> Tensor:
     """True He initialisation for ReLU (He et al. 2015, Eq. 10), in place: U(-a, a), a = sqrt(6 / N), variance 2 / N.
 
-    With TTFS neurons Var(PSC[t]) = 2 / T at best: the signal fades as T grows. weight: float [O, ...].
+    With TTFS neurons Var(PSC[t]) = 2 / T at best: the signal fades as T grows.
 
-    Examples:
-        >>> round(float(kaiming_(torch.empty(500, 400)).var() * 400), 1)
-        2.0
+    Parameters
+    ----------
+    weight : float [O, ...].
+    generator : of the random draws; by default torch's.
+
+    Examples
+    --------
+    >>> round(float(kaiming_(torch.empty(500, 400)).var() * 400), 1)
+    2.0
     """
     return _uniform(weight, math.sqrt(6 / _fan_in(weight)), generator)
 
@@ -102,11 +131,17 @@ def kaiming_(weight: Tensor, *, generator: Generator | None = None) -> Tensor:
 def torch_default_(weight: Tensor, *, generator: Generator | None = None) -> Tensor:
     """What `torch.nn.Linear` and `Conv2d` draw (`kaiming_uniform_`, a = sqrt 5), in place: U(-a, a), a = sqrt(1 / N).
 
-    The variance is 1 / (3 N), so Var(PSC[t]) = 1 / (3 T) at best. weight: float [O, ...].
+    The variance is 1 / (3 N), so Var(PSC[t]) = 1 / (3 T) at best.
 
-    Examples:
-        >>> float(torch_default_(torch.empty(500, 400)).abs().max()) <= 0.05
-        True
+    Parameters
+    ----------
+    weight : float [O, ...].
+    generator : of the random draws; by default torch's.
+
+    Examples
+    --------
+    >>> float(torch_default_(torch.empty(500, 400)).abs().max()) <= 0.05
+    True
     """
     return _uniform(weight, math.sqrt(1 / _fan_in(weight)), generator)
 

@@ -16,9 +16,14 @@ from .spikes import SpikeTimes
 def times(spikes: SpikeTimes) -> Tensor:
     """Differentiable times in steps, float32 [B, ...], T where silent, of SpikeTimes [B, ...].
 
-    Examples:
-        >>> losses.times(SpikeTimes(torch.tensor([[2, 255]], dtype=torch.uint8), 8))
-        tensor([[2., 8.]])
+    Parameters
+    ----------
+    spikes : [B, ...].
+
+    Examples
+    --------
+    >>> losses.times(SpikeTimes(torch.tensor([[2, 255]], dtype=torch.uint8), 8))
+    tensor([[2., 8.]])
     """
     _spikes(spikes)
     steps = spikes.steps
@@ -31,12 +36,16 @@ def target_times(spikes: SpikeTimes, target: Tensor) -> Tensor:
 
     After SpikeProp (Bohte, Kok and La Poutre 2002, Neurocomputing 48, 17-37), whose error is half the sum of the squares.
 
-    spikes: [B, ...]. target: a real tensor of a shape that broadcasts to it, in steps; T asks for silence.
+    Parameters
+    ----------
+    spikes : [B, ...].
+    target : a real tensor of a shape that broadcasts to it, in steps; T asks for silence.
 
-    Examples:
-        >>> output = SpikeTimes(torch.tensor([[2, 255]], dtype=torch.uint8), 8)
-        >>> losses.target_times(output, torch.tensor([0.0, 8.0]))  # ((2 / 8)^2 + 0) / 2
-        tensor(0.0312)
+    Examples
+    --------
+    >>> output = SpikeTimes(torch.tensor([[2, 255]], dtype=torch.uint8), 8)
+    >>> losses.target_times(output, torch.tensor([0.0, 8.0]))  # ((2 / 8)^2 + 0) / 2
+    tensor(0.0312)
     """
     _spikes(spikes)
     checks.instance("target", target, Tensor, "a tensor of times in steps")
@@ -52,12 +61,18 @@ def margin(spikes: SpikeTimes, labels: Tensor, steps: float = 1.0) -> Tensor:
 
     Zero where the right neuron fires at least `steps` steps before all others. After the multiclass hinge loss of Crammer and
     Singer (2001, Journal of Machine Learning Research 2), on times in place of scores.
-    spikes: [B, C], a neuron per class, C >= 2. labels: int64 [B]. steps: > 0.
 
-    Examples:
-        >>> output = SpikeTimes(torch.tensor([[2, 5, 255]], dtype=torch.uint8), 8)
-        >>> losses.margin(output, torch.tensor([0])), losses.margin(output, torch.tensor([1]))
-        (tensor(0.), tensor(0.5000))
+    Parameters
+    ----------
+    spikes : [B, C], a neuron per class, C >= 2.
+    labels : int64 [B].
+    steps : > 0.
+
+    Examples
+    --------
+    >>> output = SpikeTimes(torch.tensor([[2, 5, 255]], dtype=torch.uint8), 8)
+    >>> losses.margin(output, torch.tensor([0])), losses.margin(output, torch.tensor([1]))
+    (tensor(0.), tensor(0.5000))
     """
     right = _right(spikes, labels)
     if spikes.shape[1] < 2:
@@ -73,12 +88,18 @@ def first_spike_cross_entropy(spikes: SpikeTimes, labels: Tensor, tau: float = 1
     """Cross-entropy of softmax(-time / tau): the class whose neuron fires first is the likeliest.
 
     After Mostafa (arXiv 1606.08165), there on exp(time), and Goeltz et al. (2021, Nature Machine Intelligence 3, 823-835).
-    spikes: [B, C], a neuron per class. labels: int64 [B]. tau: in steps, > 0; a small one asks for a clear first spike only.
 
-    Examples:
-        >>> output = SpikeTimes(torch.tensor([[2, 5, 255]], dtype=torch.uint8), 8)
-        >>> losses.first_spike_cross_entropy(output, torch.tensor([0]))
-        tensor(0.0509)
+    Parameters
+    ----------
+    spikes : [B, C], a neuron per class.
+    labels : int64 [B].
+    tau : in steps, > 0; a small one asks for a clear first spike only.
+
+    Examples
+    --------
+    >>> output = SpikeTimes(torch.tensor([[2, 5, 255]], dtype=torch.uint8), 8)
+    >>> losses.first_spike_cross_entropy(output, torch.tensor([0]))
+    tensor(0.0509)
     """
     right = _right(spikes, labels)
     when = times(spikes)
@@ -90,9 +111,14 @@ def first_spike_cross_entropy(spikes: SpikeTimes, labels: Tensor, tau: float = 1
 def spike_count(spikes: SpikeTimes) -> Tensor:
     """The share of neurons that fire, 0 to 1: a penalty on activity and energy. Any shape [B, ...].
 
-    Examples:
-        >>> losses.spike_count(SpikeTimes(torch.tensor([[2, 255]], dtype=torch.uint8), 8))
-        tensor(0.5000)
+    Parameters
+    ----------
+    spikes : [B, ...].
+
+    Examples
+    --------
+    >>> losses.spike_count(SpikeTimes(torch.tensor([[2, 255]], dtype=torch.uint8), 8))
+    tensor(0.5000)
     """
     _spikes(spikes)
     ones = torch.ones(spikes.steps, dtype=torch.float32, device=spikes.device)
@@ -102,9 +128,14 @@ def spike_count(spikes: SpikeTimes) -> Tensor:
 def latency(spikes: SpikeTimes) -> Tensor:
     """The mean time in parts of the run, 0 (all in step 0) to 1 (all silent): a penalty on late spikes. Any shape.
 
-    Examples:
-        >>> losses.latency(SpikeTimes(torch.tensor([[2, 255]], dtype=torch.uint8), 8))  # (2 / 8 + 1) / 2
-        tensor(0.6250)
+    Parameters
+    ----------
+    spikes : [B, ...].
+
+    Examples
+    --------
+    >>> losses.latency(SpikeTimes(torch.tensor([[2, 255]], dtype=torch.uint8), 8))  # (2 / 8 + 1) / 2
+    tensor(0.6250)
     """
     _spikes(spikes)
     early = 1 - torch.arange(spikes.steps, dtype=torch.float32, device=spikes.device) / spikes.steps
@@ -114,17 +145,21 @@ def latency(spikes: SpikeTimes) -> Tensor:
 def existence(spikes: SpikeTimes, membrane: Tensor, threshold: float = 1.0) -> Tensor:
     """What silent neurons lack to fire: the mean over all neurons of max(0, threshold - V[T - 1]), 0 where a neuron fired.
 
-    A silent neuron far from the threshold gets no surrogate gradient; here it gets one from its last potential. After the weight
-    sum cost of Mostafa (arXiv 1606.08165).
-    spikes, membrane: as `layer(x, membrane=True)` returns them, [B, ...] and float32 [T, B, ...]. threshold: the layer's
-    number, or 1 for a layer with one threshold per output, whose membrane is in units of them.
+    A silent neuron far from the threshold gets no surrogate gradient; here it gets one from its last potential. After the
+    weight sum cost of Mostafa (arXiv 1606.08165).
 
-    Examples:
-        >>> layer = nn.TTFSLinear(4, 3, steps=8)
-        >>> x = encode.latency(torch.rand(2, 4), steps=8)
-        >>> spikes, membrane = layer(x, membrane=True)
-        >>> losses.existence(spikes, membrane).shape
-        torch.Size([])
+    Parameters
+    ----------
+    spikes, membrane : as `layer(x, membrane=True)` returns them, [B, ...] and float32 [T, B, ...].
+    threshold : the layer's number, or 1 for a layer with one threshold per output, whose membrane is in units of them.
+
+    Examples
+    --------
+    >>> layer = nn.TTFSLinear(4, 3, steps=8)
+    >>> x = encode.latency(torch.rand(2, 4), steps=8)
+    >>> spikes, membrane = layer(x, membrane=True)
+    >>> losses.existence(spikes, membrane).shape
+    torch.Size([])
     """
     _spikes(spikes)
     membrane = checks.float32("membrane", membrane)

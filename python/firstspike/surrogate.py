@@ -23,11 +23,15 @@ KINDS = tuple(_HALF_WIDTH)  # in the order of SurrogateKind in cpp/core/surrogat
 class Surrogate:
     """A surrogate derivative sigma'(u) of the overshoot u = V - threshold.
 
-    kind: "triangle", "rectangle", "atan" or "sigmoid". scale: the width w of the first two, the alpha of the last two.
+    Parameters
+    ----------
+    kind : "triangle", "rectangle", "atan" or "sigmoid".
+    scale : the width w of the first two, the alpha of the last two.
 
-    Examples:
-        >>> Surrogate("triangle", 0.5).derivative(torch.tensor([0.0, 0.25, 0.5]))
-        tensor([2., 1., 0.])
+    Examples
+    --------
+    >>> Surrogate("triangle", 0.5).derivative(torch.tensor([0.0, 0.25, 0.5]))
+    tensor([2., 1., 0.])
     """
 
     kind: str
@@ -66,9 +70,14 @@ def triangle(width: float = 0.9) -> Surrogate:
 
     A `half_width` below the threshold leaves out the neurons at rest (docs/performance.md).
 
-    Examples:
-        >>> triangle(0.5).half_width
-        0.5
+    Parameters
+    ----------
+    width : half of the base, > 0.
+
+    Examples
+    --------
+    >>> triangle(0.5).half_width
+    0.5
     """
     return Surrogate("triangle", width)
 
@@ -76,9 +85,14 @@ def triangle(width: float = 0.9) -> Surrogate:
 def rectangle(width: float = 1.0) -> Surrogate:
     """1 / width where |u| < width / 2, else 0 (STBP, Wu et al. 2018, Eq. 24). Sparse.
 
-    Examples:
-        >>> rectangle(1.0).derivative(torch.tensor([0.4, 0.6]))
-        tensor([1., 0.])
+    Parameters
+    ----------
+    width : of the base, > 0.
+
+    Examples
+    --------
+    >>> rectangle(1.0).derivative(torch.tensor([0.4, 0.6]))
+    tensor([1., 0.])
     """
     return Surrogate("rectangle", width)
 
@@ -86,9 +100,14 @@ def rectangle(width: float = 1.0) -> Surrogate:
 def atan(alpha: float = 2.0) -> Surrogate:
     """alpha / 2 / (1 + (pi alpha u / 2)^2) (SpikingJelly's ATan). Dense.
 
-    Examples:
-        >>> atan(2.0).sparse
-        False
+    Parameters
+    ----------
+    alpha : steepness, > 0.
+
+    Examples
+    --------
+    >>> atan(2.0).sparse
+    False
     """
     return Surrogate("atan", alpha)
 
@@ -96,8 +115,13 @@ def atan(alpha: float = 2.0) -> Surrogate:
 def sigmoid(alpha: float = 4.0) -> Surrogate:
     """alpha s(alpha u) (1 - s(alpha u)), s the logistic function (SpikingJelly's Sigmoid). Dense.
 
-    Examples:
-        >>> sigmoid(4.0).derivative(torch.tensor(0.0))
-        tensor(1.)
+    Parameters
+    ----------
+    alpha : steepness, > 0.
+
+    Examples
+    --------
+    >>> sigmoid(4.0).derivative(torch.tensor(0.0))
+    tensor(1.)
     """
     return Surrogate("sigmoid", alpha)

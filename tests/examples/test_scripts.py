@@ -32,9 +32,7 @@ def accuracy(printed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "least"), [("own_images.py", 90), ("own_loop.py", 85), ("events.py", 90), ("residual.py", 70)]
-)
+@pytest.mark.parametrize(("name", "least"), [("own_loop.py", 85), ("events.py", 90), ("residual.py", 70)])
 def test_script(name, least):
     assert accuracy(run(name)) > least
 

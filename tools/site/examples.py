@@ -11,7 +11,7 @@ Short scripts that run as they stand, each run by the tests. They lie in the fol
 settings of three runs for `firstspike train`, and a chip profile with its energy table.
 
 """
-ORDER = ("mnist", "own_images", "own_loop", "events", "residual", "compile", "with_lightning", "ddp")
+ORDER = ("mnist", "own_loop", "events", "residual", "compile", "with_lightning", "ddp")
 
 
 def page(folder: Path) -> str:

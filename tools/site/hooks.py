@@ -8,12 +8,13 @@ import sys
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from latex2mathml.converter import convert
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT)]
 
-from tools.site import configuration, examples, pictures  # noqa: E402
+from tools.site import configuration, examples, pictures, tutorials  # noqa: E402
 
 # Files outside docs/ that are pages of the site.
 PAGES = {
@@ -23,6 +24,7 @@ PAGES = {
     "CHANGELOG.md": "changelog.md",
 }
 FIGURE = re.compile(r"^!\[(.+)\]\(.+\)$", re.MULTILINE)  # a picture that is a paragraph
+MATH = re.compile(r"^( *)```math\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 SHORT_CELL = re.compile(r"<td( [^>]*)?>([^<]{1,28})</td>")
 LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:|#|mailto:)([^)\s#]+)(#[^)\s]*)?\)")
 
@@ -33,24 +35,31 @@ def on_files(files: Files, config: Any) -> Files:
     made["configuration.md"] = configuration.page()
     made["chip-profile.md"] = configuration.chip_page()
     made["examples.md"] = examples.page(ROOT / "examples")
+    folder = ROOT / "build" / "docs" / "pictures"
+    drawn = pictures.draw(folder)
+    for source, page in tutorials.pages(ROOT).items():
+        made[page] = tutorials.page(ROOT / source, folder)
+    drawn |= {file.name: file for file in folder.glob("*-[0-9].svg")}
     for name, content in made.items():
         files.append(File.generated(config, name, content=content))
-    for name, file in pictures.draw(ROOT / "build" / "docs" / "pictures").items():
+    for name, file in drawn.items():
         files.append(File.generated(config, f"pictures/{name}", content=file.read_bytes()))
     return files
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
     """Turn links to files of the repository into links to their pages, or into plain names where they have none."""
+    targets = PAGES | tutorials.pages(ROOT)
     sources = {page: source for source, page in PAGES.items()}
     source = PurePosixPath(sources.get(page.file.src_uri, f"docs/{page.file.src_uri}"))
+    markdown = MATH.sub(mathml, markdown)
     markdown = re.sub(r"<!-- (?!more).*?-->\n?", "", markdown, flags=re.DOTALL)
 
     def rewritten(match: re.Match[str]) -> str:
         image, text, target, anchor = match[1], match[2], match[3], match[4] or ""
         file = os.path.normpath(source.parent / target)
-        if file in PAGES:
-            file = f"docs/{PAGES[file]}"
+        if file in targets:
+            file = f"docs/{targets[file]}"
         if file.startswith("docs/"):
             start = PurePosixPath(page.file.src_uri).parent
             return f"{image}[{text}]({os.path.relpath(file.removeprefix('docs/'), start)}{anchor})"
@@ -64,6 +73,11 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
 def on_page_content(html: str, page: Any, config: Any, files: Files) -> str:
     """Mark the short cells of tables, which are not broken (docs/site.css): nets and figures stay on one line."""
     return SHORT_CELL.sub(r'<td\1 class="short">\2</td>', html)
+
+
+def mathml(block: re.Match[str]) -> str:
+    """A block of LaTeX as MathML, which browsers show without a script."""
+    return f'{block[1]}<div class="math">{convert(" ".join(block[2].split()), display="block")}</div>'
 
 
 def captioned(picture: re.Match[str]) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from firstspike import SpikeTimes, data, encode, models, plot, surrogate
 from firstspike.inspect import Monitor
-from firstspike.nn import MembraneReadout
+from firstspike.nn import MembraneReadout, Synapse
 from firstspike.report import figure, line_style, style, write_svg
 
 STEPS = 12
@@ -52,6 +52,7 @@ def draw(folder: Path) -> dict[str, Path]:
         "layers.svg": plot.raster(seen, sample=sample),
         "membrane.svg": plot.membrane(seen, sample=sample),
         "histogram.svg": plot.histogram(seen),
+        "weights.svg": plot.weights(cast(Synapse, net.layers[0]), most=16),
         "surrogates.svg": surrogates(),
         "latency.svg": latency(test, sample),
     }

@@ -47,12 +47,16 @@ def own_commit() -> str | None:
 def commit(folder: Path, paths: Sequence[str] = (".",)) -> str | None:
     """The commit of the checkout `folder`, "-dirty" appended where tracked files under `paths` differ; None outside git.
 
-    paths: git pathspecs, so ":!results" leaves a folder out.
+    Parameters
+    ----------
+    folder : the checkout.
+    paths : git pathspecs, so ":!results" leaves a folder out.
 
-    Examples:
-        >>> from pathlib import Path
-        >>> provenance.commit(Path("/")) is None
-        True
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> provenance.commit(Path("/")) is None
+    True
     """
     try:
         head = _git(folder, "rev-parse", "HEAD")
@@ -67,9 +71,14 @@ def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
 
     The version of firstspike is the one in this code, which need not be installed.
 
-    Examples:
-        >>> sorted(provenance.versions(["torch"]))
-        ['python', 'torch']
+    Parameters
+    ----------
+    packages : names of distributions.
+
+    Examples
+    --------
+    >>> sorted(provenance.versions(["torch"]))
+    ['python', 'torch']
     """
     found = {"python": platform.python_version()}
     for name in packages:

@@ -70,6 +70,12 @@ def reload(
     ValueError : for data that were given in Python (None), for an unknown recipe, and if the folder of images is gone or
         has other classes.
 
+    Parameters
+    ----------
+    recipe : of a record.
+    train : True for training data, False for test data.
+    root, download : as in `load`.
+
     Examples
     --------
     >>> digits = data.load("digits", train=True)

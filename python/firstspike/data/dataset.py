@@ -154,6 +154,12 @@ def split(
 def draw(dataset: Dataset, count: int, *, generator: torch.Generator | None = None) -> Dataset:
     """Draw `count` samples (1..N) at random, in the order of `dataset`; the classes keep their shares, as in `split`.
 
+    Parameters
+    ----------
+    dataset : to draw from.
+    count : number of samples, 1 to N.
+    generator : of the random draws; by default torch's.
+
     Examples
     --------
     >>> few = data.draw(data.load("digits", train=True), 20)

@@ -68,7 +68,13 @@ class NotAvailable(RuntimeError):
 def user_root(root: str | os.PathLike[str] | None) -> Path | None:
     """Return the folder that the user named: `root`, else the environment's FIRSTSPIKE_DATA, else None.
 
-    Raises ValueError if it does not exist.
+    Parameters
+    ----------
+    root : a folder, or None.
+
+    Raises
+    ------
+    ValueError : if it does not exist.
 
     Examples
     --------

@@ -256,6 +256,13 @@ def as_convolution(layer: Layer) -> tuple[int, int, int, int]:
 class Placement:
     """Where a program's neurons are: slots, one per layer and core, and links between cores.
 
+    Parameters
+    ----------
+    program : what was placed.
+    slots : one per layer and core.
+    links : between cores.
+    available : cores of the profile.
+
     Examples
     --------
     >>> placement = emulator.place(emulator.quantize(models.mlp("64-32-10", steps=8)))
@@ -318,10 +325,14 @@ class Placement:
 def place(program: Program) -> Placement:
     """Put a program on its profile's cores; DoesNotFit names layer, resource, required and available amounts, and a remedy.
 
-    Layers go in order, split by output neuron, first fit over the cores; if each core takes one layer (convolution cores),
-    by maximum matching of layers and cores. Checked are neurons, axons in and out, synapse memory and thresholds per core,
-    and of each layer fan-in, kernel size, stride, pool, padding, features, size of the output and how many layers it feeds.
+    Layers go in order, split by output neuron, first fit over the cores; if each core takes one layer (convolution cores), by
+    maximum matching of layers and cores. Checked are neurons, axons in and out, synapse memory and thresholds per core, and of
+    each layer fan-in, kernel size, stride, pool, padding, features, size of the output and how many layers it feeds.
     Convolutions are shared tables if the profile shares weights, else unrolled.
+
+    Parameters
+    ----------
+    program : from `quantize`.
 
     Examples
     --------
@@ -569,6 +580,12 @@ class Finding:
 class Check:
     """The result of `check`. profile: its name. cores_used, cores_available: of the placement, None without one.
 
+    Parameters
+    ----------
+    profile : its name.
+    findings : what does not fit: layer, problem, remedy.
+    cores_used, cores_available : of the placement; None without one.
+
     Examples
     --------
     >>> found = emulator.check(models.mlp("64-32-10", steps=8), "generic8")
@@ -601,8 +618,12 @@ class Check:
 def check(model: nn.Module, profile: str | os.PathLike[str] | Profile = "generic8") -> Check:
     """Collect the refusals of `quantize` and `place`: biases, leaks, layers, steps, and what cores cannot hold.
 
-    Layers after one that no core holds are not looked at. Parameters are as in `quantize`; the net may be untrained, a layer
-    with biases counts as one that uses them.
+    Layers after one that no core holds are not looked at.
+
+    Parameters
+    ----------
+    model : as in `quantize`; it may be untrained. A layer with biases counts as one that uses them.
+    profile : a name, a TOML file, or a `Profile`.
 
     Examples
     --------

@@ -25,19 +25,30 @@ Count = Annotated[int, Field(ge=1)]
 class EnergyTable(Record):
     """Energies in picojoules. None: the source has no figure, the part is not counted, and the report says so.
 
-    name, title: for reports. source: where the figures come from. note: what they include and leave out.
+    All figures are at least 0.
 
-    synaptic_operation_pj: one event at one synapse. update_active_pj, update_inactive_pj: the update of one neuron in
-    one step, with and without an event. spike_pj: transport of one spike to one core. static_mw: power that is always
-    drawn, mW. host_mac_pj: one multiply-add of a layer that runs on the host, in float32;
-    integer_mac_pj: of a first layer in integers. all_inclusive: the energy of the synaptic
-    operation includes every other part on the cores, and the table has no figures of them.
+    Parameters
+    ----------
+    name, title : for reports.
+    source : where the figures come from.
+    note : what they include and leave out.
+    synaptic_operation_pj : one event at one synapse.
+    update_active_pj, update_inactive_pj : the update of one neuron in one step, with and without an event.
+    spike_pj : transport of one spike to one core.
+    static_mw : power that is always drawn, mW.
+    host_mac_pj : one multiply-add of a layer that runs on the host, in float32.
+    integer_mac_pj : one multiply-add of a first layer in integers.
+    all_inclusive : the energy of the synaptic operation includes every other part on the cores, and the table has no figures of
+        them.
+    synaptic_operation_conv_pj : one event at one synapse of a convolution, in place of `synaptic_operation_pj`.
+    fired_pj : a neuron that fires.
+    message_pj : a spike sent to one core, in place of `spike_pj`.
+    hop_east_west_pj, hop_north_south_pj : from tile to tile, over the mesh.
+    mesh_rows, cores_per_tile : sizes of the mesh, at least 1.
 
-    Finer figures, where a source has them: synaptic_operation_conv_pj, of a convolution in place of the former; message_pj:
-    a spike sent to one core, in place of spike_pj; fired_pj: a neuron that fires; hop_east_west_pj, hop_north_south_pj: from
-    tile to tile, over a mesh of mesh_rows rows with cores_per_tile cores per tile. All figures are at least 0, sizes at least 1.
-
-    Raises ValueError naming the field that is wrong.
+    Raises
+    ------
+    ValueError : naming the field that is wrong.
 
     Examples
     --------
@@ -92,7 +103,13 @@ class EnergyTable(Record):
 def load(table: str | os.PathLike[str] | Mapping[str, Any] | EnergyTable) -> EnergyTable:
     """Return a table by name, from a TOML file with the fields of `EnergyTable`, from a mapping with them, or as it is.
 
-    Raises ValueError naming the file and the field that is wrong, or the tables that there are.
+    Parameters
+    ----------
+    table : a name, a TOML file, a mapping, or an `EnergyTable`.
+
+    Raises
+    ------
+    ValueError : naming the file and the field that is wrong, or the tables that there are.
 
     Examples
     --------

@@ -38,12 +38,21 @@ def ramp(
 ) -> SpikeTimes:
     """Direct coding: neurons with a constant current, X[t] = current in every step.
 
-    current: float32 [B, ...]. steps: T, 1 to 254. threshold: > 0. decay, surrogate, synaptic_decay: as in `linear`.
-    Returns SpikeTimes of the shape of `current`. The first layer's product is made once, not T times.
+    Parameters
+    ----------
+    current : float32 [B, ...].
+    steps : T, 1 to 254.
+    threshold : > 0.
+    decay, surrogate, synaptic_decay : as in `linear`.
 
-    Examples:
-        >>> ramp(torch.tensor([[2.0, 0.4, -1.0]]), steps=4).times
-        tensor([[  0,   2, 255]], dtype=torch.uint8)
+    Returns
+    -------
+    SpikeTimes of the shape of `current`. The first layer's product is made once, not T times.
+
+    Examples
+    --------
+    >>> ramp(torch.tensor([[2.0, 0.4, -1.0]]), steps=4).times
+    tensor([[  0,   2, 255]], dtype=torch.uint8)
     """
     current = checks.float32("current", current)
     if current.dim() < 2 or 0 in current.shape[1:]:
@@ -71,22 +80,32 @@ def linear(
 ) -> SpikeTimes:
     """Fully connected layer: X[t] = W s[t] + bias into neurons that fire once.
 
-    spikes: [B, N], or a map [B, C, H, W] that is average-pooled by `avg_pool` (a remainder is cropped) and then flattened in
-    the order C, H, W to N = C (H // avg_pool) (W // avg_pool). weight: float32 [O, N]. bias: float32 [O], a current added in
-    every step. decay: in (0, 2].
-    synaptic_decay: in [0, 1], a of I[t] = a I[t-1] + X[t], V[t] = decay V[t-1] + I[t]: 0, a spike's current lasts one step; 1, it
-    stays on, and with decay 1 a spike at t counts t' - t + 1 times at t' (a ramp). Above 0 on the CPU alone.
-    threshold: > 0, a number, or a tensor [O], one per output and differentiable: then X / threshold fires at 1, and the
-    surrogate is that of V / threshold - 1.
-    surrogate: the derivative of the firing step in the backward pass, from `firstspike.surrogate`; by default `triangle()`.
-    shortcut: SpikeTimes [B, M], M <= O; a spike of its neuron i adds `shortcut_scale` to the current of output i. It needs
-    avg_pool = 1. shortcut_scale: a number, or a differentiable tensor [1], [M], or [O] of which the first M count.
-    Returns SpikeTimes [B, O].
+    Parameters
+    ----------
+    spikes : [B, N], or a map [B, C, H, W] that is average-pooled by `avg_pool` (a remainder is cropped) and then flattened in
+        the order C, H, W to N = C (H // avg_pool) (W // avg_pool).
+    weight : float32 [O, N].
+    bias : float32 [O], a current added in every step.
+    avg_pool : side of the average pool; 1 pools nothing.
+    threshold : > 0, a number, or a tensor [O], one per output and differentiable: then X / threshold fires at 1, and the
+        surrogate is that of V / threshold - 1.
+    decay : in (0, 2].
+    surrogate : the derivative of the firing step in the backward pass, from `firstspike.surrogate`; by default `triangle()`.
+    synaptic_decay : in [0, 1], a of I[t] = a I[t-1] + X[t], V[t] = decay V[t-1] + I[t]: 0, a spike's current lasts one step; 1,
+        it stays on, and with decay 1 a spike at t counts t' - t + 1 times at t' (a ramp). Above 0 on the CPU alone.
+    shortcut : SpikeTimes [B, M], M <= O; a spike of its neuron i adds `shortcut_scale` to the current of output i. It needs
+        avg_pool = 1.
+    shortcut_scale : a number, or a differentiable tensor [1], [M], or [O] of which the first M count.
 
-    Examples:
-        >>> spikes = SpikeTimes(torch.tensor([[0, 2, 255]], dtype=torch.uint8), steps=4)
-        >>> linear(spikes, torch.tensor([[0.6, 0.6, 9.0]])).times
-        tensor([[2]], dtype=torch.uint8)
+    Returns
+    -------
+    SpikeTimes [B, O].
+
+    Examples
+    --------
+    >>> spikes = SpikeTimes(torch.tensor([[0, 2, 255]], dtype=torch.uint8), steps=4)
+    >>> linear(spikes, torch.tensor([[0.6, 0.6, 9.0]])).times
+    tensor([[2]], dtype=torch.uint8)
     """
     spikes, weight = _spikes(spikes, 2, 4), checks.float32("weight", weight, 2)
     sizes = Sizes(avg_pool)
@@ -111,17 +130,28 @@ def conv2d(
 ) -> SpikeTimes:
     """Convolution layer: X[t] = W * pool(s[t]) + bias into neurons that fire once.
 
-    spikes: map [B, C, H, W], average-pooled by `avg_pool` first (a remainder is cropped). weight: float32 [O, C, kh, kw]. bias:
-    float32 [O]. stride, padding: int or (vertical, horizontal). threshold, decay, surrogate, synaptic_decay: as in `linear`.
-    shortcut: map [B, M, H', W'] of the output's size, M <= O; a spike of its channel i adds `shortcut_scale` (as in `linear`)
-    to the current of channel i at its place; or a larger map H x W, of which every n-th row and column counts, n = ceil(H / H')
-    and ceil(W / W'). It needs a padding of at most half the kernel. Returns SpikeTimes [B, O, H', W'] with sizes
-    as in torch.nn.functional.conv2d.
+    Parameters
+    ----------
+    spikes : map [B, C, H, W], average-pooled by `avg_pool` first (a remainder is cropped).
+    weight : float32 [O, C, kh, kw].
+    bias : float32 [O].
+    stride, padding : int or (vertical, horizontal).
+    avg_pool : size of the average pool before it; 1 pools nothing.
+    threshold, decay, surrogate, synaptic_decay : as in `linear`.
+    shortcut : map [B, M, H', W'] of the output's size, M <= O; a spike of its channel i adds `shortcut_scale` (as in `linear`)
+        to the current of channel i at its place; or a larger map H x W, of which every n-th row and column counts, n = ceil(H /
+        H') and ceil(W / W'). It needs a padding of at most half the kernel.
+    shortcut_scale : as in `linear`.
 
-    Examples:
-        >>> spikes = SpikeTimes(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), steps=4)
-        >>> conv2d(spikes, torch.ones(5, 3, 3, 3), padding=1, avg_pool=2).shape
-        torch.Size([2, 5, 4, 4])
+    Returns
+    -------
+    SpikeTimes [B, O, H', W'] with sizes as in torch.nn.functional.conv2d.
+
+    Examples
+    --------
+    >>> spikes = SpikeTimes(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), steps=4)
+    >>> conv2d(spikes, torch.ones(5, 3, 3, 3), padding=1, avg_pool=2).shape
+    torch.Size([2, 5, 4, 4])
     """
     spikes, weight = _spikes(spikes, 4), checks.float32("weight", weight, 4)
     sizes = Sizes(avg_pool, checks.pair("stride", stride, 1), checks.pair("padding", padding, 0))
@@ -140,12 +170,19 @@ def integrate(
 ) -> Tensor:
     """Membranes of neurons that never fire, the readout: V[t] = decay V[t-1] + W s[t] + bias.
 
-    spikes, weight, bias, avg_pool, decay, synaptic_decay: as in `linear`. Returns float32 [T, B, O].
+    Parameters
+    ----------
+    spikes, weight, bias, avg_pool, decay, synaptic_decay : as in `linear`.
 
-    Examples:
-        >>> spikes = SpikeTimes(torch.tensor([[0, 2]], dtype=torch.uint8), steps=3)
-        >>> integrate(spikes, torch.tensor([[0.5, 2.0]])).flatten()
-        tensor([0.5000, 0.5000, 2.5000])
+    Returns
+    -------
+    float32 [T, B, O].
+
+    Examples
+    --------
+    >>> spikes = SpikeTimes(torch.tensor([[0, 2]], dtype=torch.uint8), steps=3)
+    >>> integrate(spikes, torch.tensor([[0.5, 2.0]])).flatten()
+    tensor([0.5000, 0.5000, 2.5000])
     """
     spikes, weight = _spikes(spikes, 2, 4), checks.float32("weight", weight, 2)
     return integrate_layer(spikes, weight, bias, Sizes(avg_pool), decay, synaptic_decay)
@@ -154,13 +191,16 @@ def integrate(
 def earliest(a: SpikeTimes, b: SpikeTimes) -> SpikeTimes:
     """The earlier of two spikes, neuron by neuron: a spike train that fires as soon as one of the two does.
 
-    a, b: SpikeTimes of the same shape [B, ...], steps and device. Where both fire in the same step, or both are silent, it is
-    `a`'s; the gradient goes to the one that was taken.
+    Parameters
+    ----------
+    a, b : SpikeTimes of the same shape [B, ...], steps and device. Where both fire in the same step, or both are silent, it is
+        `a`'s; the gradient goes to the one that was taken.
 
-    Examples:
-        >>> a, b = (SpikeTimes(torch.tensor([t], dtype=torch.uint8), steps=4) for t in ([0, 3], [2, 255]))
-        >>> earliest(a, b).times
-        tensor([[0, 3]], dtype=torch.uint8)
+    Examples
+    --------
+    >>> a, b = (SpikeTimes(torch.tensor([t], dtype=torch.uint8), steps=4) for t in ([0, 3], [2, 255]))
+    >>> earliest(a, b).times
+    tensor([[0, 3]], dtype=torch.uint8)
     """
     for name, spikes in (("a", a), ("b", b)):
         checks.instance(name, spikes, SpikeTimes, "SpikeTimes")
@@ -179,15 +219,23 @@ def earliest(a: SpikeTimes, b: SpikeTimes) -> SpikeTimes:
 def dropout(spikes: SpikeTimes, p: float, *, seed: Tensor | None = None) -> SpikeTimes:
     """Drop spikes at random: a neuron is made silent with probability `p`, the others keep their times.
 
-    spikes: [B, ...]. p: from 0 to 1, rounded to 1/65536. seed: int64 [1] on the spikes' device; it and the neurons' places decide
-    which spikes are dropped; by default it is drawn from torch's generator. Returns SpikeTimes of the same shape; only neurons
-    that stay send a gradient back. The mean current of the next layer is smaller by the factor 1 - p; the layers of
-    `firstspike.nn` make up for that.
+    Parameters
+    ----------
+    spikes : [B, ...].
+    p : from 0 to 1, rounded to 1/65536.
+    seed : int64 [1] on the spikes' device; it and the neurons' places decide which spikes are dropped; by default it is drawn
+        from torch's generator.
 
-    Examples:
-        >>> spikes = SpikeTimes(torch.zeros(1, 1000, dtype=torch.uint8), steps=4)
-        >>> 400 < int(dropout(spikes, 0.5, seed=torch.tensor([0])).count()) < 600
-        True
+    Returns
+    -------
+    SpikeTimes of the same shape; only neurons that stay send a gradient back. The mean current of the next layer is smaller by
+        the factor 1 - p; the layers of `firstspike.nn` make up for that.
+
+    Examples
+    --------
+    >>> spikes = SpikeTimes(torch.zeros(1, 1000, dtype=torch.uint8), steps=4)
+    >>> 400 < int(dropout(spikes, 0.5, seed=torch.tensor([0])).count()) < 600
+    True
     """
     checks.instance("spikes", spikes, SpikeTimes, "SpikeTimes")
     if 0 in spikes.shape[1:]:
@@ -207,14 +255,22 @@ def normalize_weight(
 ) -> Tensor:
     """Weight normalisation with affine: (W - mean) / std * deviation * gamma (arXiv 2410.23619, Eq. 16 and 17).
 
-    weight: float32 [O, ...], of at least two dimensions and one element. deviation: > 0. gamma: float32 [O], or [1] for all
-    outputs. granularity: mean and std (biased) are over the whole weight ("layer"), or over the weights of each output
-    ("channel"). Returns a tensor of the shape of `weight`.
+    Parameters
+    ----------
+    weight : float32 [O, ...], of at least two dimensions and one element.
+    deviation : > 0.
+    gamma : float32 [O], or [1] for all outputs.
+    granularity : mean and std (biased) are over the whole weight ("layer"), or over the weights of each output ("channel").
 
-    Examples:
-        >>> normal = normalize_weight(torch.randn(20, 30), 0.5)
-        >>> round(float(normal.std(correction=0)), 4), abs(round(float(normal.mean()), 4))
-        (0.5, 0.0)
+    Returns
+    -------
+    a tensor of the shape of `weight`.
+
+    Examples
+    --------
+    >>> normal = normalize_weight(torch.randn(20, 30), 0.5)
+    >>> round(float(normal.std(correction=0)), 4), abs(round(float(normal.mean()), 4))
+    (0.5, 0.0)
     """
     weight = checks.float32("weight", weight)
     if weight.dim() < 2 or weight.numel() == 0:
@@ -241,12 +297,20 @@ def fire(
 ) -> Tensor:
     """The dense neuron, a drop-in for any network: V[t] = decay V[t-1] + current[t]; each neuron fires at most once.
 
-    current: float32 [T, B, ...]. threshold: > 0. decay, surrogate, synaptic_decay: as in `linear`. Returns float32 spikes
-    of the same shape, zeros and ones.
+    Parameters
+    ----------
+    current : float32 [T, B, ...].
+    threshold : > 0.
+    decay, surrogate, synaptic_decay : as in `linear`.
 
-    Examples:
-        >>> fire(torch.tensor([[[0.6]], [[0.6]], [[5.0]]])).flatten()  # V = 0.6, 1.2: fires at 1, and once
-        tensor([0., 1., 0.])
+    Returns
+    -------
+    float32 spikes of the same shape, zeros and ones.
+
+    Examples
+    --------
+    >>> fire(torch.tensor([[[0.6]], [[0.6]], [[5.0]]])).flatten()  # V = 0.6, 1.2: fires at 1, and once
+    tensor([0., 1., 0.])
     """
     current = checks.float32("current", current)
     if current.dim() < 2 or current.shape[0] < 1:

@@ -105,9 +105,13 @@ def _call(name: str, module: nn.Module, arguments: tuple[Any, ...], named: Mappi
 class Seen:
     """What one layer did in a forward pass, without gradients.
 
-    module: the layer. received: its input, SpikeTimes [B, ...] or a tensor (after max pooling a dense train [T, B, ...]).
-    spikes: its spike times [B, ...], None for a layer that does not fire. membrane: float32 [T, B, O] of an `Integrate` layer.
-    shortcut, shortcut_scale: the spikes of a shortcut into the layer, and the current of one of them.
+    Parameters
+    ----------
+    module : the layer.
+    received : its input, SpikeTimes [B, ...] or a tensor (after max pooling a dense train [T, B, ...]).
+    spikes : its spike times [B, ...], None for a layer that does not fire.
+    membrane : float32 [T, B, O] of an `Integrate` layer.
+    shortcut, shortcut_scale : the spikes of a shortcut into the layer, and the current of one of them.
 
     Examples
     --------
@@ -146,12 +150,14 @@ class Seen:
 class Monitor(Watch):
     """Watches every layer of `net` within a `with` block and keeps the block's last forward pass.
 
-    net: any module that contains layers of `firstspike.nn` or that passes on `SpikeTimes`. with_currents: keep the current X[t]
-    of every layer as well, T floats for each neuron and sample.
-
     layers: `Seen` of each layer, by its name in `net.named_modules()`, in the order in which they ran; a layer that the net
     calls again has another entry, "name#2", and so on. currents: by the same names, X[t] as `layer_current` gives it, without
     the shortcut's. scores: [B, classes], what the net's readout gave, None without a readout.
+
+    Parameters
+    ----------
+    net : any module that contains layers of `firstspike.nn` or that passes on `SpikeTimes`.
+    with_currents : keep the current X[t] of every layer as well, T floats for each neuron and sample.
 
     Examples
     --------
@@ -286,14 +292,17 @@ def _firing(layer: Seen) -> dict[str, float]:
 def layer_signals(model: Any, x: Tensor, labels: Tensor) -> list[dict[str, Any]]:
     """One dictionary per run of a layer, in order, from a forward and a backward pass on one batch.
 
-    model: a net with `layers`, of which those of `firstspike.nn` with a weight count, also within residual blocks and
-    Sequentials. x: float [B, ...] as the model takes it. labels: int64 [B], for the cross-entropy loss. The model's
-    gradients are cleared.
+    Keys: `layer`, the name of its class; `current_mean` and `current_sd` of the current X[t] over samples, neurons and steps,
+    in units of the threshold (1 in a layer that only integrates), without the shortcut's; `histogram`, the shares of X[t] in
+    the bins of `HISTOGRAM_EDGES`; `firing`, the share of neurons that fire, None for a layer that only integrates; `gradient`,
+    the root mean square of the gradient of the trained weight, None for a frozen one.
 
-    Keys: `layer`, the name of its class; `current_mean` and `current_sd` of the current X[t] over samples, neurons and
-    steps, in units of the threshold (1 in a layer that only integrates), without the shortcut's; `histogram`, the
-    shares of X[t] in the bins of `HISTOGRAM_EDGES`; `firing`, the share of neurons that fire, None for a layer that only
-    integrates; `gradient`, the root mean square of the gradient of the trained weight, None for a frozen one.
+    Parameters
+    ----------
+    model : a net with `layers`, of which those of `firstspike.nn` with a weight count, also within residual blocks and
+        Sequentials.
+    x : float [B, ...] as the model takes it.
+    labels : int64 [B], for the cross-entropy loss. The model's gradients are cleared.
 
     Examples
     --------
@@ -342,10 +351,18 @@ def weight_gradient(layer: nn.Module) -> Tensor | None:
 
 
 def layer_current(layer: Any, before: SpikeTimes | PooledSpikes | Tensor) -> Tensor:
-    """The current X[t] = gamma W s[t] + beta of a layer whose input is `before`: SpikeTimes, PooledSpikes, a dense train or data.
+    """The current X[t] = gamma W s[t] + beta of a layer whose input is `before`: SpikeTimes, PooledSpikes, a dense train or
+    data.
 
-    Returns float32 [T, B, ...], or [B, ...] where it is the same in every step; in units of the thresholds where the layer
-    has one per neuron. Dropout is not applied.
+    Parameters
+    ----------
+    layer : a layer of `firstspike.nn` with a weight.
+    before : its input.
+
+    Returns
+    -------
+    float32 [T, B, ...], or [B, ...] where it is the same in every step; in units of the thresholds where the layer has one per
+        neuron. Dropout is not applied.
 
     Examples
     --------

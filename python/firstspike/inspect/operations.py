@@ -30,6 +30,11 @@ class OperationCount:
 
     Updates are neurons times steps; in nets of windows, steps of the input's window and of the layer's.
 
+    Parameters
+    ----------
+    samples : number of samples.
+    additions, macs, updates : sums over the samples.
+
     Examples
     --------
     >>> count = inspect.OperationCount(samples=4, additions=100.0)
@@ -52,6 +57,10 @@ class OperationCounter(Watch):
     """Counts the operations of the calls of a net within a `with` block; works for spiking nets and those with ReLU.
 
     `macs` counts a layer that gets real numbers (direct coding, ReLU), `additions` one that gets spikes.
+
+    Parameters
+    ----------
+    model : a net of firstspike or of torch.
 
     Examples
     --------
@@ -103,9 +112,12 @@ class OperationCounter(Watch):
 def synaptic_operations(events: Tensor, layer: Any) -> float:
     """Sum over events of the weights that each of them reaches.
 
-    events: float [B, N] or [B, C, H, W], the number of events of each input. layer: a linear layer or convolution of firstspike
-    or of torch, neither transposed nor padded with other values than zeros. Weights that lie in the padding do not count. Where
-    a layer averages windows of its input (`avg_pool`), every event before pooling counts.
+    Parameters
+    ----------
+    events : float [B, N] or [B, C, H, W], the number of events of each input.
+    layer : a linear layer or convolution of firstspike or of torch, neither transposed nor padded with other values than zeros.
+        Weights that lie in the padding do not count. Where a layer averages windows of its input (`avg_pool`), every event
+        before pooling counts.
 
     Examples
     --------
@@ -225,10 +237,6 @@ def profile(
 ) -> pd.DataFrame:
     """Spikes, operations and energy per sample of each layer of `net`, means over the samples of `x`.
 
-    net: a net of layers of `firstspike.nn`, which runs in evaluation mode. x: its input, a tensor [B, ...] or `SpikeTimes`.
-    table: an energy table by name (`firstspike.energy.names()`), a TOML file, or an `EnergyTable`. batch: samples per forward
-    pass.
-
     One row per layer and a last row "total", with the columns
 
     - `layer`, `kind`: its name in the net and its class; `neurons`; `spikes`: that the layer sends;
@@ -245,6 +253,13 @@ def profile(
     - `idle_energy_nj`: of `idle_updates`; `dense_energy_nj`: of `dense_macs`; both NaN where the table has no figure;
     - `steps_to_decision`: mean over samples, counted from 1, in steps of what the readout got (all of them without a
       decision), in the row "total"; NaN elsewhere, and for a net without a readout.
+
+    Parameters
+    ----------
+    net : a net of layers of `firstspike.nn`, which runs in evaluation mode.
+    x : its input, a tensor [B, ...] or `SpikeTimes`.
+    table : an energy table by name (`firstspike.energy.names()`), a TOML file, or an `EnergyTable`.
+    batch : samples per forward pass.
 
     Examples
     --------

@@ -20,13 +20,15 @@ Facts = dict[str, bool | int | str]
 class Plan:
     """The plan of a layer's three passes on the CPU, as the kernels follow it (cpp/cpu/layer/plan.h tells what each item is).
 
-    Attributes:
-        instruction_set, threads: what the plan holds for.
-        forward, input_gradient, weight_gradient: the algorithm of each pass, its block sizes and its number of tasks.
+    Parameters
+    ----------
+    instruction_set, threads : what the plan holds for.
+    forward, input_gradient, weight_gradient : the algorithm of each pass, its block sizes and its number of tasks.
 
-    Examples:
-        >>> explain(nn.TTFSLinear(784, 400, steps=8), 128, threads=2).threads
-        2
+    Examples
+    --------
+    >>> explain(nn.TTFSLinear(784, 400, steps=8), 128, threads=2).threads
+    2
     """
 
     instruction_set: str
@@ -47,9 +49,12 @@ def explain(
 ) -> Plan:
     """Return the plan of a layer's kernels on the CPU: which algorithm runs and how the work is divided.
 
-    batch: the layer's input, or its shape, [B, N] or [B, C, H, W]; B alone for a layer whose input is flat. threads: torch's
-    number of threads by default. With the environment variable FIRSTSPIKE_VERBOSE=1 every layer that runs writes its plan to
-    stderr.
+    Parameters
+    ----------
+    layer : a layer of `firstspike.nn` with a weight.
+    batch : the layer's input, or its shape, [B, N] or [B, C, H, W]; B alone for a layer whose input is flat.
+    threads : torch's number of threads by default. With the environment variable FIRSTSPIKE_VERBOSE=1 every layer that runs
+        writes its plan to stderr.
 
     Examples
     --------

@@ -155,6 +155,13 @@ def build(  # type: ignore[misc]  # the options are listed here
 def mlp(spec: str, *, steps: int, input_shape: tuple[int, ...] | None = None, **options: Any) -> TTFSNet:
     """Build a net without convolutions; input_shape is by default (N,), N the first number. Arguments and errors as in `build`.
 
+    Parameters
+    ----------
+    spec : the net's string, as in `build`.
+    steps : T, 1 to 254.
+    input_shape : of one sample; by default (N,), N the first number.
+    options : as in `build`.
+
     Examples
     --------
     >>> mlp("64-32-10", steps=8)(torch.rand(4, 64)).shape
@@ -170,6 +177,11 @@ def mlp(spec: str, *, steps: int, input_shape: tuple[int, ...] | None = None, **
 
 def from_config(config: dict[str, Any], *, generator: Generator | None = None) -> TTFSNet:
     """Build the net that `TTFSNet.config()` describes, with newly drawn weights: load a state_dict. Errors as in `build`.
+
+    Parameters
+    ----------
+    config : of `TTFSNet.config`.
+    generator : of the random draws; by default torch's.
 
     Examples
     --------

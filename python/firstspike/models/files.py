@@ -71,7 +71,13 @@ def save(net: nn.Module, path: str | os.PathLike[str], metadata: Mapping[str, An
 def load(path: str | os.PathLike[str]) -> nn.Module:
     """Read the net of a file of `save`, or of a folder of `firstspike train`: on the CPU, in evaluation mode.
 
-    Raises ValueError where the file is damaged or does not describe a net.
+    Parameters
+    ----------
+    path : a file of `save`, or the folder of a run.
+
+    Raises
+    ------
+    ValueError : where the file is damaged or does not describe a net.
 
     Examples
     --------

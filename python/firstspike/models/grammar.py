@@ -99,10 +99,14 @@ class Residual(Token):
 def parse(spec: str) -> list[Token]:
     """The tokens of a net's string, checked for their order.
 
-    Tokens are joined by "-": nCk, APk, MPk, EPk, n, R(...). Convolutions and pools come first, a pool after a convolution or
-    a block of them; then the fully connected layers, of which the last one is the number of classes. A net without
-    convolutions starts with the size of its input. A block R(...) stands after a layer that fires, and holds convolutions or
-    fully connected layers. A GrammarError points at the token that does not fit.
+    Tokens are joined by "-": nCk, APk, MPk, EPk, n, R(...). Convolutions and pools come first, a pool after a convolution or a
+    block of them; then the fully connected layers, of which the last one is the number of classes. A net without convolutions
+    starts with the size of its input. A block R(...) stands after a layer that fires, and holds convolutions or fully connected
+    layers. A GrammarError points at the token that does not fit.
+
+    Parameters
+    ----------
+    spec : the net's string, as in `build`.
 
     Examples
     --------

@@ -20,6 +20,10 @@ from .net import TTFSNet
 class InferenceNet(nn.Module):
     """The scores of a net, without gradients, which `prepare_for_inference` makes.
 
+    Parameters
+    ----------
+    net : a TTFSNet.
+
     Examples
     --------
     >>> net = models.prepare_for_inference(models.mlp("64-32-10", steps=8))
@@ -49,8 +53,11 @@ def prepare_for_inference(net: nn.Module) -> InferenceNet:
     """The net as it is now, for inference on the CPU: the same scores to the bit in less time, above all for few samples.
 
     Layers that take and return spikes are merged (`nn.Prepacked`), dropout is off, and later changes of the net have no effect.
-    net: on the CPU, a TTFSNet, or a Sequential of our layers that ends in a readout, which counts as its `models.as_net`.
-    `emulator.IntegerNet` is the same for nets of windows, in integers.
+
+    Parameters
+    ----------
+    net : on the CPU, a TTFSNet, or a Sequential of our layers that ends in a readout, which counts as its `models.as_net`.
+        `emulator.IntegerNet` is the same for nets of windows, in integers.
 
     Examples
     --------

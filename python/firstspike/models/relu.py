@@ -29,8 +29,13 @@ def relu_counterpart(
     """The net of a string with ReLU in place of TTFS neurons: x, float32 [B, *input_shape], to logits [B, classes].
 
     The same sizes, kernels, padding, pools (earliest pooling becomes max pooling) and dropout; biases, and true He
-    initialisation with biases of 0. normalization: batch normalisation before each ReLU, as in nets of windows. Other arguments
-    and errors as in `build`.
+    initialisation with biases of 0.
+
+    Parameters
+    ----------
+    spec : the net's string, as in `build`.
+    input_shape, pooling, dropout, generator : as in `build`.
+    normalization : batch normalisation before each ReLU, as in nets of windows.
 
     Examples
     --------
@@ -52,6 +57,11 @@ def relu_counterpart(
 
 class ReluNet(nn.Module):
     """The net that `relu_counterpart` makes. `layers` is its Sequential, `normalize` None or an `nn.Normalize` before it.
+
+    Parameters
+    ----------
+    layers : the modules.
+    settings : of `relu_counterpart`.
 
     Examples
     --------

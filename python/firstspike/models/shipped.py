@@ -35,7 +35,13 @@ def record(name: str) -> dict[str, Any]:
 def pretrained_file(name: str) -> Path:
     """The file of one of the trained nets, which `train.load_model` and the commands take.
 
-    Raises ValueError for another name, and where the file has not the sha256 of its record.
+    Parameters
+    ----------
+    name : one of `pretrained`.
+
+    Raises
+    ------
+    ValueError : for another name, and where the file has not the sha256 of its record.
 
     Examples
     --------
@@ -58,6 +64,10 @@ def load_pretrained(name: str) -> TTFSNet:
     The net takes images [B, C, H, W] of its data set, uint8 or float32 in [0, 1], and gives scores [B, classes]. Weights are
     stored as float16, gamma and bias as float32. The accuracy in the table was measured with exactly these weights. Errors as
     in `pretrained_file`.
+
+    Parameters
+    ----------
+    name : one of `pretrained`.
 
     Examples
     --------

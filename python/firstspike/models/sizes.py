@@ -56,6 +56,12 @@ def macs_of_spec(spec: str, input_shape: tuple[int, ...], population: int | None
 
     population : output neurons per class, one by default.
 
+    Parameters
+    ----------
+    spec : the net's string, as in `build`.
+    input_shape : (C, H, W) or (N,).
+    population : output neurons per class; by default one.
+
     Examples
     --------
     >>> models.macs_of_spec("784-400-10", (1, 28, 28))

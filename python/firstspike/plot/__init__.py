@@ -28,8 +28,10 @@ _LABEL = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}  # behind the s
 def raster(seen: Monitor, sample: int = 0) -> Figure:
     """The spikes of one sample: a panel per layer, a dot per spike at its time step and neuron.
 
-    seen: a monitor after a forward pass. sample: its index in the batch. Neurons of a map are numbered channel by
-    channel, each row by row.
+    Parameters
+    ----------
+    seen : a monitor after a forward pass.
+    sample : its index in the batch. Neurons of a map are numbered channel by channel, each row by row.
 
     Examples
     --------
@@ -58,8 +60,10 @@ def raster(seen: Monitor, sample: int = 0) -> Figure:
 def histogram(seen: Monitor) -> Figure:
     """The share of neurons that fire in each time step, in per cent, a panel per layer; a separate bar for silent ones.
 
-    seen: a monitor after a forward pass. Shares are over all samples and neurons of the layer. Where the bar of silent neurons
-    is far higher than the others it is cut off, and its share is written on it.
+    Parameters
+    ----------
+    seen : a monitor after a forward pass. Shares are over all samples and neurons of the layer. Where the bar of silent neurons
+        is far higher than the others it is cut off, and its share is written on it.
 
     Examples
     --------
@@ -95,10 +99,12 @@ def histogram(seen: Monitor) -> Figure:
 def membrane(seen: Monitor, sample: int = 0) -> Figure:
     """The potentials of the output neurons over time, and the step in which the sample is decided.
 
-    seen: a monitor after a forward pass of a net that ends in a layer of neurons with a `firstspike.nn` readout.
-    sample: its index in the batch. The predicted class is drawn bold, the runner-up dashed, all others grey. With a
-    membrane readout the lines are the running scores; with a spiking readout the potentials up to each neuron's spike, in units
-    of the threshold where the layer has one per output.
+    Parameters
+    ----------
+    seen : a monitor after a forward pass of a net that ends in a layer of neurons with a `firstspike.nn` readout.
+    sample : its index in the batch. The predicted class is drawn bold, the runner-up dashed, all others grey. With a membrane
+        readout the lines are the running scores; with a spiking readout the potentials up to each neuron's spike, in units of
+        the threshold where the layer has one per output.
 
     Examples
     --------
@@ -180,9 +186,14 @@ def weights(
 ) -> Figure:
     """The weights that act on a layer's input, one picture per output: red excites, blue inhibits, white is zero.
 
-    layer: a layer of `firstspike.nn` with a weight; normalisation and affine are folded in, and a pooled input's weight
-    counts one spike. channel: which input channel of a convolution is shown. shape: (height, width) of a fully connected
-    layer's input; by default a square. most: at most so many outputs, the first ones. columns: pictures per row.
+    Parameters
+    ----------
+    layer : a layer of `firstspike.nn` with a weight; normalisation and affine are folded in, and a pooled input's weight counts
+        one spike.
+    channel : which input channel of a convolution is shown.
+    shape : (height, width) of a fully connected layer's input; by default a square.
+    most : at most so many outputs, the first ones.
+    columns : pictures per row.
 
     Examples
     --------

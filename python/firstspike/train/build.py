@@ -18,7 +18,10 @@ from .muon import Muon
 def build_model(config: Config, *, input_shape: tuple[int, ...]) -> nn.Module:
     """Build the net of a config, a `models.TTFSNet`, `WindowedNet` or `ReluNet`; its weights are drawn with the config's seed.
 
-    input_shape: channels, height and width of an image, or the number of features. Raises as `models.build`.
+    Parameters
+    ----------
+    config : the settings of the run.
+    input_shape : channels, height and width of an image, or the number of features.
 
     Examples
     --------
@@ -50,6 +53,11 @@ def build_model(config: Config, *, input_shape: tuple[int, ...]) -> nn.Module:
 
 def build_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
     """The optimizer of a config; weight decay applies to parameters of two or more dimensions.
+
+    Parameters
+    ----------
+    config : the settings of the run.
+    model : whose parameters it gets.
 
     Examples
     --------

@@ -20,8 +20,12 @@ NotNegative = Annotated[float, Field(ge=0)]
 class Augmentation(Record):
     """Random changes of the training images, drawn anew for every image in every epoch.
 
-    shift: largest shift in pixels, filled with zeros. flip: mirror left and right with probability 1/2. erase: probability of
-    setting a random rectangle to zero. erase_area: largest share of the image that it covers; drawn from 2 % up to this.
+    Parameters
+    ----------
+    shift : largest shift in pixels, filled with zeros.
+    flip : mirror left and right with probability 1/2.
+    erase : probability of setting a random rectangle to zero.
+    erase_area : largest share of the image that it covers; drawn from 2 % up to this.
 
     Examples
     --------

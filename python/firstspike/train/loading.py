@@ -22,7 +22,16 @@ def load_model(path: str | os.PathLike[str], *, model: nn.Module | None = None) 
     """Read the net of a file of `firstspike.save`, or of a run's folder, finished or not; on the CPU, in evaluation mode.
 
     The net of a run that is going on is the one after its last finished epoch. `model` gets the weights of a net with custom
-    code. Raises OSError if there is no such file, ValueError if it is damaged, or does not fit `model`.
+    code.
+
+    Parameters
+    ----------
+    path : a file of `firstspike.save`, or a run's folder.
+    model : gets the weights of a net with custom code.
+
+    Raises
+    ------
+    OSError : if there is no such file, ValueError if it is damaged, or does not fit `model`.
 
     Examples
     --------
@@ -68,6 +77,10 @@ def put_weights(net: nn.Module, weights: dict[str, Tensor], origin: str) -> None
 
 def load_info(path: str | os.PathLike[str]) -> RunInfo:
     """Read what identifies the run of a folder or of its model file: config, data, tag; ValueError for a net without a run.
+
+    Parameters
+    ----------
+    path : a run's folder, or its model file.
 
     Examples
     --------

@@ -101,7 +101,10 @@ class DataFacts(Record):
 class RunInfo(Record):
     """What identifies a run: config (a run with more epochs is the same run), data, and the `tag` that `fit` was given.
 
-    epoch: finished epochs.
+    Parameters
+    ----------
+    config, data, tag : what identifies the run.
+    epoch : finished epochs.
 
     Examples
     --------
@@ -135,9 +138,14 @@ class RunInfo(Record):
 class Result(Record):
     """A finished run.
 
-    config, data, tag: what identifies it, see `RunInfo`. history: one entry per epoch. parameters: of the net, frozen ones
-    included. peak_memory: bytes. processes: that shared each batch. sessions: one entry per process that worked on the run:
-    commit, versions, machine, time, its first epoch.
+    Parameters
+    ----------
+    config, data, tag : what identifies it, see `RunInfo`.
+    history : one entry per epoch.
+    parameters : of the net, frozen ones included.
+    peak_memory : bytes.
+    processes : that shared each batch.
+    sessions : one entry per process that worked on the run: commit, versions, machine, time, its first epoch.
 
     Examples
     --------

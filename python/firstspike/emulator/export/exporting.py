@@ -30,9 +30,15 @@ _SHARED = ("fs_common.h", "main.c", "Makefile", "README.txt")
 class Exported:
     """The files of an export and their sizes.
 
-    files: their paths. table_bytes: constant tables. state_bytes: RAM, without padding. macs: multiply-adds of pixels per sample.
-    operations_per_sample: synaptic operations, mean over the test vectors, None without. integer_bits: 32 or 64. encoder: True
-    if C takes pixels.
+    Parameters
+    ----------
+    files : their paths.
+    table_bytes : constant tables.
+    state_bytes : RAM, without padding.
+    macs : multiply-adds of pixels per sample.
+    operations_per_sample : synaptic operations, mean over the test vectors, None without.
+    integer_bits : 32 or 64.
+    encoder : True if C takes pixels.
 
     Examples
     --------

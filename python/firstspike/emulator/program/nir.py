@@ -31,6 +31,10 @@ KEY = "firstspike"
 def to_nir(program: Program) -> nir.NIRGraph:
     """Return a program as a NIR graph; `nir.write("program.nir", graph)` stores it. ValueError for a program with a leak.
 
+    Parameters
+    ----------
+    program : from `quantize`.
+
     Examples
     --------
     >>> graph = to_nir(emulator.quantize(models.mlp("64-32-10", steps=8)))
@@ -87,6 +91,10 @@ def to_nir(program: Program) -> nir.NIRGraph:
 
 def from_nir(graph: nir.NIRGraph) -> Program:
     """Return the program in a graph of `to_nir`: integers from the nodes, the rest from the metadata. ProgramError for another.
+
+    Parameters
+    ----------
+    graph : made by `to_nir`.
 
     Examples
     --------

@@ -237,7 +237,14 @@ def load(profile: str | os.PathLike[str] | Profile) -> Profile:
 
     Each parameter in the file is a table with its `source` and one of `value`, `unknown = true`, or `low` and `high`;
     `[[cores]]` are the kinds of core. `energy` names a table that ships, or a path from the folder of the file.
-    Raises ValueError that names file and parameter.
+
+    Parameters
+    ----------
+    profile : a name, a TOML file, or a `Profile`.
+
+    Raises
+    ------
+    ValueError : that names file and parameter.
 
     Examples
     --------

@@ -172,9 +172,20 @@ def register_of(r: Register) -> dict[str, Any]:
 class Program(Record):
     """A network in integers for one profile: layers in order, steps T of the input, the host's encoder and readout.
 
-    pixels: a directly coded first layer in integers, whose spikes are the input of `layers`; None without. table: one row per
-    layer from `quantize`, for readers. Raises ValueError if the layers do not follow from one another or stop before the input's
-    last step, or if the encoder's outputs are not the first layer's input.
+    Parameters
+    ----------
+    layers : in order.
+    steps : T of the input, 1 to 254.
+    profile : the chip.
+    encoder, readout : what the host does before and after the layers.
+    pixels : a directly coded first layer in integers, whose spikes are the input of `layers`; None without.
+    name : for reports.
+    table : one row per layer from `quantize`, for readers.
+
+    Raises
+    ------
+    ValueError : if the layers do not follow from one another or stop before the input's last step, or if the encoder's outputs
+        are not the first layer's input.
 
     Examples
     --------

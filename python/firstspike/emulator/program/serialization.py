@@ -118,6 +118,11 @@ def loads(data: bytes) -> Program:
 def save(program: Program, path: str | os.PathLike[str]) -> Path:
     """Write a program to a file, in one step; missing folders are made.
 
+    Parameters
+    ----------
+    program : from `quantize`.
+    path : the file.
+
     Examples
     --------
     >>> emulator.save(emulator.quantize(models.mlp("64-32-10", steps=8)), "nets/small.program").name
@@ -129,6 +134,10 @@ def save(program: Program, path: str | os.PathLike[str]) -> Path:
 
 def load(path: str | os.PathLike[str]) -> Program:
     """Read a program. Raises OSError if the file cannot be opened, ProgramError that says what is wrong in it.
+
+    Parameters
+    ----------
+    path : the file.
 
     Examples
     --------

@@ -42,12 +42,16 @@ def prepare(
 ) -> TTFSNet | WindowedNet:
     """Copy a net so that its core layers round weight, bias and threshold as `quantize` will; the copy trains like any module.
 
-    Normalisation and affine are folded into the weights; `layer.weight` stays the unrounded weight. A bias stays at zero if
-    the profile has none. A directly coded first layer gets the net's `normalize` folded into it, and its currents rounded; with
-    `first_layer="float"` it trains in float. `quantize` of the result, without `calibration`, has the very
-    integers that were trained. Training ignores registers that overflow: see `Program.bounds`. A residual block's scale is
-    rounded, and not trained; in nets of windows it is. Pruned weights are trained like all. In nets of windows the units of
-    membranes follow the learned clips. Arguments are as in `quantize`.
+    Normalisation and affine are folded into the weights; `layer.weight` stays the unrounded weight. A bias stays at zero if the
+    profile has none. A directly coded first layer gets the net's `normalize` folded into it, and its currents rounded; with
+    `first_layer="float"` it trains in float. `quantize` of the result, without `calibration`, has the very integers
+    that were trained. Training ignores registers that overflow: see `Program.bounds`. A residual block's scale is rounded, and
+    not trained; in nets of windows it is. Pruned weights are trained like all. In nets of windows the units of membranes follow
+    the learned clips.
+
+    Parameters
+    ----------
+    model, profile, bits, granularity, observer, first_layer : as in `quantize`.
 
     Examples
     --------
@@ -186,6 +190,10 @@ def _round(calls: list[CoreLayer], profile: Profile, bits: int, granularity: str
 
 def is_prepared(model: nn.Module) -> bool:
     """True if some layer of a net rounds its weight by `prepare`.
+
+    Parameters
+    ----------
+    model : the net.
 
     Examples
     --------

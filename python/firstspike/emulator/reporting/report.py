@@ -201,6 +201,15 @@ def latency(run: Run) -> dict[str, Any]:
 class Report:
     """Results and cost of a run, as tables; see `report`. origin: commit, versions, machine and time of the run.
 
+    Parameters
+    ----------
+    run : results of a program.
+    placement : of the program on cores, or None.
+    refusal : why it could not be placed, or None.
+    accounts : energies, one per table.
+    float_predictions, samples : of the float net, for the comparison; or None.
+    origin : commit, versions, machine and time of the run.
+
     Examples
     --------
     >>> program = emulator.quantize(models.mlp("64-32-10", steps=8))

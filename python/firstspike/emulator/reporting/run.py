@@ -23,13 +23,21 @@ BATCH = 1000
 class Run:
     """Results of a program on B samples; L layers.
 
-    scores: [B, classes], integers, or float64 with a first-spike readout. ties: more than one class had the best score, and
-    the lower index was taken. silent: no output neuron fired. decision_step: in steps of the network, without delays: the
-    first output spike, -1 where silent; with a membrane readout the step from which on the best class no longer changes.
-    steps_run: delays included. input_events: of the steps run. counters: int64 [B, L, 7] (`COUNTERS`). trace: of the first S
-    samples `input_times`, uint8 [S, sources], and of layer n `times.n`, uint8 [S, neurons], and `membrane.n`, int64 [S,
-    total_steps, neurons], 0 in the steps after an early exit; and the layers' `names`. In nets of windows times count from the
-    start of the layer's window, and membranes are of the windows of its sources and its own.
+    Parameters
+    ----------
+    program : what was run.
+    predictions, labels : int64 [B]; labels None if not given.
+    scores : [B, classes], integers, or float64 with a first-spike readout.
+    ties : more than one class had the best score, and the lower index was taken.
+    silent : no output neuron fired.
+    decision_step : in steps of the network, without delays: the first output spike, -1 where silent; with a membrane readout
+        the step from which on the best class no longer changes.
+    steps_run : delays included.
+    input_events : of the steps run.
+    counters : int64 [B, L, 7] (`COUNTERS`).
+    trace : of the first S samples `input_times`, uint8 [S, sources], and of layer n `times.n`, uint8 [S, neurons], and
+        `membrane.n`, int64 [S, total_steps, neurons], 0 in the steps after an early exit; and the layers' `names`. In nets of
+        windows times count from the start of the layer's window, and membranes are of the windows of its sources and its own.
 
     Examples
     --------
