@@ -19,7 +19,7 @@ TWINS = ("functional", "decode", "encode")
 DEFAULTS = {"_TRIANGLE": "triangle()"}
 
 
-class Sections(griffe.Extension):
+class Sections(griffe.Extension):  # type: ignore[misc, unused-ignore]  # griffe need not be installed
     """NumPy sections with one line per parameter, as Google sections, which take types from the signature."""
 
     def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
