@@ -25,7 +25,7 @@ def pages(root: Path) -> dict[str, str]:
 
 
 def page(script: Path, pictures: Path) -> str:
-    """Run a tutorial in an empty folder; its page as Markdown, its pictures as `NAME-1.svg`, ... in the folder `pictures`."""
+    """Run a tutorial in an empty folder; its page as Markdown, its pictures go to the folder `pictures`."""
     namespace: dict[str, Any] = {"__name__": script.stem}
     parts, drawn = [], 0
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
