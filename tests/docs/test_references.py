@@ -27,7 +27,6 @@ FOREIGN = {
     "membrane.svg": "a user's file",
     "histogram.svg": "a user's file",
     "weights.svg": "a user's file",
-    "test_hdf5_nx.py": "in the wheel lava-dl",
     "fs_network.h": "written by the export to C",
     "fs_vectors.h": "written by the export to C",
     "checkpoint.json": "written by a run",
