@@ -69,6 +69,8 @@ void add_layer(em::Network& network, const std::string& name, const py::dict& d)
     spec.strict = field<bool>(d, "strict");
     a.delay = number("delay"), a.start = number("start"), a.stop = number("stop");
     a.shift = number("shift"), a.keep = number("keep"), a.decay_bits = number("decay_bits");
+    a.by_shift = field<bool>(d, "by_shift"), a.has_current = !field<py::object>(d, "current").is_none();
+    a.current_keep = a.has_current ? number("current") : 0;
     a.accumulator = read_register(field<py::dict>(d, "accumulator"));
     a.membrane = read_register(field<py::dict>(d, "membrane"));
     const auto weights = exact<int32_t>(field<py::object>(d, "weights"), "weights", 1);

@@ -38,6 +38,13 @@ constexpr S leak_toward_zero(S x, S keep, int bits) {
     return x < 0 ? -magnitude : magnitude;
 }
 
+// x less x / 2^shift, rounded down; less at least one, toward zero.
+template <class S>
+constexpr S leak_by_shift(S x, int shift) {
+    const S share = x >> shift;
+    return x - (share != 0 ? share : static_cast<S>((x > 0) - (x < 0)));
+}
+
 // V > theta is V >= theta + 1: the core tests >= only.
 constexpr int64_t threshold_as_ge(int64_t theta, bool strict) { return strict ? theta + 1 : theta; }
 

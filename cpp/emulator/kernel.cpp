@@ -14,6 +14,7 @@ void step_typed(const Layer& layer, State& state, const Inputs& events, int t, i
     if (layer.by_event)
         return mem ? step_by_event<W, S, true>(layer, state, events, t, counters)
                    : step_by_event<W, S, false>(layer, state, events, t, counters);
+    if (layer.has_current || layer.by_shift) return step_with_current<W, S>(layer, state, events, t, counters);
     if (layer.leaks) {
         if (acc)
             return mem ? step_by_step<W, S, true, true, true>(layer, state, events, t, counters)
@@ -44,6 +45,7 @@ void reset_state(const Layer& layer, State& state, int total_steps) {
         const int64_t at = static_cast<int64_t>(site) * layer.stride;
         for (int i = 0; i < layer.stride; ++i) {
             v[at + i] = sum[at + i] = 0;
+            if (layer.has_current || layer.by_shift) static_cast<S*>(state.current)[at + i] = 0;
             alive[at + i] = i < layer.out_c ? -1 : 0;
             state.times[at + i] = kSilent;
         }

@@ -134,24 +134,38 @@ template <class S, bool kMemWrap>
         });
 }
 
-template <class W, class S, bool kAccWrap, bool kMemWrap, bool kLeak>
-inline void step_by_step(const Layer& layer, State& state, const Inputs& events, int t, int64_t* counters) {
+// update(first neuron of a site) of every site that is due: those with events, or all.
+template <class W, class S, class Update>
+[[gnu::always_inline]] inline void step_sites(const Layer& layer, State& state, const Inputs& events, bool all, int64_t* counters,
+                                              const Update& update) {
     if (layer.conv)
         deliver_conv<W, S>(layer, state, events.own, counters);
     else
         deliver_linear<W, S>(layer, state, events.own, counters);
     if (events.shortcut.count) deliver_shortcut<S>(layer, state, events.shortcut, counters);
-    const bool all = layer.has_bias || kLeak || t == layer.start;  // elsewhere a site without events keeps its state
     for (int site = 0; site < layer.sites(); ++site) {
         const bool due = (all || state.touched[site]) && state.unspent[site] > 0;
         state.touched[site] = kUntouched;
         if (!due) continue;
-        const int64_t at = static_cast<int64_t>(site) * layer.stride;
-        settle(state, site,
-               step_site<S, kAccWrap, kMemWrap, kLeak>(layer, static_cast<S*>(state.v) + at, static_cast<S*>(state.sum) + at,
-                                                       static_cast<S*>(state.alive) + at, state.times + at, t),
-               state, counters);
+        settle(state, site, update(static_cast<int64_t>(site) * layer.stride), state, counters);
     }
+}
+
+template <class W, class S, bool kAccWrap, bool kMemWrap, bool kLeak>
+inline void step_by_step(const Layer& layer, State& state, const Inputs& events, int t, int64_t* counters) {
+    const bool all = layer.has_bias || kLeak || t == layer.start;  // elsewhere a site without events keeps its state
+    step_sites<W, S>(layer, state, events, all, counters, [&](int64_t at) {
+        return step_site<S, kAccWrap, kMemWrap, kLeak>(layer, static_cast<S*>(state.v) + at, static_cast<S*>(state.sum) + at,
+                                                       static_cast<S*>(state.alive) + at, state.times + at, t);
+    });
+}
+
+template <class W, class S>
+inline void step_with_current(const Layer& layer, State& state, const Inputs& events, int t, int64_t* counters) {
+    step_sites<W, S>(layer, state, events, true, counters, [&](int64_t at) {
+        return current_site(layer, static_cast<S*>(state.v) + at, static_cast<S*>(state.current) + at,
+                            static_cast<S*>(state.sum) + at, static_cast<S*>(state.alive) + at, state.times + at, t);
+    });
 }
 
 template <class W, class S, bool kMemWrap>

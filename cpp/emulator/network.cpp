@@ -86,12 +86,14 @@ void choose_types(const LayerSpec& spec, const std::vector<int64_t>& theta, int6
     }
     // Of what a step adds. Unsigned wrapping can turn a small sum into a large one.
     const int64_t held = a.by_event ? 0 : farthest(a.accumulator), added = (sum * events << a.shift) + (beside << a.shift);
-    const int64_t input = a.accumulator.wrap ? std::max(added, held) : added;
+    const bool slow = a.has_current || a.by_shift;
+    const int64_t input = a.has_current ? added + held : a.accumulator.wrap ? std::max(added, held) : added;
     for (int i = 0; i < a.out_c; ++i)
         value = std::max({value, input + farthest(a.membrane) + magnitude(spec.bias[i]), magnitude(theta[i]), held});
     if (a.leaks && farthest(a.membrane) > int64_t{1} << 46) refuse(spec.name, "a leak needs a membrane of at most 47 bits");
+    if (a.has_current && farthest(a.accumulator) > int64_t{1} << 46) refuse(spec.name, "a current has at most 47 bits");
     const bool narrow =
-        !a.leaks && value < (int64_t{1} << 31) - 1 && a.membrane.bits < 32 && (a.by_event || a.accumulator.bits < 32);
+        !a.leaks && !slow && value < (int64_t{1} << 31) - 1 && a.membrane.bits < 32 && (a.by_event || a.accumulator.bits < 32);
     a.state_bytes = narrow ? 4 : 8;
     // A power of two that all weights share moves to the shift: the same products, from narrower weights.
     while (bits != 0 && bits % 2 == 0) low /= 2, high /= 2, bits /= 2, ++a.shift;
@@ -178,10 +180,12 @@ void Network::add(const LayerSpec& spec) {
     in_range(name, "stop", a.stop, a.start + 1, total_steps_);
     in_range(name, "shift", a.shift, 0, 24);
     in_range(name, "decay_bits", a.decay_bits, 0, 16);
-    in_range(name, "keep", a.keep, 0, 1 << a.decay_bits);
+    if (a.by_event && (a.has_current || a.by_shift)) refuse(name, "currents and leaks by shift need a clocked update");
+    in_range(name, "keep", a.keep, 0, a.by_shift ? 30 : 1 << a.decay_bits);
+    in_range(name, "current", a.current_keep, 0, a.by_shift ? 30 : 1 << a.decay_bits);
     check_register(name, "accumulator", a.accumulator);
     check_register(name, "membrane", a.membrane);
-    a.leaks = a.decay_bits > 0 && a.keep < 1 << a.decay_bits;
+    a.leaks = a.by_shift || (a.decay_bits > 0 && a.keep < 1 << a.decay_bits);
 
     std::vector<int64_t> theta(a.out_c);
     for (int i = 0; i < a.out_c; ++i) {

@@ -57,6 +57,39 @@ inline Outcome step_site(const Layer& layer, S* __restrict v, S* __restrict sum,
     return {static_cast<int64_t>(acc_changed), static_cast<int64_t>(mem_changed), static_cast<int32_t>(fired)};
 }
 
+// The same with a current that lasts from step to step, or leaks by shift: few layers, so nothing here is a template.
+template <class S>
+[[gnu::noinline]] inline Outcome current_site(const Layer& layer, S* __restrict v, S* __restrict current, S* __restrict sum,
+                                              S* __restrict alive, uint8_t* __restrict times, int t) {
+    const Limits<S> acc(layer.accumulator), mem(layer.membrane);
+    const S *theta = static_cast<const S*>(layer.theta), *bias = static_cast<const S*>(layer.bias);
+    const auto left = [&](S x, int keep) {
+        return layer.by_shift ? leak_by_shift(x, keep) : leak_toward_zero(x, static_cast<S>(keep), layer.decay_bits);
+    };
+    const auto fit = [](const Limits<S>& limits, bool wraps, S x) {
+        return wraps ? limits.template apply<true>(x) : limits.template apply<false>(x);
+    };
+    Outcome made;
+    for (int i = 0; i < layer.stride; ++i) {
+        S raw = shift_left(sum[i], layer.shift);
+        sum[i] = 0;
+        if (!alive[i]) continue;
+        if (layer.has_current) raw += layer.by_shift ? current[i] : left(current[i], layer.current_keep);
+        S input = fit(acc, layer.accumulator.wrap, raw);
+        made.accumulator_overflows += input != raw;
+        if (layer.has_current) {
+            if (layer.by_shift) input = left(input, layer.current_keep);
+            current[i] = input;
+        }
+        const S exact = (layer.leaks ? left(v[i], layer.keep) : v[i]) + input + bias[i];
+        v[i] = fit(mem, layer.membrane.wrap, exact);
+        made.membrane_overflows += v[i] != exact;
+        if (!layer.fires || v[i] < theta[i]) continue;
+        alive[i] = 0, times[i] = static_cast<uint8_t>(t), ++made.fired;
+    }
+    return made;
+}
+
 // Add to the membrane of one neuron, and test it.
 template <class S, bool kMemWrap>
 [[gnu::always_inline]] inline void add_and_test(const Limits<S>& mem, S add, S theta, S fires, S& v, S& alive, uint8_t& time,

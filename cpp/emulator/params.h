@@ -29,11 +29,12 @@ struct Shortcut {
 // Sizes in elements. Weight rows hold `stride` values: out_c of them, then zeros.
 struct Layer {
     bool conv, fires, by_event, leaks, has_bias;
+    bool has_current, by_shift;                                // the input enters a current; leaks are shifts
     int in_h, in_w, in_c, pool;                                // the source's map; pooled: in_h / pool x in_w / pool
     int kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w;  // conv only
     int out_h, out_w, out_c, stride;                           // linear: out_h = out_w = 1
     int delay, start, stop;
-    int shift, keep, decay_bits;
+    int shift, keep, current_keep, decay_bits;
     Register accumulator, membrane;
     int weight_bytes, state_bytes;  // 1, 2, 4 and 4, 8
     const void* weights;            // linear: [rows][stride]; conv: [in_c][kernel_h][kernel_w][stride]
@@ -55,6 +56,7 @@ struct Events {
 // What one sample's run keeps of a layer. Arrays of the state's type have sites * stride elements.
 struct State {
     void* v;
+    void* current;     // null where `step_with_current` does not run
     void* sum;         // weights of the events of this step
     void* alive;       // -1, or 0 for a spent neuron and for padding
     uint8_t* times;    // [sites * stride]

@@ -57,6 +57,7 @@ class Workspace {
     void lay(const Layer& layer, State& state, int total) {
         const std::size_t padded = static_cast<std::size_t>(layer.sites()) * layer.stride, words = padded * layer.state_bytes / 4;
         state.v = take<int32_t>(words);
+        state.current = layer.has_current || layer.by_shift ? take<int32_t>(words) : nullptr;
         state.sum = take<int32_t>(words);
         state.alive = take<int32_t>(words);
         state.times = take<uint8_t>(padded);

@@ -67,10 +67,15 @@ def policy(register, x):
     return y, y != x
 
 
-def leak(layer, v):
-    if layer.decay_bits == 0:
-        return v
-    return np.sign(v) * (np.abs(v) * layer.keep // 2**layer.decay_bits)
+def leaked(layer, v):
+    return leak(layer, v, layer.keep) if layer.decay_bits or layer.leak == "shift" else v
+
+
+def leak(layer, v, keep):
+    if layer.leak == "shift":
+        share = v // 2**keep
+        return v - np.where(share == 0, np.sign(v), share)
+    return np.sign(v) * (np.abs(v) * keep // 2**layer.decay_bits)
 
 
 def pixel_times(layer, pixels):
@@ -83,7 +88,7 @@ def pixel_times(layer, pixels):
     current = np.clip((total + 2**coarse // 2) >> coarse, 0, layer.high) * 2**layer.shift
     v, times = np.zeros(len(current), np.int64), np.full(len(current), 255)
     for t in range(layer.stop):
-        v = leak(layer, v) + current
+        v = leaked(layer, v) + current
         times[(times == 255) & (v >= theta if layer.fire == "ge" else v > theta)] = t
     return times
 
@@ -103,7 +108,7 @@ def run(layers, total_steps, times, early_exit=False):
     beside = [None if layer.shortcut is None else unroll_shortcut(layer) for layer in layers]
     reads = [np.repeat(np.array([a.theta]), a.out_shape[0] * a.out_shape[1], 0).ravel() for a in layers]
     biases = [np.repeat(np.array([a.bias]), a.out_shape[0] * a.out_shape[1], 0).ravel() for a in layers]
-    v = [np.zeros(theta.size, np.int64) for theta in reads]
+    v, current = ([np.zeros(theta.size, np.int64) for theta in reads] for _ in range(2))
     fired_at = [np.full(theta.size, 255, np.uint8) for theta in reads]
     last_v = [x.copy() for x in v]  # the membrane as last computed, kept at a spike
     trace = [np.zeros((total_steps, theta.size), np.int64) for theta in reads]
@@ -123,7 +128,8 @@ def run(layers, total_steps, times, early_exit=False):
                 weights, synapses = (
                     np.concatenate([x, y[more]]) for x, y in zip((weights, synapses), beside[n], strict=True)
                 )
-            _step(layer, weights, synapses, reads[n], biases[n], v[n], last_v[n], fired_at[n], counts[n], t)
+            register = None if layer.current is None else current[n]
+            _step(layer, weights, synapses, reads[n], biases[n], v[n], register, last_v[n], fired_at[n], counts[n], t)
             trace[n][t] = np.where(fired_at[n] == 255, v[n], 0)
         if early_exit and (fired_at[-1] != 255).any():
             steps_run = t + 1
@@ -135,8 +141,8 @@ def _sent(times, step):
     return np.flatnonzero(times == step) if step >= 0 else np.zeros(0, int)
 
 
-def _step(layer, weights, synapses, theta, bias, v, last_v, fired_at, count, t):
-    """weights, synapses: [events that arrive, neurons], in their order."""
+def _step(layer, weights, synapses, theta, bias, v, current, last_v, fired_at, count, t):
+    """weights, synapses: [events that arrive, neurons], in their order. current: None where the input lasts one step."""
     live = fired_at == 255
     count[2] += synapses.sum()
     count[4] += (live & synapses.any(0)).sum()
@@ -150,15 +156,19 @@ def _step(layer, weights, synapses, theta, bias, v, last_v, fired_at, count, t):
     if layer.update == "clocked":
         count[3] += (synapses & live).sum()
         total = weights.sum(0) * 2**layer.shift
+        if current is not None:
+            total += current if layer.leak == "shift" else leak(layer, current, layer.current)
         total, changed = policy(layer.accumulator, total)
         count[5] += (changed & live).sum()
-        new, changed = policy(layer.membrane, leak(layer, v) + total + bias)
+        if current is not None:
+            current[:] = total = leak(layer, total, layer.current) if layer.leak == "shift" else total
+        new, changed = policy(layer.membrane, leaked(layer, v) + total + bias)
         count[6] += (changed & live).sum()
         v[live] = new[live]
         last_v[live] = v[live]
         fire(live)
         return
-    v[live] = leak(layer, v)[live]
+    v[live] = leaked(layer, v)[live]
     for weight, synapse in zip(weights, synapses, strict=True):
         live = fired_at == 255
         hit = live & synapse

@@ -52,6 +52,10 @@ def layers(draw, rng, index, in_shape, total_steps, fires, options):
         else np.zeros(channels, np.int64)
     )
     decay_bits = draw(st.sampled_from((0, 0, 4, 12))) if not options.get("no_leak") else 0
+    update, leak, current = draw(st.sampled_from(options.get("updates", ("clocked", "event")))), "scale", None
+    if update == "clocked" and not (options.get("no_leak") or options.get("no_current")) and draw(st.booleans()):
+        leak = draw(st.sampled_from(("scale", "shift")))
+        current = draw(st.none() | st.integers(0, 15 if leak == "shift" else 2**decay_bits))
     return Layer(
         name=f"layer{index}",
         kind="conv" if conv else "linear",
@@ -69,10 +73,12 @@ def layers(draw, rng, index, in_shape, total_steps, fires, options):
         stop=total_steps,
         shift=shift,
         decay_bits=decay_bits,
-        keep=draw(st.integers(0, 2**decay_bits)),
+        keep=draw(st.integers(0, 15 if leak == "shift" else 2**decay_bits)),
+        leak=leak,
+        current=current,
         accumulator=draw(registers(**options.get("registers", {}))),
         membrane=draw(registers(**options.get("registers", {}))),
-        update=draw(st.sampled_from(options.get("updates", ("clocked", "event")))),
+        update=update,
         fire=draw(st.sampled_from(("ge", "gt"))),
         scale=np.ones(channels),
     )

@@ -15,7 +15,7 @@ from firstspike.emulator.program.profile import CoreKind
 from firstspike.emulator.program.program import Program
 
 from . import golden
-from .nets import dense
+from .nets import WITHOUT_CURRENT, dense
 from .networks import networks
 
 
@@ -242,7 +242,7 @@ def found(model, name):
     return [(f.problem, f.remedy) for f in em.check(model, name).findings]
 
 
-@pytest.mark.parametrize("name", profile.names())
+@pytest.mark.parametrize("name", WITHOUT_CURRENT)
 def test_what_fits_is_what_quantize_and_place_take(name):
     model = build("64-32-10", bias=False)
     checked = em.check(model, name)

@@ -64,11 +64,10 @@ def read(folder, name):
 
 
 def once(spikes):
-    """Times [..., n] of inputs that fire once each, from spikes [..., steps] that may be many."""
-    order = np.cumsum(spikes, -1) * spikes
-    most = max(int(order.max()), 1)
-    hits = order[..., None, :] == np.arange(1, most + 1)[:, None]
-    return np.where(hits.any(-1), hits.argmax(-1), 255).astype(np.uint8)
+    """Times [..., n] of inputs that fire once each, from their numbers of spikes [..., steps]."""
+    order = np.cumsum(spikes, -1)[..., None, :]
+    reached = order >= np.arange(1, max(int(order.max()), 1) + 1)[:, None]
+    return np.where(reached.any(-1), reached.argmax(-1), 255).astype(np.uint8)
 
 
 def run(vectors, begin, end, **options):

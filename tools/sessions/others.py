@@ -28,8 +28,8 @@ def cross(session: nox.Session) -> None:
 def oracle(session: nox.Session) -> None:
     """Compare the emulator's core, membranes and spikes of every step, with what others compute.
 
-    They are nengo-loihi 1.1's emulator and Intel's vectors of lava-dl 0.6.0, fetched unless their folder is named:
-    `nox -s oracle -- FOLDER`.
+    They are nengo-loihi 1.1's emulator, xylosim 0.1.3, and Intel's vectors of lava-dl 0.6.0, fetched unless their folder is
+    named: `nox -s oracle -- FOLDER`.
     """
     folder = Path(session.create_tmp()).resolve()
     vectors = Path(*session.posargs[:1]) if session.posargs else folder / "tests/lava/lib/dl/netx/gts/pilotnet_lif"
@@ -48,5 +48,6 @@ def oracle_compare(session: nox.Session) -> None:
     if len(session.posargs) != 2:
         session.error("run `nox -s oracle`, which goes on with this session")
     install(session, extras="all", groups=("test",))
+    session.install("xylosim==0.1.3")
     env = dict(zip(("FIRSTSPIKE_ORACLE", "FIRSTSPIKE_LAVA"), session.posargs, strict=True))
     session.run("pytest", "-s", "tests/oracle", env=env)

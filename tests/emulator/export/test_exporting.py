@@ -20,7 +20,7 @@ from firstspike.emulator.program.host import Encoder, Readout
 from firstspike.emulator.program.layers import Register
 from firstspike.emulator.program.program import Program
 
-from ..nets import images, net, with_policy
+from ..nets import WITHOUT_CURRENT, images, net, with_policy
 from ..networks import networks
 
 COMPILER = shutil.which("cc")
@@ -51,7 +51,7 @@ def readouts(draw, last):
 @settings(max_examples=25)
 @given(st.data())
 def test_random_programs(tmp_path_factory, data):
-    layers, steps, _, times = data.draw(networks(registers={"policies": ("saturate", "wrap")}))
+    layers, steps, _, times = data.draw(networks(no_current=True, registers={"policies": ("saturate", "wrap")}))
     layers = [layer.replace(start=0) for layer in layers]
     program = Program(
         layers=layers,
@@ -68,7 +68,7 @@ def test_random_programs(tmp_path_factory, data):
 
 
 @needs_compiler
-@pytest.mark.parametrize("name", profile.names())
+@pytest.mark.parametrize("name", WITHOUT_CURRENT)
 @pytest.mark.parametrize("encoder", ["latency", "direct"])
 def test_a_net_on_every_profile(name, encoder, tmp_path):
     """Latency coding of pixels is in C too; flash, RAM and operations are those that Python tells."""

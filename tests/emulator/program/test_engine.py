@@ -71,6 +71,8 @@ def test_bad_threads(threads):
         ({"shift": 40}, "shift"),
         ({"decay_bits": 20}, "decay_bits"),
         ({"keep": 3}, "keep"),
+        ({"current": 3}, "current"),
+        ({"current": 1, "update": "event"}, "clocked"),
         ({"pool": 2}, "shape|pool"),
         ({"theta": np.array([1, 1 << 61])}, "theta"),
         ({"scale": np.zeros(2)}, "scale"),
@@ -186,6 +188,24 @@ def test_leak_rounds_toward_zero(weight, keep, bits, expected):
     assert (
         states(weight, keep=keep, decay_bits=bits, accumulator=Register.of(40), membrane=Register.of(40))[1] == expected
     )
+
+
+def test_leak_by_shift_takes_at_least_one():
+    """100 less 100 / 8, rounded down; -100 less -100 / 8, rounded down, is -87; 3 and -1 less one toward zero."""
+    for weight, expected in (
+        (100, [100, 88, 77, 68]),
+        (-100, [-100, -87, -76, -66]),
+        (3, [3, 2, 1, 0]),
+        (-1, [-1, 0, 0, 0]),
+    ):
+        assert states(weight, leak="shift", keep=3, accumulator=Register.of(40), membrane=Register.of(40)) == expected
+
+
+def test_currents_by_hand():
+    """Scale: I = 100, 50, 25, 12 and V their sum. Shift: I = 100 - 25 = 75, 57 = 75 - 18, 43, 33; V = V - V / 2 + I."""
+    wide = {"accumulator": Register.of(40), "membrane": Register.of(40)}
+    assert states(100, current=8, keep=16, decay_bits=4, **wide) == [100, 150, 175, 187]
+    assert states(100, current=2, keep=1, leak="shift", **wide) == [75, 95, 91, 79]
 
 
 @pytest.mark.parametrize(("steps", "total"), [(0, 4), (255, 255), (4, 0), (4, 300), (5, 4), (254, 253)])

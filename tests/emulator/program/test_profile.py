@@ -31,7 +31,7 @@ def written(folder, *changes):
 def test_every_parameter_has_a_source(name):
     p = profile.load(name)
     plain = set(em.Profile.model_fields) - {"name", "description", "cores", "sources"}
-    given = {n for n in plain if getattr(p, n) not in (None, False)} | set(p.sources)
+    given = {n for n in plain if getattr(p, n) not in (None, False, "scale")} | set(p.sources)
     assert given <= set(p.sources), given - set(p.sources)
     assert all(text for text in p.sources.values()) and all(core.source for core in p.cores)
     assert em.Profile.from_dict(p.to_dict()) == p

@@ -11,7 +11,7 @@ from firstspike import models, nn
 from firstspike.emulator import profile
 from firstspike.emulator.quantization import scales
 
-from ..nets import RESIDUAL, SPECS, images, local_times, net, wide
+from ..nets import RESIDUAL, SPECS, WITHOUT_CURRENT, images, local_times, net, wide
 
 
 @pytest.mark.parametrize("spec", [*SPECS, *RESIDUAL])
@@ -54,7 +54,25 @@ def test_wide_integers_are_the_float_network(spec, encoder, readout, decay, dela
     assert agree[equal].float().mean() > 0.97
 
 
-@pytest.mark.parametrize("name", profile.names())
+@pytest.mark.parametrize(
+    ("leak", "decay", "synaptic_decay"), [("scale", 0.75, 0.5), ("scale", 1.0, 1.0), ("shift", 0.75, 0.5)]
+)
+def test_wide_currents_are_the_float_network(leak, decay, synaptic_decay):
+    options = {"decay": decay, "synaptic_decay": synaptic_decay, "bias": False, "affine": "channel", "hidden_gain": 4.0}
+    model = net(encoder="latency", **options)
+    x = images(model)
+    program = em.quantize(
+        model, wide().replace(current=True, leak=leak, accumulator_bits=46, membrane_bits=46), observer="max"
+    )
+    raw, seen = program.engine().run(program.input_times(x), all_times=True), model.observe(x)
+    for ours, expected in zip(local_times(program, raw.times, len(x)), seen.layers, strict=True):
+        assert 0.05 < expected.silent.float().mean() < 0.95
+        assert (ours.reshape(expected.shape) == expected.times).float().mean() > 0.998
+    with pytest.raises(ValueError, match="synaptic currents"):
+        em.export_c(program, "chip")
+
+
+@pytest.mark.parametrize("name", WITHOUT_CURRENT)
 @pytest.mark.parametrize("bits", [None, 4, 2])
 def test_integers_stay_in_their_widths(name, bits):
     p = profile.load(name)
@@ -96,6 +114,10 @@ def test_calibration_keeps_the_readout_inside_its_register(values):
         ({"decay": 1.5, "bias": False}, "generic8", "1:TTFSConv2d", "decay"),
         ({"pooling": "max"}, "generic8", "1:MaxPool2d", "cores"),
         ({"pooling": "earliest"}, "generic8", "1:EarliestPool2d", "cores"),
+        ({"synaptic_decay": 0.5}, "odin-like", "1:TTFSConv2d", "synaptic current"),
+        ({"synaptic_decay": 0.5, "encoder": "latency"}, "loihi-like", "0:TTFSConv2d", "biases enter the current"),
+        ({"decay": 0.9, "synaptic_decay": 0.5, "bias": False}, "xylo-like", "1:TTFSConv2d", "no decay 0.9"),
+        ({"decay": 0.5, "bias": False}, "xylo-like", "1:TTFSConv2d", "no synaptic_decay 0"),
         ({"steps": 100}, "loihi-like", "net", "100 steps"),
         ({"steps": 254}, "loihi-like", "net", "254 steps"),
     ],

@@ -16,6 +16,8 @@ from firstspike import emulator as em
 from firstspike.emulator import profile
 from firstspike.emulator.quantization import qat, scales
 
+from ..nets import WITHOUT_CURRENT
+
 STEPS = 8
 PLAIN = {"steps": STEPS, "bias": False, "affine": None}
 
@@ -109,7 +111,7 @@ def hidden(model, x, name, **options):
         return times, model.observe(x).layers[0].times.long()
 
 
-@pytest.mark.parametrize("name", profile.names())
+@pytest.mark.parametrize("name", WITHOUT_CURRENT)
 @pytest.mark.parametrize(
     ("weight", "threshold"), [(0.5, 1.0), (1.0, 1.0), (0.3125, 0.3125), (0.6875, 0.6875), (2.0, 2.0), (0.1, 0.3)]
 )

@@ -18,6 +18,7 @@ LARGEST_MAP = 1 << 24  # neurons of a layer; the core has the same limit
 Policy = Literal["saturate", "wrap", "error"]
 Update = Literal["clocked", "event"]
 Fire = Literal["ge", "gt"]
+Leak = Literal["scale", "shift"]
 
 
 def _is_possible(shape: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -120,7 +121,8 @@ class Layer(Record):
 
     weight: integers, [inputs, outputs] for `linear`, [input channels, kernel height, kernel width, output channels] for
     `conv`, stored in the narrowest of int8, int16 and int32. theta, bias: int64 [output channels]. scale: float64 [output
-    channels], the real value of an integer weight of 1.
+    channels], the real value of an integer weight of 1. leak: how the membrane leaks, and the current, an integer as `keep`;
+    None: the input lasts one step.
     """
 
     name: str
@@ -142,6 +144,8 @@ class Layer(Record):
     shift: Annotated[int, Field(ge=0, le=61)] = 0
     keep: Annotated[int, Field(ge=0, le=1 << 16)] = 1
     decay_bits: Annotated[int, Field(ge=0, le=16)] = 0
+    leak: Leak = "scale"
+    current: Annotated[int, Field(ge=0, le=1 << 16)] | None = None
     update: Update = "clocked"
     fire: Fire = "ge"
     scale: Annotated[NDArray[np.float64], array_of(np.float64)]
@@ -238,8 +242,9 @@ class Layer(Record):
     def overflow_free(self) -> dict[str, bool]:
         """Per register, whether a static bound excludes overflow for every input; False where the bound does not."""
         largest = int(self.max_abs_sum().max())
-        biases = (self.stop - self.start) * int(np.abs(self.bias).max())
-        sums = {"accumulator": 0 if self.update == "event" else largest, "membrane": largest + biases}
+        steps = self.stop - self.start
+        reached = (1 if self.current is None else steps) * largest + steps * int(np.abs(self.bias).max())
+        sums = {"accumulator": 0 if self.update == "event" else largest, "membrane": reached}
         room = {"accumulator": self.accumulator, "membrane": self.membrane}
         free = {name: sums[name] <= min(-r.low, r.high) for name, r in room.items()}
         if self.update != "event" and self.accumulator.policy == "wrap" and self.accumulator.low == 0:

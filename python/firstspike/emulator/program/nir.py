@@ -54,7 +54,7 @@ def to_nir(program: Program) -> nir.NIRGraph:
     sizes = [channels] if flat_input else [channels, height, width]
     nodes: dict[str, Any] = {"input": nir.Input({"input": np.array(sizes)})}
     for n, layer in enumerate(program.layers):
-        if layer.decay_bits:
+        if layer.decay_bits or layer.leak == "shift" or layer.current is not None:
             raise ValueError(f"layer {layer.name}: NIR has no leak in discrete time")
         pooled_h, pooled_w, _ = layer.pooled_shape
         if layer.pool > 1:

@@ -14,7 +14,7 @@ from ... import energy as energy_tables
 from ..._base.checks import MAX_STEPS, shown
 from ..._base.records import FieldError, Record, read_toml, toml_names
 from ...energy import EnergyTable
-from .layers import Fire, Policy, Register, Update
+from .layers import Fire, Leak, Policy, Register, Update
 
 __all__ = ["CoreKind", "Profile", "load", "names"]
 
@@ -79,6 +79,8 @@ class Profile(Record):
     thresholds : one per "neuron", a few per core ("group") or one per "layer".
     bias_bits : bits of a bias, its sign included, 0 to 40; 0: there are none; None: biases are refused as well.
     decay_bits : the membrane's decay is a multiple of 1 / 2^decay_bits, 0 to 16; 0: there is no leak.
+    leak : "scale", or "shift": a register loses V / 2^k, rounded down but at least one, with k from 1 to decay_bits.
+    current : True if the input enters a current, in the accumulator's register, that leaks from step to step as membranes do.
     fire : "ge" (a neuron fires at V >= threshold) or "gt" (at V > threshold).
     update : "clocked" (sum the events of a step, then test) or "event" (test after every event).
     axon_delay : number of steps after its spike at which an event arrives, 0 to 64.
@@ -123,6 +125,8 @@ class Profile(Record):
     thresholds: Literal["neuron", "group", "layer"]
     bias_bits: Annotated[int, Field(ge=0, le=40)] | None
     decay_bits: Annotated[int, Field(ge=0, le=16)]
+    leak: Leak = "scale"
+    current: bool = False
     fire: Fire
     update: Update
     axon_delay: Annotated[int, Field(ge=0, le=64)]
@@ -159,6 +163,8 @@ class Profile(Record):
             raise ValueError('membrane_overflow: must not be "wrap" if membrane_values is "symmetric"')
         if self.membrane_values == "unsigned" and self.membrane_bits > 60:
             raise ValueError('membrane_bits: must be at most 60 if membrane_values is "unsigned"')
+        if (self.current or self.leak == "shift") and (self.update == "event" or not self.decay_bits):
+            raise ValueError("current: it and leaks by shift need decay_bits and update clocked")
         if self.step_nanoseconds is not None and self.step_nanoseconds[0] > self.step_nanoseconds[1]:
             raise ValueError(f"step_nanoseconds: must be the shortest, then the longest, got {self.step_nanoseconds}")
         if sum(kind.count for kind in self.cores) > MAX_CORES:
@@ -233,7 +239,7 @@ class Profile(Record):
 
 
 def load(profile: str | os.PathLike[str] | Profile) -> Profile:
-    """A profile by name (`generic8`, `loihi-like`, `odin-like`, `speck-like`), from a TOML file, or as it is.
+    """A profile by name (`generic8`, `loihi-like`, `odin-like`, `speck-like`, `xylo-like`), from a TOML file, or as it is.
 
     Each parameter in the file is a table with its `source` and one of `value`, `unknown = true`, or `low` and `high`;
     `[[cores]]` are the kinds of core. `energy` names a table that ships, or a path from the folder of the file.
@@ -289,6 +295,6 @@ def names() -> list[str]:
     Examples
     --------
     >>> emulator.profile.names()
-    ['generic8', 'loihi-like', 'odin-like', 'speck-like']
+    ['generic8', 'loihi-like', 'odin-like', 'speck-like', 'xylo-like']
     """
     return toml_names(FOLDER)

@@ -34,7 +34,7 @@ class WindowLayer(Layer):
     def _has_windows(self) -> Self:
         if self.rise.shape != self.theta.shape:
             raise ValueError(f"rise: must have shape {self.theta.shape}, got {self.rise.shape}")
-        if self.update == "event" or self.decay_bits:
+        if self.update == "event" or self.decay_bits or self.leak == "shift" or self.current is not None:
             raise ValueError("update: a layer of windows is clocked and has no leak")
         if not self.start <= self.stop <= self.start + MAX_WINDOW or (self.stop > self.start) != self.fires:
             raise ValueError(f"stop: must be 1 to {MAX_WINDOW} steps after start, or start if it never fires")

@@ -40,7 +40,7 @@ from .modules import (
     shortcut_scale,
     threshold_of,
 )
-from .scales import NO_CURRENT, CannotQuantize, Reals
+from .scales import CannotQuantize, Reals
 
 
 def quantize(
@@ -205,10 +205,13 @@ class Quantizer:
             return False
         if (obstacle := scales.decay_obstacle(float(module.decay), profile)) is not None:
             self._refuse(layer.name, *obstacle)
-        if module.synaptic_decay:
-            self._refuse(layer.name, *NO_CURRENT)
+        if (obstacle := scales.current_obstacle(float(module.synaptic_decay), profile)) is not None:
+            self._refuse(layer.name, *obstacle)
         untrained = self.found is not None and module.bias is not None  # biases that may be zero until training
-        if not profile.bias_bits and not self.drop_biases and (untrained or folded(module, layer.name)[1].any()):
+        biased = untrained or bool(folded(module, layer.name)[1].any())
+        if biased and module.synaptic_decay:
+            self._refuse(layer.name, "its biases enter the current, the chip's the membrane", "set bias = false")
+        elif not profile.bias_bits and not self.drop_biases and biased:
             why = "has none" if profile.bias_bits == 0 else "is not known to have any"
             remedy = "set bias = false, fine-tune with emulator.qat, or drop them with biases='drop'"
             self._refuse(layer.name, f"it has biases, the chip {why}", remedy)
@@ -291,6 +294,7 @@ class Quantizer:
         assert isinstance(module, (fs.TTFSLinear, fs.TTFSConv2d, fs.Integrate))
         conv, pool, shape = isinstance(module, fs.TTFSConv2d), module.avg_pool, shapes[index]
         weight, beta = folded(module, name)
+        weight = weight / scales.late(float(module.synaptic_decay), p)
         threshold = threshold_of(module) if isinstance(module, fs.FiringLayer) else None
         if threshold is not None and threshold <= 0:
             raise CannotQuantize(name, f"its threshold is {threshold}", "set a positive threshold")
@@ -322,7 +326,10 @@ class Quantizer:
                 stride=shortcut_stride(source[:2], out[:2]),
                 delay=(index - core_layer.source) * p.axon_delay,  # until the spikes through the block arrive
             )
-        leaks = module.decay != 1 and scales.decay_obstacle(float(module.decay), p) is None
+        current = None
+        if module.synaptic_decay and scales.current_obstacle(float(module.synaptic_decay), p) is None:
+            current = scales.kept(float(module.synaptic_decay), p)
+        leaks = (module.decay != 1 or current is not None) and scales.decay_obstacle(float(module.decay), p) is None
         layer = Layer(
             name=name,
             kind="conv" if conv else "linear",
@@ -341,8 +348,10 @@ class Quantizer:
             start=start,
             stop=start + steps,
             shift=p.weight_shift,
-            keep=round(module.decay * (1 << p.decay_bits)) if leaks else 1,
-            decay_bits=p.decay_bits if leaks else 0,
+            keep=scales.kept(float(module.decay), p) if leaks else 1,
+            decay_bits=p.decay_bits if leaks and p.leak == "scale" else 0,
+            leak=p.leak if leaks else "scale",
+            current=current,
             update=p.update,
             fire=p.fire,
             scale=scale,
@@ -373,7 +382,7 @@ class Quantizer:
         if quantizer is None:
             chosen = scales.scale_of_layer(weight, beta, threshold, pool, p, one=one, bits=bits, observer=self.observer)
         else:
-            chosen = quantizer.scale.detach().double().cpu().numpy()
+            chosen = quantizer.scale.detach().double().cpu().numpy() / scales.late(float(module.synaptic_decay), p)  # type: ignore[arg-type]
             if (chosen < finest).any():
                 problem = f"profile {p.name} has no threshold as large as qat.prepare made"
                 raise CannotQuantize(name, problem, "call qat.prepare with this profile")
@@ -430,10 +439,11 @@ def _row(name: str, q: NDArray[np.int64], weight: Reals, column: Reals, bits: in
 def _readout_room(program: Program, calibration: Tensor | SpikeTimes) -> float:
     """The factor by which the readout's scale must grow so that its membrane stays within 3/4 of its register."""
     last, register = program.layers[-1], program.layers[-1].membrane
-    widest = Register.of(LARGEST_LEAKING_BITS if last.decay_bits else 60)
+    widest = Register.of(60 if last.decay_bits == 0 and last.leak == "scale" else LARGEST_LEAKING_BITS)
     if register.low == 0:
         widest = widest.replace(low=0)
-    open_end = last.replace(accumulator=Register.of(60), membrane=widest)
+    inputs = last.accumulator if last.current is not None else Register.of(60)
+    open_end = last.replace(accumulator=inputs, membrane=widest)
     wide = program.replace(layers=(*program.layers[:-1], open_end))
     raw = wide.engine().run(wide.input_times(calibration))
     membrane = raw.membrane[-1]

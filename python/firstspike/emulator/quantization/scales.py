@@ -34,8 +34,8 @@ class CannotQuantize(Refusal):
     """
 
 
-# Why no core takes a layer with a synaptic current, and what to do about it.
-NO_CURRENT = "its synaptic_decay needs a synaptic current, the emulated cores have none", "set synaptic_decay = 0.0"
+# Why a layer with a synaptic current is refused, and what to do about it.
+NO_CURRENT = "its synaptic_decay needs a synaptic current, which is not there", "set synaptic_decay = 0.0"
 
 
 def checked_granularity(granularity: str | None, profile: Profile) -> str:
@@ -181,7 +181,7 @@ def coarse_bits(threshold: float, scale: float, most: int) -> int:
 
 def has_currents(profile: Profile) -> bool:
     """True if a chip's cores take the neurons of a first layer in integers: each has a bias, written per sample."""
-    return bool(profile.bias_bits) and not profile.convolution_cores
+    return bool(profile.bias_bits) and not profile.convolution_cores and profile.leak == "scale"
 
 
 def most_current(profile: Profile) -> tuple[int, int]:
@@ -199,6 +199,8 @@ def decay_obstacle(decay: float, profile: Profile) -> tuple[str, str] | None:
     bits, register = profile.decay_bits, profile.membrane
     if decay > 1:
         return f"decay {decay:g} makes the membrane grow, the cores' cannot", "set decay = 1.0"
+    if profile.leak == "shift":
+        return _shift_obstacle("decay", decay, profile)
     if decay == 1:
         return None
     if bits == 0:
@@ -210,3 +212,32 @@ def decay_obstacle(decay: float, profile: Profile) -> tuple[str, str] | None:
         why = f"decay {decay:g} needs a membrane of at most {bound}; the chip's has {profile.membrane_bits}"
         return why, "set decay = 1.0, or fewer membrane_bits in your own profile"
     return None
+
+
+def _shift_obstacle(what: str, decay: float, profile: Profile) -> tuple[str, str] | None:
+    if 0 < kept(decay, profile) <= profile.decay_bits:
+        return None
+    known = f"1 - 2^-k, k from 1 to {profile.decay_bits}"
+    return f"the chip has no {what} {decay:g}, only {known}", f"set {what} = 0.9375, say"
+
+
+def late(synaptic_decay: float, profile: Profile) -> float:
+    """The share of an event that its current has when it first acts: where leaks are shifts, it leaked once."""
+    return synaptic_decay if profile.leak == "shift" and synaptic_decay else 1.0
+
+
+def current_obstacle(synaptic_decay: float, profile: Profile) -> tuple[str, str] | None:
+    """The same of a layer's synaptic current."""
+    if profile.leak == "shift":
+        return _shift_obstacle("synaptic_decay", synaptic_decay, profile)
+    if synaptic_decay and not (profile.current and kept(synaptic_decay, profile)):
+        return NO_CURRENT
+    return None
+
+
+def kept(decay: float, profile: Profile) -> int:
+    """What a register keeps per step: a share in 1 / 2^decay_bits; of a leak by shift the shift, 0 where there is none."""
+    if profile.leak == "scale":
+        return round(decay * (1 << profile.decay_bits))
+    exact = decay < 1 and math.frexp(1 - decay)[0] == 0.5
+    return round(-math.log2(1 - decay)) if exact else 0
