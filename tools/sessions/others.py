@@ -11,9 +11,9 @@ from .install import PYPROJECT, install
 
 @nox.session
 def exchange(session: nox.Session) -> None:
-    """Exchange nets with SpikingJelly and snnTorch through NIR, and compare all spikes; and the nets of the benchmarks."""
+    """Compare spikes with SpikingJelly and snnTorch through NIR, and figures with NeuroBench; try the nets of the benchmarks."""
     install(session, extras="all", groups=("test", "exchange"))
-    session.run("pytest", "tests/nir", "tests/benchmarks/test_nets.py", *session.posargs)
+    session.run("pytest", "tests/nir", "tests/inspect/test_neurobench.py", "tests/benchmarks/test_nets.py", *session.posargs)
 
 
 @nox.session

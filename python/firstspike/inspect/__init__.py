@@ -1,6 +1,7 @@
 """Looking inside a net: what every layer does in a forward pass, operations per sample, statistics of its layers."""
 
 from .monitor import HISTOGRAM_EDGES, Monitor, Seen, layer_current, layer_signals
+from .neurobench import neurobench
 from .operations import OperationCount, OperationCounter, profile, synaptic_operations
 from .plan import Plan, explain
 
@@ -14,6 +15,7 @@ __all__ = [
     "explain",
     "layer_current",
     "layer_signals",
+    "neurobench",
     "profile",
     "synaptic_operations",
 ]

@@ -322,27 +322,12 @@ def _counts(seen: Seen) -> dict[str, float]:
     """Sums over the samples of one call of a layer."""
     layer: Any = seen.module
     received, fired = seen.received, None if seen.spikes is None else seen.spikes.times
-    outputs = torch.Size() if fired is None else fired.shape
-    additions, macs = additions_and_macs(layer, received, seen.shortcut, outputs)
-    side = None if seen.shortcut is None else shortcut_times(seen.shortcut, outputs)
-
-    def active(events: Tensor, step: int) -> float:
-        alive = None if fired is None else fired >= step
-        return active_in_step(events, layer, None if side is None else side == step, alive)
-
-    if isinstance(received, SpikeTimes):
-        events: Tensor = (~received.silent).float()
-        updates = sum(active((received.times == step).float(), step) for step in range(received.steps))
-    elif is_train(received, layer):
-        events = received[0]
-        updates = sum(active(train, step) for step, train in enumerate(received))
-    else:
-        events = received
-        updates = float(seen.neurons * layer.steps * len(received))
-        if fired is not None:
-            updates = float((fired.float() + 1).clamp(max=layer.steps).sum())
+    additions, macs = additions_and_macs(layer, received, seen.shortcut, torch.Size() if fired is None else fired.shape)
+    updates = membrane_updates(seen)
+    events = received.times if isinstance(received, SpikeTimes) else received
+    events = events[0] if isinstance(received, Tensor) and is_train(received, layer) else events
     pool = getattr(layer, "avg_pool", 1)
-    ones = torch.ones_like(events)
+    ones = torch.ones_like(events, dtype=torch.float32)
     return {
         "spikes": 0.0 if seen.spikes is None else float(seen.spikes.count().sum()),
         "synaptic_operations": additions,
@@ -351,3 +336,22 @@ def _counts(seen: Seen) -> dict[str, float]:
         "updates": updates,
         "idle_updates": float(seen.neurons * layer.steps * len(events)) - updates,
     }
+
+
+def membrane_updates(seen: Seen) -> float:
+    """Potentials that an event or a directly coded current changes before the neuron fires, per neuron and step, of one call."""
+    layer: Any = seen.module
+    received, fired = seen.received, None if seen.spikes is None else seen.spikes.times
+    side = None if seen.shortcut is None else shortcut_times(seen.shortcut, torch.Size() if fired is None else fired.shape)
+
+    def active(events: Tensor, step: int) -> float:
+        alive = None if fired is None else fired >= step
+        return active_in_step(events, layer, None if side is None else side == step, alive)
+
+    if isinstance(received, SpikeTimes):
+        return sum(active((received.times == step).float(), step) for step in range(received.steps))
+    if is_train(received, layer):
+        return sum(active(train, step) for step, train in enumerate(received))
+    if fired is not None:
+        return float((fired.float() + 1).clamp(max=layer.steps).sum())
+    return float(seen.neurons * layer.steps * len(received))

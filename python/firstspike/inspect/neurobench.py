@@ -1,0 +1,118 @@
+"""A net's figures under the names of the NeuroBench harness (Yik et al. 2025, neurobench on PyPI)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .._base import checks
+from .._base.modules import evaluating
+from ..functional.layer import full_precision
+from ..nn import Synapse
+from ..nn.windowed import WindowedSynapses
+from ..spikes import SpikeTimes
+from .monitor import Monitor, Seen
+from .operations import is_train, membrane_updates, shortcut_times
+
+
+@torch.no_grad()
+def neurobench(net: nn.Module, x: Tensor | SpikeTimes, *, batch: int = 256) -> dict[str, Any]:
+    """Return what the NeuroBench harness measures of a net, which cannot see layers of this package.
+
+    Parameters
+    ----------
+    net : a net of layers of `firstspike.nn`; it runs in evaluation mode.
+    x : its input, a tensor [B, ...] or `SpikeTimes`.
+    batch : samples per forward pass.
+
+    Returns
+    -------
+    A dictionary with the harness's names:
+
+    - "Footprint": bytes of parameters and buffers.
+    - "ConnectionSparsity": share of weights that are zero.
+    - "ActivationSparsity": share of neurons and time steps without a spike, over the layers that fire.
+    - "SynapticOperations", per sample: "Effective_MACs" of inputs that are real numbers, "Effective_ACs" of spikes, both
+      without zero inputs and zero weights, and "Dense", with them, in every time step.
+    - "MembraneUpdates", per sample: potentials that change before the neuron fires, per neuron and time step; the updates of
+      `profile`, and in nets of windows those of `OperationCounter`. The harness counts every neuron in the first step, too.
+
+    Raises
+    ------
+    ValueError : for a net that runs no layer of this package, and for no sample.
+
+    Examples
+    --------
+    >>> figures = inspect.neurobench(models.mlp("64-32-10", steps=8), torch.rand(20, 64))
+    >>> figures["ConnectionSparsity"], figures["SynapticOperations"]["Dense"]  # 64 x 32 once, 32 x 10 in 8 steps
+    (0.0, 4608.0)
+    """
+    checks.instance("net", net, nn.Module, "a torch.nn.Module")
+    checks.batch("x", x, (Tensor, SpikeTimes), "a torch.Tensor or SpikeTimes")
+    batch = checks.integer("batch", batch, 1)
+    sums = dict.fromkeys(("MACs", "ACs", "Dense", "updates", "spikes", "places"), 0.0)
+    layers: dict[str, Any] = {}
+    with evaluating(net):
+        for start in range(0, len(x), batch):
+            with Monitor(net) as seen:
+                net(x[start : start + batch])
+            for name, call in seen.layers.items():
+                if call.spikes is not None:
+                    sums["spikes"] += float(call.spikes.count().sum())
+                    sums["places"] += float(call.spikes.times.numel() * call.spikes.steps)
+                if isinstance(call.module, (Synapse, WindowedSynapses)):
+                    layers[name] = call.module
+                    _add(sums, call)
+    if not layers:
+        raise ValueError("net must run layers of firstspike.nn on at least one sample, got none")
+    weights = [layer.weight for layer in layers.values()]
+    zeros = sum(int((weight == 0).sum()) for weight in weights)
+    return {
+        "Footprint": sum(each.numel() * each.element_size() for each in (*net.parameters(), *net.buffers())),
+        "ConnectionSparsity": zeros / sum(weight.numel() for weight in weights),
+        "ActivationSparsity": 1 - sums["spikes"] / sums["places"] if sums["places"] else 0.0,
+        "SynapticOperations": {
+            "Effective_MACs": sums["MACs"] / len(x),
+            "Effective_ACs": sums["ACs"] / len(x),
+            "Dense": sums["Dense"] / len(x),
+        },
+        "MembraneUpdates": sums["updates"] / len(x),
+    }
+
+
+def _add(sums: dict[str, float], seen: Seen) -> None:
+    """Add the operations of one call of a layer."""
+    layer: Any = seen.module
+    received, steps = seen.received, 1
+    if isinstance(received, SpikeTimes):
+        units, steps, kind = (~received.silent).float(), received.steps, "ACs"
+    elif is_train(received, layer):
+        units, steps, kind = received.sum(0), len(received), "ACs"
+    else:
+        units, kind = (received != 0).float(), "MACs"
+    sums[kind] += _products(units, layer, (layer.weight != 0).float())
+    sums["Dense"] += steps * _products(torch.ones_like(units), layer, torch.ones_like(layer.weight))
+    if seen.shortcut is not None and seen.spikes is not None:
+        times = shortcut_times(seen.shortcut, seen.spikes.shape)
+        sums["ACs"] += float((times != checks.SILENT).sum())
+        sums["Dense"] += float(times.numel() * steps)
+    if isinstance(layer, WindowedSynapses):
+        sums["updates"] += float(len(received) * seen.neurons * (steps + (seen.steps if seen.spikes is not None else 0)))
+    else:
+        sums["updates"] += membrane_updates(seen)
+
+
+def _products(units: Tensor, layer: Any, weight: Tensor) -> float:
+    """Sum over `units` of the `weight`s of the layer that each reaches; each unit of an averaged window counts."""
+    pool = getattr(layer, "avg_pool", 1)
+    units = F.avg_pool2d(units, pool, divisor_override=1) if pool > 1 else units
+    with full_precision(units.device):
+        if weight.dim() == 2:
+            reached = units.flatten(1) @ weight.T
+        else:
+            groups = getattr(layer, "groups", 1)
+            reached = F.conv2d(units, weight, stride=layer.stride, padding=layer.padding, groups=groups)
+    return float(reached.sum(dtype=torch.float64))
