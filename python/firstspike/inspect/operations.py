@@ -342,7 +342,9 @@ def membrane_updates(seen: Seen) -> float:
     """Potentials that an event or a directly coded current changes before the neuron fires, per neuron and step, of one call."""
     layer: Any = seen.module
     received, fired = seen.received, None if seen.spikes is None else seen.spikes.times
-    side = None if seen.shortcut is None else shortcut_times(seen.shortcut, torch.Size() if fired is None else fired.shape)
+    side = (
+        None if seen.shortcut is None else shortcut_times(seen.shortcut, torch.Size() if fired is None else fired.shape)
+    )
 
     def active(events: Tensor, step: int) -> float:
         alive = None if fired is None else fired >= step
