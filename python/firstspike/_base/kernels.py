@@ -23,6 +23,7 @@ if importlib.util.find_spec(f"{__package__}._core") is None:
         "project's folder and start Python elsewhere, or build in place as CONTRIBUTING.md says"
     )
 from . import _core  # after the check, whose message says what to do
+from .provenance import cores, processor
 
 _MODULES = {"v2": "_cpu_v2", "v3": "_cpu_v3", "v4": "_cpu_v4", "generic": "_cpu_generic"}
 
@@ -111,7 +112,8 @@ def backends() -> dict[str, dict[str, Any]]:
     Returns
     -------
     dict
-        "cpu" (instruction_set, reason, available, lanes, tile, threads, thread_pool, processor) and "cuda" (available, reason).
+        "cpu" (instruction_set, reason, available, lanes, tile, threads, thread_pool, processor, cores), "cuda" (available,
+        reason).
 
     Examples
     --------
@@ -128,7 +130,8 @@ def backends() -> dict[str, dict[str, Any]]:
             "tile": cpu.tile,
             "threads": torch.get_num_threads(),
             "thread_pool": _POOL_REASON,
-            "processor": platform.processor() or platform.machine(),
+            "processor": processor(),
+            "cores": cores(),
         },
         "cuda": {"available": cuda is not None, "reason": reason},
     }

@@ -76,14 +76,14 @@ def diagnosis() -> dict[str, Any]:
     """Facts by section ("packages", "cpu", "cuda", "data") and, under "advice", what to do, one line each."""
     import torch
 
-    from .. import backends, data, provenance
+    from .. import backends, data
 
-    compiled, cores = backends(), provenance.cores()
+    compiled = backends()
     versions = {name: _version(name) for names in (REQUIRED, *OPTIONAL.values()) for name in names}
     installed = {name: version or "not installed" for name, version in versions.items()}
     report: dict[str, Any] = {
         "packages": {"python": platform.python_version(), **installed},
-        "cpu": {**compiled["cpu"], "name": provenance.processor(), "cores": cores},
+        "cpu": compiled["cpu"],
         "cuda": {**compiled["cuda"], "torch_sees": torch.cuda.is_available()},
         "data": {
             "cache": str(data.cache_root()),
@@ -93,7 +93,7 @@ def diagnosis() -> dict[str, Any]:
     }
     lacking = {purpose: " ".join(n for n in names if versions[n] is None) for purpose, names in OPTIONAL.items()}
     packages = [f"for {purpose}: pip install {names}" for purpose, names in lacking.items() if names]
-    return report | {"advice": _advice(report["cpu"], report["cuda"], cores) + packages}
+    return report | {"advice": _advice(report["cpu"], report["cuda"]) + packages}
 
 
 def _version(name: str) -> str | None:
@@ -103,8 +103,8 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _advice(cpu: dict[str, Any], cuda: dict[str, Any], cores: int) -> list[str]:
-    lines = []
+def _advice(cpu: dict[str, Any], cuda: dict[str, Any]) -> list[str]:
+    lines, cores = [], cpu["cores"]
     if cpu["instruction_set"] == "generic" and platform.machine().lower() in ("x86_64", "amd64"):
         lines.append("the generic kernels are in use: install a build for x86-64, which is several times as fast")
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0  # processes that run or wait for a core

@@ -232,6 +232,13 @@ def _check_size(events: Tensor, layer: Any) -> None:
         raise ValueError(f"events must have {inputs} inputs or channels, after pooling, and a batch, got shape {shape}")
 
 
+class _Profile(pd.DataFrame):
+    """A table that prints all of its columns."""
+
+    def __repr__(self) -> str:
+        return self.to_string(float_format="{:.4g}".format)
+
+
 def profile(
     net: nn.Module, x: Any, table: str | os.PathLike[str] | EnergyTable = "45nm-integer", *, batch: int = 256
 ) -> pd.DataFrame:
@@ -290,7 +297,7 @@ def profile(
     )
     total = {"layer": "total", "kind": "", **frame.drop(columns=["layer", "kind"]).sum(skipna=False)}
     total["steps_to_decision"] = math.nan if decisions is None else decisions / len(x)
-    return pd.DataFrame([*frame.to_dict("records"), total]).astype({"neurons": int})
+    return _Profile(pd.DataFrame([*frame.to_dict("records"), total]).astype({"neurons": int}))
 
 
 @torch.no_grad()

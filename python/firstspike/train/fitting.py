@@ -198,6 +198,8 @@ class _Run:
         config, processes, model = self.info.config, self.method.processes, self.trained["model"]
         environment.start_peak(processes.device)
         progress = self._begin(resume)
+        if progress.run.epoch and self.method.shown:
+            tqdm.write(f"resumed at epoch {progress.run.epoch + 1} of {config.epochs}", file=sys.stderr)
         session = {"first_epoch": progress.run.epoch + 1, "epochs": config.epochs, "processes": processes.world}
         session = processes.from_first({**provenance.record(), **session})
         progress = progress.replace(sessions=(*progress.sessions, session))
