@@ -608,11 +608,14 @@ class Check:
         return asdict(self) | {"fits": self.fits}
 
     def text(self) -> str:
-        """One line per finding, or one line that says that the net fits."""
+        """One line: that the net fits, or what to change, with the layers and the reason of each change."""
         if self.fits:
             return f"{self.profile}: fits, {self.cores_used} of {self.cores_available} cores\n"
-        lines = [f"  {f.layer}: {f.problem}; {f.remedy}" for f in self.findings]
-        return f"{self.profile}: does not fit\n" + "\n".join(lines) + "\n"
+        layers: dict[tuple[str, str], list[str]] = {}
+        for f in self.findings:
+            layers.setdefault((f.remedy, f.problem), []).append(f.layer)
+        told = (f"{remedy} ({', '.join(names)}: {problem})" for (remedy, problem), names in layers.items())
+        return f"{self.profile}: does not fit; {'; '.join(told)}\n"
 
 
 def check(model: nn.Module, profile: str | os.PathLike[str] | Profile = "generic8") -> Check:
@@ -628,9 +631,8 @@ def check(model: nn.Module, profile: str | os.PathLike[str] | Profile = "generic
     Examples
     --------
     >>> net = models.build("784-400-10", input_shape=(784,), steps=8, bias=False)
-    >>> print(emulator.check(net, "odin-like").text(), end="")
-    odin-like: does not fit
-      1:Integrate: axons in for one neuron: required 400, available 256; make the layer before it smaller, or pool more
+    >>> emulator.check(net, "odin-like").findings[0].remedy
+    'make the layer before it smaller, or pool more'
     """
     target = profiles.load(profile)
     refused: list[CannotQuantize] = []
