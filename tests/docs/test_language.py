@@ -1,4 +1,4 @@
-"""Phrases that the pages, comments and docstrings avoid; CONTRIBUTING.md names this list."""
+"""Phrases that pages, comments and docstrings avoid, and long sentences on pages; CONTRIBUTING.md names this list."""
 
 from __future__ import annotations
 
@@ -35,3 +35,26 @@ def test_phrases_that_are_hard_to_read_are_not_used(phrase: str) -> None:
             text = " ".join(comments_of(path).split())
             wrong += [f"{name}: ...{text[max(0, m.start() - 30) : m.end() + 20]}..." for m in re.finditer(phrase, text)]
     assert wrong == [], f"write instead: {AVOIDED[phrase]}"
+
+
+LONGEST = 25  # words of a sentence
+#: Specifications, whose formulas count as words, and pages made by programs.
+SPECIFICATIONS = {"model.md", "emulator.md", "performance.md"}
+PROSE = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a page, without code, tables and headings; code within a sentence counts as a word."""
+    text = re.sub(r"```.*?```|<!--.*?-->", "\n\n", text, flags=re.DOTALL)
+    lines = ["" if re.match(r"[|#!]|    ", line) else line for line in text.splitlines()]
+    found = []
+    for part in re.split(r"\n\s*\n|\n(?=\s*(?:[-*]|\d+\.) )", "\n".join(lines)):
+        plain = re.sub(r"`[^`]*`", "code", re.sub(r"\]\([^)]*\)", "]", " ".join(part.split())))
+        found += re.split(r"(?<=[.!?])[\"')*]*\s+", plain.replace("et al.", "et al"))
+    return found
+
+
+@pytest.mark.parametrize("page", [p for p in PROSE if p.name not in SPECIFICATIONS], ids=lambda p: p.name)
+def test_sentences_are_short(page: Path) -> None:
+    words = {each: len(re.findall(r"[\w`'’-]+", each)) for each in sentences(page.read_text(encoding="utf-8"))}
+    assert {each: count for each, count in words.items() if count > LONGEST} == {}

@@ -20,6 +20,7 @@ from tools.site import configuration, examples, pictures, tutorials  # noqa: E40
 PAGES = {
     "paper/README.md": "reproduction.md",
     "cpp/README.md": "kernels.md",
+    "benchmarks/results/full/README.md": "measurements.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
 }
