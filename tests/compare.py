@@ -27,7 +27,7 @@ def levels(surrogate: Surrogate) -> tuple[float, ...]:
 
 def noise(surrogate: Surrogate) -> float:
     """What rounding of a membrane does to a gradient: a surrogate itself changes by up to 1/width^2."""
-    return 1e-5 / min(1.0, surrogate.scale) ** 2 if surrogate.sparse else 1e-5
+    return 2e-5 / min(1.0, surrogate.scale) ** 2 if surrogate.sparse else 2e-5
 
 
 def close(got: Tensor | None, expected: Tensor | None, what: str, noise: float = 1e-6) -> None:
@@ -79,7 +79,8 @@ def check_layer(name: str, case: Layer, seed: int = 1, enough: float = 0.7) -> S
         inferred = getattr(functional, name)(SpikeTimes(case.times, case.steps), w, b, **case.options)
     assert torch.equal(inferred.times, got.times)
     got.dense().backward(grad)
-    rounding = 1e-6 if case.exact else noise(case.options.get("surrogate", triangle()))
+    # Membranes of an exact case are free of rounding, but not the products and sums of gradients.
+    rounding = 5e-6 if case.exact else noise(case.options.get("surrogate", triangle()))
     close(w.grad, weight.grad, "gradient of weight", rounding)
     close(x.grad, train.grad, "gradient of the input spikes", rounding)
     if bias is not None:
