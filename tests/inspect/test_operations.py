@@ -171,6 +171,7 @@ def test_a_net_and_its_total():
         assert total[name] == pytest.approx(first[name] + last[name])
     assert total["steps_to_decision"] == pytest.approx(float((observed.decision_step + 1).clamp(max=5).double().mean()))
     assert math.isnan(first["steps_to_decision"]) and list(found) == ["layers.0", "layers.1", "total"]
+    assert all(name in str(frame) for name in frame.columns)  # nothing is cut off
     assert model.training  # as it was
 
 

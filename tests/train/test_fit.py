@@ -189,7 +189,7 @@ def test_raised_epochs_extend_a_finished_run(config, sets, tmp_path):
         run(config.replace(epochs=1), sets, directory=tmp_path / "plain")
 
 
-def test_an_interrupted_extension_leaves_the_finished_run(config, sets, tmp_path):
+def test_an_interrupted_extension_leaves_the_finished_run(config, sets, tmp_path, capsys):
     short = run(config, sets, directory=tmp_path)
 
     def stop(epoch, net):
@@ -200,7 +200,8 @@ def test_an_interrupted_extension_leaves_the_finished_run(config, sets, tmp_path
         run(config.replace(epochs=6), sets, directory=tmp_path, callbacks=[stop])
     again = run(config, sets, directory=tmp_path)
     assert again == short and same_bits(again.model, short.model) and same_bits(load_model(tmp_path), short.model)
-    assert len(run(config.replace(epochs=6), sets, directory=tmp_path).history) == 6
+    assert len(fit(config.replace(epochs=6), datasets=sets, directory=tmp_path).history) == 6
+    assert "resumed at epoch 5 of 6" in capsys.readouterr().err
 
 
 def test_the_mean_is_of_the_weights_after_each_step(config, sets):

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+import firstspike
 from firstspike import encode, models
 from firstspike.train import Augmentation, Config, evaluate, fit, load_data, load_model, predict
 
@@ -21,6 +22,17 @@ OTHER = nn.Parameter(torch.ones(2))
 
 def dense():
     return nn.Sequential(nn.Flatten(), nn.Linear(36, 4))
+
+
+class Times(nn.Module):
+    """A net whose scores are bytes of spike times, without a gradient."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = firstspike.nn.DirectLinear(36, 4, steps=4)
+
+    def forward(self, x):
+        return 4 - self.layer(x.flatten(1)).times.float()
 
 
 def loader(x, y):
@@ -57,6 +69,7 @@ REFUSALS = [
     (trained({"validation": 1}, LOADERS), ValueError, "validation"),
     (trained({"standardize": True}, LOADERS), ValueError, "standardize"),
     (trained({"augmentation": Augmentation(flip=True)}, LOADERS), ValueError, "augmentation"),
+    (trained({"spec": ""}, model=Times()), ValueError, "losses.times"),
     # data
     (trained(sets=3), TypeError, ""),
     (trained(sets=(SETS[0], 3)), TypeError, "test"),
