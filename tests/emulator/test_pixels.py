@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firstspike import emulator as em
@@ -13,6 +13,8 @@ from firstspike import models, nn
 from firstspike.emulator.program import serialization
 
 from . import golden
+from .export.test_exporting import needs_compiler
+from .held_out import compare
 from .nets import net
 
 SPECS = ("30-20-5", "6C3-AP2-8C3-AP2-12-5", "5C3s2-5", "128-6-5")
@@ -56,6 +58,14 @@ def test_from_bytes_to_class_as_the_twin(spec, name, normalize, decay, steps, se
         made = golden.run(program.layers, program.total_steps, times)
         for n, expected in enumerate(made.times):
             np.testing.assert_array_equal(ran.trace[f"times.{n}"][b], expected)
+
+
+@needs_compiler
+@settings(max_examples=5)
+@given(st.integers(0, 10_000))
+def test_held_out_nets_of_both_kinds_in_c_too(tmp_path_factory, seed):
+    neurons, different = compare(seed, tmp_path_factory.mktemp("c"))
+    assert neurons > 0 and different == 0
 
 
 def test_by_hand():

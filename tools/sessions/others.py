@@ -27,6 +27,17 @@ def cross(session: nox.Session) -> None:
 
 
 @nox.session
+def cortex(session: nox.Session) -> None:
+    """Run exported C on Cortex-M0+, M4 and M33 in QEMU, and record sizes and instructions (needs apt's compiler and QEMU).
+
+    apt install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm; `-- --name zen4` names the records' folder.
+    """
+    install(session, extras="all", groups=("test", "bench"))
+    session.run("pytest", "-rs", "tests/emulator/export/test_cross.py")
+    session.run("python", "-m", "benchmarks.run", "--full", "--section", "cortex", *session.posargs)
+
+
+@nox.session
 def oracle(session: nox.Session) -> None:
     """Compare the emulator's core, membranes and spikes of every step, with what others compute.
 
@@ -53,3 +64,4 @@ def oracle_compare(session: nox.Session) -> None:
     session.install("xylosim==0.1.3")
     env = dict(zip(("FIRSTSPIKE_ORACLE", "FIRSTSPIKE_LAVA"), session.posargs, strict=True))
     session.run("pytest", "-s", "tests/oracle", env=env)
+    session.run("python", "-m", "tests.emulator.held_out", "1000000")  # pixels to class: core, exported C, NumPy twins

@@ -1,6 +1,7 @@
 """The exported C99 on other machines: no library is needed, and a microcontroller's compiler takes it.
 
-The tests that cross-compile use zig (`pip install ziglang`, or `nox -s cross`); the other one the system's `cc` and `nm`.
+Some tests cross-compile with zig (`pip install ziglang`, or `nox -s cross`), some with gcc for Cortex-M, and run in QEMU
+(`apt install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm`); the others use the system's `cc`, `clang` and `nm`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from benchmarks.sections import cortex
 
 from firstspike import data, models
 from firstspike import emulator as em
@@ -71,3 +74,24 @@ def test_a_32_bit_machine_computes_the_same(exported):
     assert "equal to the emulator: 10 of 10 samples" in text
     state = int(re.search(r"RAM: (\d+)", text)[1])
     assert exported.state_bytes <= state < exported.state_bytes + 8  # padding
+
+
+@pytest.mark.skipif(shutil.which("clang") is None or MAKE is None, reason="no clang, or no make")
+def test_clang_has_no_warning(exported):
+    flags = "-std=c99 -O2 -Wall -Wextra -Wconversion -Wpedantic -Werror"
+    _, text = make(exported, "test", "clang", flags)
+    assert "equal to the emulator: 10 of 10 samples" in text
+
+
+@pytest.mark.skipif(bool(cortex.MISSING), reason=f"no {' and no '.join(cortex.MISSING)}")
+@pytest.mark.parametrize("cpu", cortex.BOARDS)
+@pytest.mark.parametrize("timing", ["step", "layer"])
+def test_on_a_microcontroller_in_qemu(cpu, timing, tmp_path):
+    """From pixels to class, every neuron equal to the emulator's; gcc has no warning."""
+    draw = torch.Generator().manual_seed(0)
+    net = models.build("6C3-AP2-12-5", input_shape=(1, 8, 8), steps=8, timing=timing, generator=draw).eval()
+    x = torch.randint(0, 256, (4, 1, 8, 8), dtype=torch.uint8, generator=draw)
+    program = em.quantize(net, bits=4, calibration=x)
+    row = cortex.spiking(program, x, cpu, tmp_path)
+    assert row["classes"] == em.run(program, x).predictions.tolist()
+    assert row["instructions"] > 1000 and row["code"] < 6000 and row["ram"] < 6000
