@@ -19,7 +19,6 @@ from torch import nn
 import firstspike
 from firstspike import data, models
 from firstspike import emulator as em
-from firstspike.emulator.export import tables as c
 
 from ..session import Session
 
@@ -147,7 +146,7 @@ def plain(net: nn.Sequential, images: torch.Tensor, vectors: torch.Tensor, cpu: 
             bias = (module.bias.detach() / (scale * step)).round().to(torch.int32).numpy()
             following = x.max().item() / 255
             n, factor = len(records), round(scale * step / following * 2**24)
-            parts += [c.static_table(f"int8_t weights_{n}", codes), c.static_table(f"int32_t bias_{n}", bias)]
+            parts += [_table(f"int8_t weights_{n}", codes), _table(f"int32_t bias_{n}", bias)]
             records.append(
                 f"{{{int(conv)}, {pooled}, {height}, {width}, {inputs}, {number}, weights_{n}, bias_{n}, {factor}}}"
             )
@@ -158,7 +157,7 @@ def plain(net: nn.Sequential, images: torch.Tensor, vectors: torch.Tensor, cpu: 
         f"const plain_layer plain_layers[] = {{{', '.join(records)}}};\nconst int plain_count = {len(records)};\n"
     )
     pixels: NDArray[np.uint8] = vectors.flatten(1).numpy()
-    driver = f'#include "plain.h"\n{c.static_table("uint8_t pixels", pixels)}'
+    driver = f'#include "plain.h"\n{_table("uint8_t pixels", pixels)}'
     driver += f"extern const int samples;\nconst int samples = {len(pixels)};\nint classify(int sample);\n"
     driver += f"int classify(int sample) {{ return plain_run(pixels + sample * {pixels.shape[1]}); }}\n"
     for name, text in (
@@ -178,6 +177,10 @@ def plain(net: nn.Sequential, images: torch.Tensor, vectors: torch.Tensor, cpu: 
     return _row(run(folder, cpu, "plain"), sizes["plain"], sizes["plain_net"], sizes["plain RAM"]) | {
         "operations": macs
     }
+
+
+def _table(declaration: str, values: NDArray[Any]) -> str:
+    return f"static const {declaration}[] = {{{', '.join(map(str, values.ravel().tolist()))}}};\n"
 
 
 def measure(session: Session) -> None:
@@ -214,11 +217,9 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
     made: dict[tuple[str, str], dict[str, str]] = {}
     for row in rows:
         line = made.setdefault((row["net"], row["kind"]), {"net": row["spec"], "kind": row["kind"]})
-        if row["cpu"] == "cortex-m4":
-            line["flash, code, bytes"] = f"{row['code']:,}"
-            line["flash, tables, bytes"] = f"{row['tables']:,}"
-            line["RAM, bytes"] = f"{row['ram']:,}"
-            line["operations"] = f"{row['operations']:,.0f}"
+        line["operations"] = f"{row['operations']:,.0f}"
+        line["flash: code, bytes"], line["flash: tables, bytes"] = f"{row['code']:,}", f"{row['tables']:,}"
+        line["RAM, bytes"] = f"{row['ram']:,}"
         line[f"instructions, {row['cpu']}"] = f"{row['instructions']:,}"
-    caption = "Per MNIST image (mean of ten), gcc -O2; sizes are of the Cortex-M4"
+    caption = "Per MNIST image (mean of ten), gcc -O2; sizes are of the Cortex-M33"
     return [(caption, pd.DataFrame(list(made.values())))]
