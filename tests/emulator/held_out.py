@@ -59,10 +59,10 @@ def compare(seed: int, folder: Path) -> tuple[int, int]:
     times, neurons = ran.trace["input_times"], [ran.trace[f"times.{n}"] for n in range(len(program.layers))]
     different = 0
     if program.pixels is None:
-        levels, scores = golden_windows.closed_form(program, times)
-        firing = [(n, layer.steps) for n, layer in enumerate(program.layers) if layer.fires]
-        different += sum(int((levels[n] != golden_windows.levels(neurons[n], steps)).sum()) for n, steps in firing)
-        different += int((scores != ran.scores).sum())
+        made = golden_windows.step_by_step(program, times)
+        different += sum(int((fired != kept).sum()) for (fired, _, _), kept in zip(made, neurons, strict=True))
+        different += int((made[-1][1][:, -1] != ran.scores).sum())
+        different += int((em.IntegerNet(program)(images).numpy() != ran.scores).sum())  # the closed form
     for b in range(len(images) if program.pixels is not None else 0):
         first = golden.pixel_times(program.pixels, program.pixels.pixels(images[b : b + 1])[0])
         made = golden.run(program.layers, program.total_steps, first).times
