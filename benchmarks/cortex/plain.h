@@ -6,8 +6,8 @@
 typedef struct {
     int conv, pool; /* pool: average the map first */
     int height, width, inputs, outputs;
-    const int8_t *weights; /* [output][input], or [output][ky][kx][input] */
-    const int32_t *bias;
+    const int8_t* weights; /* [output][input], or [output][ky][kx][input] */
+    const int32_t* bias;
     int32_t multiplier; /* of 2^-24 */
 } plain_layer;
 
@@ -15,5 +15,5 @@ extern const plain_layer plain_layers[];
 extern const int plain_count;
 
 /* The class of one image, rows, columns, channels. */
-int plain_run(const uint8_t *pixels);
+int plain_run(const uint8_t* pixels);
 #endif
