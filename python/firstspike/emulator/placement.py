@@ -326,8 +326,8 @@ def place(program: Program) -> Placement:
     """Put a program on its profile's cores; DoesNotFit names layer, resource, required and available amounts, and a remedy.
 
     Layers go in order, split by output neuron, first fit over the cores; if each core takes one layer (convolution cores), by
-    maximum matching of layers and cores. Checked are neurons, axons in and out, synapse memory and thresholds per core, and of
-    each layer fan-in, kernel size, stride, pool, padding, features, size of the output and how many layers it feeds.
+    maximum matching of layers and cores. Checked are neurons, axons in and out, synapse memory and thresholds per core.
+    So are fan-in, kernel size, stride, pool, padding, features and size of the output of each layer, and how many it feeds.
     Convolutions are shared tables if the profile shares weights, else unrolled.
 
     Parameters
