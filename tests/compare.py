@@ -80,7 +80,8 @@ def check_layer(name: str, case: Layer, seed: int = 1, enough: float = 0.7) -> S
     assert torch.equal(inferred.times, got.times)
     got.dense().backward(grad)
     # Membranes of an exact case are free of rounding, but not the products and sums of gradients.
-    rounding = 5e-6 if case.exact else noise(case.options.get("surrogate", triangle()))
+    of_membrane = noise(case.options.get("surrogate", triangle())) * case.options.get("avg_pool", 1)
+    rounding = 5e-6 if case.exact else of_membrane
     close(w.grad, weight.grad, "gradient of weight", rounding)
     close(x.grad, train.grad, "gradient of the input spikes", rounding)
     if bias is not None:
