@@ -27,6 +27,11 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"argument --oracle: must be an interpreter, got {options.oracle!r}")
     if options.inside:
         return _measure(options)
+    if options.sweep:
+        from . import thresholds
+
+        thresholds.main()
+        return 0
     chosen = options.section or [n for n in sections.NAMES if options.full or n not in sections.LONG]
     failed = []
     for name in [] if options.tables else chosen:
@@ -68,6 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--resume", action="store_true", help="keep the cells that were measured, measure the others")
     parser.add_argument("--tables", action="store_true", help="measure nothing: tables and figures from the records")
+    parser.add_argument(
+        "--sweep", action="store_true", help="measure both sides of the plan's thresholds, and print them"
+    )
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1), help="of torch (default: 2)")
     parser.add_argument(
         "--oracle", metavar="PYTHON", help="an interpreter that has nengo-loihi, for the section emulator"

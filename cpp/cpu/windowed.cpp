@@ -103,7 +103,7 @@ Rows sum_rows(int64_t sites, int64_t channels) { return {sites, channels, kSumme
 Rows long_rows(int64_t sites, int64_t channels) { return {sites, channels, kLongRow}; }
 
 // Bytes are codes of a window of as many steps; a code of more steps holds two levels, about.
-int64_t coded_steps(int64_t window) { return window > kMostCodedSteps ? 128 : window; }
+int coded_steps(int64_t window) { return window > kMostCodedSteps ? 128 : static_cast<int>(window); }
 
 // The parameters of one channel, in double precision.
 struct Channel {
@@ -175,12 +175,11 @@ struct Code {
 // from the last one so that it rises with u.
 enum { kCenter, kScale, kShift, kOutside, kBelow, kAbove, kParts, kSkipped, kCells, kFirst, kFolded };
 
-RowParameters<kFolded> folded(const WindowedNeurons& n, float* scales, int64_t width) {
+RowParameters<kFolded> folded(const WindowedNeurons& n, int steps, float* scales, int64_t width) {
     RowParameters<kFolded> f(n.channels, width);
-    const auto steps = static_cast<int>(coded_steps(n.steps));
     for (int64_t c = 0; c < n.channels; ++c) {
         const Channel of(n, c);
-        const double slope = static_cast<double>(n.steps) / of.clip;
+        const double slope = steps / of.clip;
         f[kCenter][c] = static_cast<float>(of.center);
         f[kScale][c] = static_cast<float>(slope * of.gamma * of.inverse);
         f[kShift][c] = static_cast<float>(slope * of.beta + 0.5);
@@ -233,10 +232,8 @@ FIRSTSPIKE_INLINE void write_bytes(uint8_t* out, Ints words, int64_t count) {
 }
 
 template <bool kCodes>
-void fire(const float* z, const RowParameters<kFolded>& f, int64_t window, int64_t neurons, uint8_t* times, uint8_t* codes) {
-    const auto steps = static_cast<int>(window);
-    const auto coded = static_cast<float>(coded_steps(window)), ratio = coded / static_cast<float>(window);
-    const Vec half = splat(0.5f), most = splat(static_cast<float>(steps) + 0.5f), all = splat(coded);
+void fire(const float* z, const RowParameters<kFolded>& f, int steps, int64_t neurons, uint8_t* times, uint8_t* codes) {
+    const Vec half = splat(0.5f), most = splat(static_cast<float>(steps) + 0.5f), levels = splat(static_cast<float>(steps + 1));
     for (int64_t i = 0; i < neurons; i += kLanes) {
         const int64_t count = neurons - i;
         const Vec from_center = load_some(z + i, count) - load(f[kCenter] + i);
@@ -246,13 +243,12 @@ void fire(const float* z, const RowParameters<kFolded>& f, int64_t window, int64
         write_bytes(times + i, a == 0 ? Ints{} + kSilent : steps - a, count);
         if constexpr (kCodes) {
             const auto inside = (level >= half) & (level <= most), above = level > most;
-            const Vec scaled = ratio < 1.0f ? (level - half) * ratio + half : level;
-            const Vec whole = __builtin_convertvector(ratio < 1.0f ? __builtin_convertvector(scaled, Ints) : a, Vec);
+            const Vec whole = __builtin_convertvector(a, Vec);
             const Vec first = load(f[kFirst] + i), cells = load(f[kCells] + i), parts = load(f[kParts] + i);
-            const Vec part = (scaled - whole) * parts, last = parts - 0.5f;  // rounding reaches no other level's parts
+            const Vec part = (level - whole) * parts, last = parts - 0.5f;  // rounding reaches no other level's parts
             const Vec cell = larger((part < last ? part : last) + (whole * (parts - 1.0f) - load(f[kSkipped] + i)), Vec{});
             const Vec in = first + whole + (cell < cells ? cell : cells);
-            const Vec end = first + cells + all + 1.0f;
+            const Vec end = first + cells + levels;
             const Vec least = above ? end : Vec{}, top = above ? splat(255.0f) : first - 1.0f;
             const Vec out =
                 larger(from_center * load(f[kOutside] + i) + (above ? load(f[kAbove] + i) : load(f[kBelow] + i)), least);
@@ -332,18 +328,23 @@ void channel_moments(const float* current, int64_t sites, int64_t channels, int 
 
 void windowed_times(const float* current, const WindowedNeurons& n, int threads, uint8_t* times, uint8_t* codes, float* scales) {
     const Rows rows = long_rows(n.sites, n.channels);
-    const RowParameters<kFolded> f = folded(n, scales, rows.width);
-    each_row(rows, threads, [&](int64_t at, int64_t number) {
-        if (codes)
-            fire<true>(current + at, f, n.steps, number, times + at, codes + at);
-        else
-            fire<false>(current + at, f, n.steps, number, times + at, nullptr);
-    });
+    const auto pass = [&](int steps, bool coded) {
+        const RowParameters<kFolded> f = folded(n, steps, coded ? scales : nullptr, rows.width);
+        each_row(rows, threads, [&](int64_t at, int64_t number) {
+            if (coded)
+                fire<true>(current + at, f, steps, number, times + at, codes + at);
+            else
+                fire<false>(current + at, f, steps, number, times + at, nullptr);
+        });
+    };
+    const auto steps = static_cast<int>(n.steps), coded = coded_steps(n.steps);
+    if (codes) pass(coded, true);
+    if (!codes || coded != steps) pass(steps, false);  // the codes are of fewer steps than the times
 }
 
 void windowed_gradient(const float* gradient, const uint8_t* codes, const float* scales, const WindowedNeurons& n, bool batch,
                        int threads, const WindowedGradients& out) {
-    const auto steps = static_cast<int>(coded_steps(n.steps));
+    const int steps = coded_steps(n.steps);
     const float end = static_cast<float>(steps + 1);
     const Rows summed = sum_rows(n.sites, n.channels), rows = long_rows(n.sites, n.channels);
     RowParameters<kLines> lines(n.channels, std::max(rows.width, summed.width));

@@ -1,12 +1,24 @@
 #include "plan.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 namespace firstspike {
 
 namespace {
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// A threshold, or in its place what benchmarks/thresholds.py sets to measure both sides of it.
+int64_t measured(const char* variable, int64_t threshold) {
+    const char* const value = std::getenv(variable);
+    return value ? std::atoll(value) : threshold;
+}
+
+int64_t small_field(int64_t steps) {
+    const int64_t rows = steps <= kStepsOfSmallFields ? kSmallField : kSmallFieldOfMoreSteps;
+    return std::min<int64_t>(kTile, measured("FIRSTSPIKE_SMALL_FIELD", rows));
+}
 
 // most_taps(vectors): taps that may go together.
 template <class MostTaps>
@@ -64,7 +76,8 @@ InputGradientPlan plan_input_gradient(const Layer& l, int threads) {
     }
     const int64_t across = l.taps() * Tiles{l.channels}.number();
     const int64_t samples = std::clamp<int64_t>(l.batch / ceil_div(wanted_tasks(l, threads), across), 1, kSamplesPerTile);
-    return LinearInputPlan{l.steps > kStepsOfTiles, samples, across * ceil_div(l.batch, samples)};
+    return LinearInputPlan{l.steps > measured("FIRSTSPIKE_STEPS_OF_TILES", kStepsOfTiles), samples,
+                           across * ceil_div(l.batch, samples)};
 }
 
 WeightGradientPlan plan_weight_gradient(const Layer& l, int threads) {
@@ -84,7 +97,7 @@ WeightGradientPlan plan_weight_gradient(const Layer& l, int threads) {
         plan.channels_per_block = std::min({l.channels, in_l2, share});
         plan.parts = std::clamp<int64_t>(parts, 1, ceil_div(l.channels, plan.channels_per_block));
         plan.tasks = tiles * plan.parts;
-    } else if (l.pool == 1 && l.rows() < kSmallField) {
+    } else if (l.pool == 1 && l.rows() < small_field(l.steps)) {
         plan.sums = WeightSums::small_field;
         const int64_t sums = l.outputs * (l.rows() / kLanes + 1) * kLanes;
         plan.parts = std::min(lines, std::clamp(kSmallSums / sums, kSummedParts, kMostSmallParts));

@@ -2,6 +2,8 @@
 // stands here (but for the store of memory, runtime/scratch.cpp, and the width of a tile, tiles.h); the kernels obey what
 // plan_layer says, and `firstspike.explain` prints it.
 //
+// `nox -s bench -- --sweep` measures both sides of kSmallField and kStepsOfTiles on the processor at hand.
+//
 // A result's bits depend on the plan's algorithms and on the order of its sums, so none of these depends on the number of
 // threads: that decides only how many tasks there are. A constant marked (bits) decides on the order of a sum.
 #pragma once
@@ -45,9 +47,13 @@ constexpr int64_t kComparedStepsOfALine = 32;  // the same for a line of cells, 
 constexpr int64_t kCompareEntries = 16;        // the same for the entries of a group
 constexpr int64_t kStepsOfTiles = 16;          // up to here a tile of outputs has some entries per step (bits)
 constexpr int64_t kMostFieldUnits = 64;        // fields of at most so many units are sorted as a whole (bits)
-constexpr int64_t kSmallField = kTile;         // dL/dW: fewer weight rows than that are a small field (bits)
-constexpr int64_t kLongRow = 256;              // layers of windows: neurons of a row that is not summed, at least
-constexpr int64_t kSilentSteps = 8;            // steps without events that are passed over at once
+constexpr int64_t kStepsOfSmallFields = 8;     // dL/dW: up to here ... (bits)
+// ... fewer weight rows than that are a small field (bits), of more steps fewer than kSmallFieldOfMoreSteps; always fewer than a
+// tile.
+constexpr int64_t kSmallField = std::min(kTile, kLanes == 16 ? 18 : 25);
+constexpr int64_t kSmallFieldOfMoreSteps = std::min(kTile, kLanes == 16 ? 36 : 45);
+constexpr int64_t kLongRow = 256;    // layers of windows: neurons of a row that is not summed, at least
+constexpr int64_t kSilentSteps = 8;  // steps without events that are passed over at once
 
 // Registers
 constexpr int kMostTaps = 3;  // neighbouring taps of a kernel row that go together, each with sums in registers, ...

@@ -6,6 +6,8 @@ T steps has the value (T - t) / T, silence 0, so that a layer is a clipped ReLU 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -185,6 +187,33 @@ def current_of(
     groups: int = 1,
 ) -> Tensor:
     """Currents [B, O], or in site order [B, H', W', O] with a weight of four dimensions; the spikes are checked."""
+    given = _product_of(spikes, weight, avg_pool, stride, padding, groups)
+    with full_precision(weight.device):
+        current: Tensor = ops.windowed.product(*given)
+    return current
+
+
+def layer_of(
+    spikes: SpikeTimes,
+    weight: Tensor,
+    how: tuple[Any, ...],
+    clip: Tensor,
+    steps: int,
+    normal: tuple[Tensor | None, Tensor | None, Tensor | None, float],
+    batch: bool,
+) -> tuple[SpikeTimes, Tensor]:
+    """`fired_of` of `current_of`, whose last arguments are `how`, in training."""
+    moments, gamma, bias, eps = normal
+    given = _product_of(spikes, weight, *how)
+    with full_precision(weight.device):
+        made = ops.windowed.layer(*given, moments, gamma, bias, clip, eps, steps, batch)
+    return _spikes_of(*made[:4], steps), made[4]
+
+
+def _product_of(
+    spikes: SpikeTimes, weight: Tensor, avg_pool: int, stride: tuple[int, int], padding: tuple[int, int], groups: int
+) -> tuple[Any, ...]:
+    """The arguments of `ops.windowed.product`."""
     checks.instance("spikes", spikes, SpikeTimes, "SpikeTimes")
     batch, channels, *size = spikes.shape
     if len(spikes.shape) not in ((4,) if weight.dim() == 4 else (2, 4)):
@@ -195,11 +224,7 @@ def current_of(
         )
     geometry = geometry_of((batch, channels // groups, *size), weight, spikes.steps, avg_pool, stride, padding)
     times, anchor = valued_of(spikes)
-    with full_precision(weight.device):
-        current: Tensor = ops.windowed.product(
-            times, *codes_of(spikes), anchor, weight, spikes.steps, geometry.pool, stride, padding, groups
-        )
-    return current
+    return times, *codes_of(spikes), anchor, weight, spikes.steps, geometry.pool, stride, padding, groups
 
 
 def fired_of(
@@ -215,10 +240,14 @@ def fired_of(
     anchor, times, codes, scales, made = ops.windowed.fire(
         current, moments, gamma, bias, clip, eps, steps, batch, record
     )
+    return _spikes_of(anchor if record else None, times, codes, scales, steps), made
+
+
+def _spikes_of(anchor: Tensor | None, times: Tensor, codes: Tensor, scales: Tensor, steps: int) -> SpikeTimes:
     times = times.permute(0, 3, 1, 2) if times.dim() == 4 else times
-    fired = SpikeTimes._trusted(times, steps, anchor if record else None)
-    fired._codes = (codes, scales) if record and steps <= ops.windowed.MOST_CODED else None
-    return fired, made
+    fired = SpikeTimes._trusted(times, steps, anchor)
+    fired._codes = (codes, scales) if anchor is not None and steps <= ops.windowed.MOST_CODED else None
+    return fired
 
 
 def earliest_of(spikes: SpikeTimes, pool: int) -> SpikeTimes:

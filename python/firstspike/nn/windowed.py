@@ -183,19 +183,25 @@ class WindowedLayer(WindowedSynapses):
 
         current: float32 of the shape of the output, added to W x before the normalisation; a shortcut's.
         """
-        z = self._current(spikes)
-        if current is not None:
-            current = in_sites(current)
-            if current.shape != z.shape:
-                raise ValueError(f"current must have the shape of the output, {_shape(z)}, got {_shape(current)}")
-            z = z + current
-        normalize = self.gamma is not None and self.training
-        if normalize and z.numel() < 2 * z.shape[-1]:
-            raise ValueError(f"spikes must give at least two values per channel in training, got {tuple(spikes.shape)}")
-        normal = None if normalize else self.running, self.gamma, self.bias, self.eps
-        fired, made = windowed.fired_of(z, self.clip, self.steps, normal, normalize)
-        if normalize and self.running is not None:
-            self.running.lerp_(made, self.momentum)
+        gamma, running = self.gamma, self.running
+        normalize = gamma is not None and self.training
+        normal = None if normalize else running, gamma, self.bias, self.eps
+        neurons = self.clip, self.steps, normal, normalize
+        if current is None and self.training and not self.dropout and torch.is_grad_enabled():
+            how = self.avg_pool, self.stride, self.padding, self.groups
+            fired, made = windowed.layer_of(spikes, self.weight, how, *neurons)
+        else:
+            z = self._current(spikes)
+            if current is not None:
+                current = in_sites(current)
+                if current.shape != z.shape:
+                    raise ValueError(f"current must have the shape of the output, {_shape(z)}, got {_shape(current)}")
+                z = z + current
+            fired, made = windowed.fired_of(z, *neurons)
+        if normalize and running is not None:
+            if fired.times.numel() < 2 * len(self.bias):
+                raise ValueError(f"spikes must give two values per channel in training, got {tuple(spikes.shape)}")
+            running.lerp_(made, self.momentum)
         return fired
 
     @torch.no_grad()

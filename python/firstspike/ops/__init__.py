@@ -11,7 +11,7 @@
 | `fire` | `fire`: the dense neuron |
 | `distinct` | `distinct`: what max pooling leaves of single-spike trains |
 | `earliest` | `earliest_pool`: the earliest spike of each window |
-| `windowed` | `windowed_values`, `windowed_product`, `windowed_fire`, `windowed_earliest`: layers of windows |
+| `windowed` | `windowed_values`, `windowed_product`, `windowed_fire`, `windowed_layer`, `windowed_earliest`: layers of windows |
 | `dropout`, `normalize`, `latency` | `dropout`, `normalize_weight`, `latency` |
 | `prepacked` | `PrepackedLayers`: layers packed once, for inference; not an operator |
 
