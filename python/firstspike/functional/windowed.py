@@ -206,8 +206,8 @@ def layer_of(
     moments, gamma, bias, eps = normal
     given = _product_of(spikes, weight, *how)
     with full_precision(weight.device):
-        made = ops.windowed.layer(*given, moments, gamma, bias, clip, eps, steps, batch)
-    return _spikes_of(*made[:4], steps), made[4]
+        anchor, times, codes, scales, made = ops.windowed.layer(*given, moments, gamma, bias, clip, eps, steps, batch)
+    return _spikes_of(anchor, times, codes, scales, steps), made
 
 
 def _product_of(
