@@ -160,6 +160,50 @@ def test_scaling_weights_thetas_and_biases_changes_nothing(network, factor):
 
 
 @examples
+@given(networks(positive_theta=True, no_shortcut=True, **FREE))
+def test_pooled_and_convolutional_layers_are_their_unrolled_matrix(network):
+    """As a linear layer with one row per source; absent synapses are zero weights, so operations differ.
+
+    Thetas are positive: a zero weight is an event all the same, and after a leak it can find a negative theta passed.
+    """
+    layers, steps, total, times = network
+    raw = run(layers, steps, total, times)
+    flat = []
+    for layer in layers:
+        matrix, _ = golden.unroll(layer)
+        sites = layer.out_shape[0] * layer.out_shape[1]
+        flat.append(
+            layer.replace(
+                kind="linear",
+                weight=matrix.astype(np.int32),
+                pool=1,
+                in_shape=(1, 1, len(matrix)),
+                out_shape=(1, 1, layer.neurons),
+                theta=np.tile(layer.theta, sites),
+                bias=np.tile(layer.bias, sites),
+                scale=np.ones(layer.neurons),
+            )
+        )
+    unrolled = run(flat, steps, total, times)
+    np.testing.assert_array_equal(raw.counters[:, :, [0, 1, 5]], unrolled.counters[:, :, [0, 1, 5]])
+    for x, y in zip((*raw.times, *raw.membrane), (*unrolled.times, *unrolled.membrane), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+@examples
+@given(networks(positive_theta=True, all_fire=True, **FREE))
+def test_early_exit_changes_nothing_up_to_its_step(network):
+    layers, steps, total, times = network
+    whole, exited = run(layers, steps, total, times), run(layers, steps, total, times, early_exit=True)
+    for b, end in enumerate(exited.steps_run):
+        for x, y, v, w in zip(whole.times, exited.times, whole.membrane, exited.membrane, strict=True):
+            np.testing.assert_array_equal(np.where(x[b] < end, x[b], SILENT), y[b])
+            np.testing.assert_array_equal(v[b, :end], w[b, :end])
+        first = whole.times[-1][b].min()
+        assert end == (total if first == SILENT else first + 1)
+
+
+@examples
 @given(networks(updates=("clocked",), no_leak=True, no_bias=True, positive_theta=True, no_shortcut=True))
 def test_single_events_make_step_and_event_the_same(network):
     """With at most one event per step, testing after the event is testing after the step."""
