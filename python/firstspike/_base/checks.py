@@ -258,6 +258,11 @@ def labels_in_range(value: Tensor, classes: int) -> None:
             raise ValueError(f"labels must be classes in 0..{classes - 1}, got {low if low < 0 else high}")
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: "1 epoch", "2 epochs"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def shown(value: object) -> str:
     """A value for an error message: short, with its type where that says more."""
     if isinstance(value, Tensor) and (value.is_nested or value.is_meta or value.layout != torch.strided):

@@ -90,7 +90,12 @@ def run_data(path: Path, *, train: bool, images: Path | None, data: Path | None,
 
 def print_metrics(metrics: Metrics) -> None:
     """Print the measures, one per line."""
-    rows = [("accuracy", f"{metrics.accuracy:.2%} of {metrics.images} images"), ("loss", f"{metrics.loss:.4f}")]
+    from .._base.checks import counted
+
+    rows = [
+        ("accuracy", f"{metrics.accuracy:.2%} of {counted(metrics.images, 'image')}"),
+        ("loss", f"{metrics.loss:.4f}"),
+    ]
     if metrics.steps_mean is not None:
         quantiles = f"median {metrics.steps_median:g}, p95 {metrics.steps_p95:g}"
         rows += [

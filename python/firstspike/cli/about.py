@@ -109,7 +109,7 @@ def _advice(cpu: dict[str, Any], cuda: dict[str, Any]) -> list[str]:
         lines.append("the generic kernels are in use: install a build for x86-64, which is several times as fast")
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0  # processes that run or wait for a core
     if load <= cores and cpu["threads"] < cores:
-        lines.append(f"{cpu['threads']} of {cores} cores are used: set OMP_NUM_THREADS={cores}")
+        lines.append(f"torch uses {cpu['threads']} of {cores} cores: set OMP_NUM_THREADS={cores}")
     elif load > cores and cpu["threads"] > 1 and os.environ.get("OMP_WAIT_POLICY", "").lower() != "passive":
         busy = f"the load is {load:.1f} on {cores} cores, and waiting threads spin"
         lines.append(f"{busy}: set OMP_WAIT_POLICY=PASSIVE, or OMP_NUM_THREADS=1, before Python starts")

@@ -76,7 +76,7 @@ class Dataset:
 
     def __repr__(self) -> str:
         kind = str(self.images.dtype)[6:] if self.steps is None else f"spike times of {self.steps} steps"
-        samples = f"{len(self)} samples of {' x '.join(map(str, self.input_shape))}"
+        samples = f"{checks.counted(len(self), 'sample')} of {' x '.join(map(str, self.input_shape))}"
         return f"Dataset({self.name}: {samples}, {kind}, {self.classes} classes, from {self.source})"
 
     def __len__(self) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field, PrivateAttr
 from torch import nn
 
+from .._base.checks import counted
 from .._base.files import sha256
 from .._base.records import Record
 from .config import Config
@@ -171,7 +172,7 @@ class Result(Record):
 
     def __repr__(self) -> str:
         return (
-            f"Result({self.data['train'].name}, {self.config.spec or 'a given net'}: {len(self.history)} epochs, "
+            f"Result({self.data['train'].name}, {self.config.spec or 'a given net'}: {counted(len(self.history), 'epoch')}, "
             f"test accuracy {100 * self.test.accuracy:.2f} %, {self.parameters} parameters)"
         )
 

@@ -61,8 +61,9 @@ class Run:
 
     def __repr__(self) -> str:
         accuracy = "" if self.accuracy is None else f", accuracy {100 * self.accuracy:.2f} %"
-        spikes = int(self.count("spikes").sum())
-        return f"Run({len(self.predictions)} samples through {self.program!r}{accuracy}, {spikes} spikes)"
+        samples = checks.counted(len(self.predictions), "sample")
+        spikes = checks.counted(int(self.count("spikes").sum()), "spike")
+        return f"Run({samples} through {self.program!r}{accuracy}, {spikes})"
 
     @property
     def accuracy(self) -> float | None:
