@@ -90,6 +90,21 @@ def test_every_public_object_has_an_example() -> None:
     assert sorted(name for name, _ in public() if name not in with_one) == []
 
 
+def test_every_public_object_lists_its_parameters() -> None:
+    """By names that the signature has; the site gives the functions of `reference` the meanings of their twins."""
+    missing = {}
+    for name, found in public():
+        if name.startswith("firstspike.reference") or (inspect.isclass(found) and issubclass(found, BaseException)):
+            continue
+        parameters = inspect.signature(found).parameters.values()
+        taken = {each.name for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)}
+        text = re.split(r"^(?:Parameters|Attributes)\n-+\n", inspect.getdoc(found) or "", flags=re.MULTILINE)
+        entries = re.findall(r"^([\w, ]+) : ", "\n".join(text[1:]), re.MULTILINE)
+        if lacking := taken - set(", ".join(entries).split(", ")):
+            missing[name] = lacking
+    assert missing == {}
+
+
 def test_examples_stand_in_their_section_and_none_is_skipped() -> None:
     """A `>>>` elsewhere becomes a quotation on the page."""
     texts = {name: inspect.getdoc(found) or "" for name, found in public()}

@@ -86,7 +86,8 @@ def typed(annotation: Any) -> str:
 
 def rows(kind: Any, prefix: str = "") -> list[tuple[str, str, str, str]]:
     """(key, type, default, meaning) of every field."""
-    meanings = described(inspect.getdoc(build) or "") | described(inspect.getdoc(kind) or "")
+    mine = described(inspect.getdoc(kind) or "")
+    meanings = described(inspect.getdoc(build) or "") | {n: m for n, m in mine.items() if not m.startswith("as in")}
     made = []
     for name, annotation, default in fields(kind):
         if hasattr(annotation, "model_fields"):

@@ -16,6 +16,11 @@ ENTRY = re.compile(r"^(\*{0,2}\w+(?:, \w+)*) : (.*)$")
 SHORT = 45
 #: Modules whose functions explain the parameters of their readable twins in `firstspike.reference`.
 TWINS = ("functional", "decode", "encode")
+#: With these begin docstrings that say what a function does, not what it returns.
+VERBS = {
+    "Add", "Build", "Change", "Collect", "Compute", "Convert", "Copy", "Count", "Draw", "Drop", "Join", "Load", "Make", "Measure",
+    "Put", "Raise", "Read", "Report", "Run", "Set", "Split", "Train", "Write",
+}  # fmt: skip
 DEFAULTS = {"_TRIANGLE": "triangle()"}
 
 
@@ -35,6 +40,8 @@ class Sections(griffe.Extension):  # type: ignore[misc, unused-ignore]  # griffe
                 add_parameters(function, meanings)
         for item in walk(pkg):
             if item.docstring:
+                if item.is_function and str(item.returns) not in ("None", ""):
+                    add_returns(item)
                 item.docstring.value = google(item.docstring.value)
             for parameter in item.parameters if item.is_function else ():
                 parameter.default = DEFAULTS.get(str(parameter.default), parameter.default)
@@ -73,6 +80,20 @@ def add_parameters(function: griffe.Function, meanings: dict[str, str]) -> None:
     found = EXAMPLES.search(text)
     place = found.start() if found else len(text)
     function.docstring.value = f"{text[:place]}Parameters\n----------\n{lines}\n\n{text[place:]}"
+
+
+def add_returns(function: griffe.Function) -> None:
+    """A section Returns, of the first sentence, in front of the examples of a function that has none."""
+    assert function.docstring is not None
+    text = function.docstring.value
+    if "Returns\n---" in text or "property" in function.labels or "Yields\n---" in text:
+        return
+    first = " ".join(re.split(r"(?<=\.)\s|\n\n", text, maxsplit=1)[0].split())
+    word, _, rest = first.partition(" ")
+    meaning = rest if word == "Return" else "see above." if word in VERBS else first
+    found = EXAMPLES.search(text)
+    place = found.start() if found else len(text)
+    function.docstring.value = f"{text[:place]}\n\nReturns\n-------\n{meaning}\n\n{text[place:]}"
 
 
 def google(text: str) -> str:

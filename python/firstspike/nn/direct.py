@@ -80,6 +80,7 @@ class DirectLinear(FullyConnected, _Direct):
 
     Parameters
     ----------
+    in_features, out_features : N and O.
     steps : T, 1 to 254.
     threshold, decay, surrogate, synaptic_decay : as in `FiringLayer`.
     bias, affine, init, normalization, generator : as in `Synapse`.
@@ -101,7 +102,7 @@ class DirectConv2d(Convolution, _Direct):
 
     Parameters
     ----------
-    kernel_size, stride, padding : as in `TTFSConv2d`.
+    in_channels, out_channels, kernel_size, stride, padding : as in `TTFSConv2d`.
     steps, threshold, decay, surrogate, synaptic_decay, bias, affine, init, normalization, generator : as in `DirectLinear`.
 
     Examples

@@ -160,7 +160,7 @@ class FiringLayer(Synapse, NeuronSettings):
     decay : in (0, 2]; 1 is IF.
     surrogate : from `firstspike.surrogate`, by default `triangle()`.
     synaptic_decay : in [0, 1], see `TTFSNode`.
-    **options : of `Synapse`.
+    shape, gain, steps, bias, affine, init, normalization, generator : as in `Synapse`.
 
     Examples
     --------
@@ -272,6 +272,7 @@ def bound_thresholds(module: nn.Module, least: float = LEAST) -> None:
 
     Parameters
     ----------
+    module : a layer, or a net with layers.
     least : > 0. Thresholds that are numbers, buffers or frozen parameters stay as they are.
 
     Examples

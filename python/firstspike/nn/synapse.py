@@ -38,6 +38,7 @@ class Synapse(nn.Module, NamedOptions):
 
     Parameters
     ----------
+    shape : of the weight, (O, ...).
     steps : T, 1 to 254.
     bias : whether the layer has beta, a current that is added in every step.
     affine : "channel" for one gamma and beta per output, "layer" for one each, None for no gamma.

@@ -144,6 +144,7 @@ class TTFSLinear(FullyConnected, _TTFS):
 
     Parameters
     ----------
+    in_features, out_features : N and O.
     steps : T, 1 to 254.
     avg_pool : average pooling of input maps by k x k before they are flattened in the order C, H, W. It costs nothing, as an
         event enters with weight W / k^2.
@@ -169,9 +170,11 @@ class TTFSConv2d(Convolution, _TTFS):
 
     Parameters
     ----------
+    in_channels, out_channels : of the maps.
     kernel_size, stride : at least 1; each size is an int or a pair (vertical, horizontal).
     padding : at least 0, or "same" for odd kernels without a stride.
-    steps, avg_pool, gain : as in `TTFSLinear`, and so are the other options.
+    steps, avg_pool, gain, threshold, decay, surrogate, synaptic_decay : as in `TTFSLinear`.
+    bias, affine, init, normalization, dropout, generator : as in `Synapse`.
 
     Examples
     --------
@@ -195,7 +198,7 @@ class Integrate(FullyConnected, _OnSpikes, Leaky):
 
     Parameters
     ----------
-    steps, avg_pool : as in `TTFSLinear`.
+    in_features, out_features, steps, avg_pool : as in `TTFSLinear`.
     decay, synaptic_decay : as in `TTFSNode`.
     bias, affine, init, normalization, dropout, generator : as in `Synapse`.
 

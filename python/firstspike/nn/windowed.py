@@ -116,8 +116,7 @@ class WindowedReadout(WindowedSynapses):
     ----------
     in_features, out_features : int
         Maps [B, C, H, W] are flattened in the order C, H, W.
-    avg_pool, dropout, generator
-        As in `WindowedLinear`.
+    avg_pool, dropout, generator : as in `WindowedLinear`.
 
     Examples
     --------
@@ -275,8 +274,7 @@ class WindowedConv2d(WindowedLayer):
     padding : int, (vertical, horizontal), or "same"
     groups : int
         As in `torch.nn.Conv2d`; in_channels groups make a depthwise convolution.
-    steps, avg_pool, normalization, clip, clip_per_channel, momentum, eps, generator
-        As in `WindowedLinear`.
+    steps, avg_pool, normalization, clip, clip_per_channel, momentum, eps, generator : as in `WindowedLinear`.
 
     Examples
     --------
@@ -312,8 +310,7 @@ class WindowedShortcut(WindowedSynapses):
     ----------
     in_channels, out_channels : int
     stride : int or (vertical, horizontal)
-    avg_pool, generator
-        As in `WindowedLinear`, and in the block's first layer.
+    avg_pool, generator : as in `WindowedLinear`, and in the block's first layer.
 
     Examples
     --------

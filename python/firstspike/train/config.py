@@ -47,7 +47,7 @@ class Augmentation(Record):
 class Config(Record):
     """One training run. Same config, same code, same machine: same bits.
 
-    The fields from `encoder` to `dropout` go to `models.build`, which documents and checks them; None takes its default.
+    The fields from `encoder` to `dropout` go to `models.build`, which checks them; None takes its default.
 
     Attributes
     ----------
@@ -58,6 +58,8 @@ class Config(Record):
     steps : time steps T, 1..254; of each layer's window with timing "layer", 1..255.
     timing : "step", or "layer" for a net of windows, which takes of the settings from `encoder` on
         only `normalization`, `pooling` and `dropout`.
+    encoder, readout, gamma, scale, population, init, normalization, affine, bias, pooling : as in `models.build`.
+    threshold, learn_threshold, decay, synaptic_decay, hidden_gain, output_gain, dropout : as in `models.build`.
     surrogate : of every neuron, "triangle", "rectangle", "atan" or "sigmoid".
     surrogate_scale : width of a triangle or rectangle, alpha of atan or sigmoid, > 0; by default the surrogate's own.
     output_surrogate_scale : the same for an output layer that fires; by default `surrogate_scale`.

@@ -19,11 +19,13 @@ class Metrics(Record):
 
     Attributes
     ----------
+    images : their number.
     loss, accuracy : mean loss, and share of correct predictions, 0..1.
     steps_mean, steps_median, steps_p95 : steps to decision, 1..T (`Observation.decision_step` + 1; T where no output
         spike came). A quantile is the smallest number that this share of the images does not exceed.
     ties : share of images whose first output step has spikes of several classes, 0..1.
     silent : share of images without an output spike, 0..1.
+    spikes_per_image : mean spikes per image.
     spikes_per_neuron, spikes_per_layer : mean spikes per neuron and image over all firing layers, and for each, 0..1; None
         if `models.TTFSNet.observe` sees none.
     pooled_twice : share of the units of max pools that fired more than once, 0..1; None without a max pool.
@@ -54,10 +56,12 @@ class Epoch(Record):
 
     Attributes
     ----------
+    epoch : its number, from 1.
     lr : learning rate of its last step.
     train : measured while the weights changed, on augmented images; spikes and steps in every tenth batch only.
     validation, test : None where they were not measured in this epoch.
-    seconds : of the training part; step_seconds of them in forward, loss, backward and optimizer.
+    seconds : of the training part.
+    step_seconds : of these, in forward, loss, backward and optimizer.
     evaluation_seconds : of the measurements.
 
     Examples

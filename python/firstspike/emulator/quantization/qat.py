@@ -104,8 +104,7 @@ def finetune(
     model : TTFSNet or WindowedNet
         Of `prepare`. Batches go to its device. It is returned, in evaluation mode.
     images, labels : Tensor or SpikeTimes [N, ...] as the net takes them, int64 [N]
-    epochs, batch, lr
-        Passes over the images, images per step, and first learning rate.
+    epochs, batch, lr : passes over the images, images per step, and first learning rate.
     generator : Generator, optional
         Draws the order; by default torch's global one (`torch.manual_seed`).
     progress : callable, optional
