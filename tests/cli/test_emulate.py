@@ -119,3 +119,10 @@ def test_check_takes_the_shape_from_options_and_images(call, tmp_path):
     assert code == 0 and "generic8: fits" in out
     wide = call("check", "own.toml", "--images", ".", "--profile", "speck-like", "--set", "image_size=400", "--json")
     assert '"fits": false' in wide[1]
+
+
+def test_training_for_a_chip_names_each_setting_that_it_changes(call):
+    Path("run.toml").write_text('data = "digits"\nspec = "64-16-10"\nepochs = 1\nlimit = 100\n')
+    code, _, err = call("train", "run.toml", "--profile", "odin-like", "--no-progress")
+    assert code == 0 and "odin-like: bias: False, not None\n" in err
+    assert train.load_info("runs/run").config.bias is False

@@ -14,7 +14,7 @@ import typer
 
 if TYPE_CHECKING:
     from ..data import Dataset
-    from ..train import Metrics
+    from ..train import Config, Metrics
 
 DataFolder = Annotated[Path | None, typer.Option("--data", help="Folder that holds the data sets; digits needs none.")]
 Images = Annotated[Path | None, typer.Option(help="Folder of images, train/CLASS/* and test/CLASS/*, not a data set.")]
@@ -26,6 +26,15 @@ Changes = Annotated[
 Run = Annotated[
     Path, typer.Argument(metavar="RUN", help="Run, its model.safetensors, or a net that ships (mnist-cnn).")
 ]
+SHAPES = {
+    "digits": (1, 8, 8),
+    "mnist": (1, 28, 28),
+    "fashion-mnist": (1, 28, 28),
+    "cifar10": (3, 32, 32),
+    "cifar100": (3, 32, 32),
+    "dvs-gesture": (16, 32, 32),
+    "spoken-digits": (1, 32, 64),
+}
 _REPORT_PACKAGES = ("jinja2", "markdown_it", "matplotlib")  # of the extra `report`
 
 
@@ -65,6 +74,22 @@ def changed(texts: list[str] | None) -> dict[str, Any]:
             read = value
         settings[name] = value if isinstance(read, (date, time)) else read  # 2048-10-10 is a net
     return settings
+
+
+def input_shape_of(settings: Config, shape: str | None, images: Path | None) -> tuple[int, ...]:
+    """Return the shape that --input-shape names, or the shape of the images or of the config's data set."""
+    if shape is not None:
+        parts = [int(part) if part.strip().isdecimal() else 0 for part in shape.split(",")]
+        if len(parts) not in (1, 3) or min(parts) < 1:
+            raise ValueError(f"--input-shape must be C,H,W or N, such as 1,28,28, got {shape!r}")
+        return tuple(parts)
+    if images is not None:
+        from ..data.images import image_shape
+
+        return image_shape(images, size=settings.image_size)
+    if settings.data not in SHAPES:
+        raise ValueError("--input-shape or --images must be given: the config names no data set, so no shape is known")
+    return SHAPES[settings.data]
 
 
 def run_path(path: Path) -> Path:

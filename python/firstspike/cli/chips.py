@@ -8,24 +8,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ._shared import AsJson, Changes, DataFolder, Images, Offline, changed, errors, progress_bar, run_data, run_path
+from ._shared import (
+    AsJson,
+    Changes,
+    DataFolder,
+    Images,
+    Offline,
+    changed,
+    errors,
+    input_shape_of,
+    progress_bar,
+    run_data,
+    run_path,
+)
 
 if TYPE_CHECKING:
     from ..emulator import Placement, Program, Report
-    from ..train import Config
 
 VECTORS, CALIBRATION = 10, 200  # images that become test vectors of exported C; that calibrate the readout
 # Options that say how a net becomes a program; a program file has been quantised already.
 _FOR_NETS = ("profile", "bits", "granularity", "observer", "drop_biases", "first_layer", "finetune", "seed")
-SHAPES = {
-    "digits": (1, 8, 8),
-    "mnist": (1, 28, 28),
-    "fashion-mnist": (1, 28, 28),
-    "cifar10": (3, 32, 32),
-    "cifar100": (3, 32, 32),
-    "dvs-gesture": (16, 32, 32),
-    "spoken-digits": (1, 32, 64),
-}
 
 
 def check_command(
@@ -50,28 +52,13 @@ def check_command(
         settings = train.Config.from_toml(config, changed(changes))
         if settings.model != "ttfs":
             raise ValueError(f"{config} trains a net of model {settings.model!r}; only spiking nets run on chips")
-        model = train.build_model(settings, input_shape=_shape(settings, input_shape, images))
+        model = train.build_model(settings, input_shape=input_shape_of(settings, input_shape, images))
         results = [check(model, name) for name in profile or profiles.names()]
     facts = json.dumps([result.to_dict() for result in results], indent=1)
     typer.echo(facts if as_json else "".join(result.text() for result in results), nl=as_json)
     fits = [result.fits for result in results]
     if not (all(fits) if profile else any(fits)):
         raise typer.Exit(1)
-
-
-def _shape(settings: Config, shape: str | None, images: Path | None) -> tuple[int, ...]:
-    if shape is not None:
-        parts = [int(part) if part.strip().isdecimal() else 0 for part in shape.split(",")]
-        if len(parts) not in (1, 3) or min(parts) < 1:
-            raise ValueError(f"--input-shape must be C,H,W or N, such as 1,28,28, got {shape!r}")
-        return tuple(parts)
-    if images is not None:
-        from ..data.images import image_shape
-
-        return image_shape(images, size=settings.image_size)
-    if settings.data not in SHAPES:
-        raise ValueError("--input-shape or --images must be given: the config names no data set, so no shape is known")
-    return SHAPES[settings.data]
 
 
 def emulate_command(

@@ -21,6 +21,7 @@ from ._shared import (
     Run,
     changed,
     errors,
+    input_shape_of,
     print_metrics,
     run_data,
     run_path,
@@ -42,6 +43,7 @@ def train_command(
     images: Images = None,
     changes: Changes = None,
     resume: Annotated[bool, typer.Option(help="Resume an interrupted run, or start over.")] = True,
+    profile: Annotated[str | None, typer.Option(help="Chip, by name or a TOML file: set what it needs.")] = None,
     init_from: Annotated[Path | None, typer.Option(help="Run or net whose weights the net starts with.")] = None,
     offline: Offline = False,
     progress: Annotated[bool, typer.Option(help="Show progress on stderr.")] = True,
@@ -56,6 +58,11 @@ def train_command(
 
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # a run ends as with Ctrl-C
         settings = train.Config.from_toml(config, changed(changes))
+        if profile is not None:
+            shape, asked = input_shape_of(settings, None, images), settings
+            settings = train.recipe(asked, profile, input_shape=shape)
+            for change in settings.differences(asked):
+                typer.echo(f"{profile}: {change}", err=True)
         folder = directory or Path("runs") / config.stem
         try:
             result = train.fit(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -569,11 +571,17 @@ def _shortage(layer: Layer, core: CoreKind) -> tuple[str, int] | None:
 
 @dataclass(frozen=True)
 class Finding:
-    """One reason why a chip refuses a net. layer: its label, "net" for the complete net. remedy: a setting that avoids it."""
+    """One reason why a chip refuses a net. layer: its label, "net" for the complete net. remedy: what avoids it."""
 
     layer: str
     problem: str
     remedy: str
+
+    @property
+    def setting(self) -> dict[str, Any]:
+        """The value that the remedy gives to a field of `train.Config`, by its name; empty if it names none."""
+        named = re.search(r"set (\w+ = [\w.'\"]+)", self.remedy)
+        return tomllib.loads(named[1]) if named else {}
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from .evaluation import Diverged, evaluate, predict
 from .fitting import fit
 from .loading import load_data, load_info, load_model
 from .muon import Muon
+from .recipe import recipe
 from .result import Epoch, Metrics, Result, RunInfo
 
 __all__ = [
@@ -29,4 +30,5 @@ __all__ = [
     "load_info",
     "load_model",
     "predict",
+    "recipe",
 ]

@@ -280,7 +280,7 @@ def encoder_of(model: TTFSNet) -> tuple[Encoder, Shape]:
     if isinstance(first, (fs.DirectLinear, fs.DirectConv2d)):
         name = f"0:{type(first).__name__}"
         if first.synaptic_decay:
-            raise CannotQuantize(name, *NO_CURRENT)
+            raise CannotQuantize(name, NO_CURRENT[0], "set encoder = 'latency', or synaptic_decay = 0.0")
         weight, bias = folded(first, name)
         facts |= {"weight": weight.astype(np.float32), "kind": "direct-linear"}
         facts |= {"threshold": float(first.neuron["threshold"]), "decay": float(first.decay)}

@@ -1,0 +1,52 @@
+"""What a chip needs of a net, set in a config before the net is trained."""
+
+from __future__ import annotations
+
+import os
+
+from ..emulator.placement import check
+from ..emulator.program.profile import Profile
+from .build import build_model
+from .config import Config
+
+
+def recipe(config: Config, profile: str | os.PathLike[str] | Profile, *, input_shape: tuple[int, ...]) -> Config:
+    """Change the settings that a chip refuses, one after the other, until `emulator.check` accepts the untrained net.
+
+    The remedies of its findings name the settings and their values: biases, leaks, currents, pools, timing, steps, encoder.
+
+    Parameters
+    ----------
+    config : Config
+        The settings of the run.
+    profile : str, path or Profile
+        As in `emulator.check`.
+    input_shape : tuple of int
+        Channels, height and width of an image, or the number of features.
+
+    Returns
+    -------
+    Config
+        `config` if the chip takes its net; `differences` tells what changed.
+
+    Raises
+    ------
+    ValueError : in one line, where no setting helps.
+
+    Examples
+    --------
+    >>> config = train.Config(data="mnist", spec="784-256-10")
+    >>> train.recipe(config, "odin-like", input_shape=(1, 28, 28)).differences(config)
+    ['bias: False, not None']
+    """
+    if config.model != "ttfs":
+        raise ValueError(f"model must be 'ttfs', got {config.model!r}; only spiking nets run on chips")
+    changed: set[str] = set()
+    while not (checked := check(build_model(config, input_shape=input_shape), profile)).fits:
+        named = [finding.setting for finding in checked.findings]
+        fresh = [one for one in named if one and not changed & set(one) and set(one) <= set(Config.model_fields)]
+        if not fresh:
+            raise ValueError(checked.text().strip())
+        config = config.replace(**fresh[0])
+        changed |= set(fresh[0])
+    return config
