@@ -88,7 +88,13 @@ def measure(job: Job, net: Net) -> Job:
         draw = torch.Generator().manual_seed(job["config"]["seed"])
         em.qat.finetune(model, few.images, few.labels, epochs=job["tune_epochs"], generator=draw)
     tuning = time.perf_counter() - began
-    program = em.quantize(model, job["chip"], bits=job["bits"], calibration=images.images[:200], first_layer="float")
+    program = em.quantize(
+        model,
+        job["chip"],
+        bits=job["bits"],
+        calibration=images.images[:200],
+        first_layer=job.get("first_layer", "float"),
+    )
     try:
         placement, refusal = em.place(program), None
     except em.DoesNotFit as error:

@@ -11,6 +11,7 @@ The marks are the lines `<!-- results PROFILE WORDS -->` and `<!-- end -->`. WOR
     accuracy SETUP   accuracy against T
     cost SETUP       latency, spikes and energy against T
     conversion       conversions of ReLU nets
+    chips            small nets on each chip
 """
 
 import sys
@@ -22,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import typer
 from tools.tables import Column, markdown
 
-from paper import conversion, grid
+from paper import chips, conversion, grid
 from paper.grid import Profile
 from paper.records import Store
 from paper.tables.accuracy import table1
@@ -32,7 +33,7 @@ from paper.tables.timing import accuracies, costs
 from tools import ROOT, documents
 
 NAME = "results"
-DOCUMENTS = ("README.md", "docs/accuracy.md")
+DOCUMENTS = ("README.md", "docs/accuracy.md", "docs/emulator.md")
 SHORT = ("group", "dataset", "net", "augmentation", "seeds", "accuracy", "relu_accuracy", "published")
 WANTED = (*SHORT, "epochs", "parameters", "steps", "seconds", "threads")
 
@@ -63,6 +64,8 @@ def updated(text: str, results: Path) -> str:
 def _table(name: str, folder: Path, words: list[str]) -> str:
     if words == ["conversion"]:
         return markdown(conversion.table(name, folder / "conversion"))
+    if words == ["chips"]:
+        return markdown(chips.table(name, folder / "chips"))
     loaded, store = grid.load(name), Store(folder)
     if words[:1] in (["accuracy"], ["cost"]):
         return markdown({"accuracy": accuracies, "cost": costs}[words[0]](loaded, store, words[1]))
