@@ -179,6 +179,13 @@ def profile_command(
         if figures.host_mac_pj is None:
             typer.echo("The table has no figure for multiply-accumulates: they are not counted.")
         typer.echo(table.drop(columns="kind").to_string(index=False, na_rep="", float_format="{:.4g}".format))
+        dearer = table[table["energy_nj"] > table["dense_energy_nj"]]
+        if len(dearer):
+            pairs = zip(dearer["layer"], dearer["energy_nj"] / dearer["dense_energy_nj"], strict=True)
+            told = ", ".join(f"{layer} ({ratio:.2f} times)" for layer, ratio in pairs)
+            typer.echo(
+                f"More energy than with ReLU: {told}. Each spike of an averaged cell is an event; updates recur per step."
+            )
 
 
 def _net_and_images(path: Path, count: int, **options: Any) -> tuple[TTFSNet, Tensor]:

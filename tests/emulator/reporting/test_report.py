@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from firstspike import SpikeTimes, energy
+from firstspike import SpikeTimes, data, energy, inspect, models
 from firstspike import emulator as em
 from firstspike.emulator import Program
 from firstspike.emulator.program.host import Encoder, Readout
@@ -247,3 +247,14 @@ def test_a_shortcut_is_a_message_to_the_cores_of_its_layer_too(by_hand):
     assert traffic(run, placement, 1, 4).messages == 2 * 5 + 20 * 2 + 4 * 5
     assert traffic(run, None, 1, 4).messages == 2 + 20 * 2 + 4
     assert run.count("events")[0].tolist() == [2, 20, 4] and run.count("delivered")[0].tolist() == [40, 80, 80 + 20]
+
+
+def test_the_profile_of_the_float_net_agrees_behind_the_first_layer():
+    """But for spikes that rounding changes: synapses, active and inactive updates, and multiply-adds on a host."""
+    model, x = models.load_pretrained("digits-mlp"), data.load("digits", train=False).images
+    run = em.run(em.quantize(model, "generic8", calibration=x, first_layer="float"), x)
+    rows = inspect.profile(model, x, "45nm-integer").iloc[:-1]
+    mac = rows["macs"].sum() * energy.load("45nm-integer").host_mac_pj / 1e3
+    expected = mac + (rows["energy_nj"] + rows["idle_energy_nj"])[1:].sum()
+    total = em.report(run, tables=["45nm-integer"]).summary()["energy_nj_per_image"]["45nm-integer"]
+    assert total == pytest.approx(expected, rel=1e-2)
