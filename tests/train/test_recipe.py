@@ -8,7 +8,9 @@ SHAPE = (1, 28, 28)
 MLP = train.Config(data="mnist", spec="784-256-10")
 
 
-@pytest.mark.parametrize("asked", [MLP, MLP.replace(timing="layer"), MLP.replace(decay=0.9, synaptic_decay=0.5)])
+@pytest.mark.parametrize(
+    "asked", [MLP, MLP.replace(timing="layer"), MLP.replace(decay=0.9, synaptic_decay=0.5), MLP.replace(decay=1.1)]
+)
 @pytest.mark.parametrize("chip", emulator.profile.names())
 def test_every_chip_takes_the_net_of_its_recipe(chip, asked):
     made = train.recipe(asked, chip, input_shape=SHAPE)

@@ -197,10 +197,10 @@ def most_current(profile: Profile) -> tuple[int, int]:
 def decay_obstacle(decay: float, profile: Profile) -> tuple[str, str] | None:
     """Why the cores of a profile cannot decay a membrane so, and what to do about it; None if they can."""
     bits, register = profile.decay_bits, profile.membrane
-    if decay > 1:
-        return f"decay {decay:g} makes the membrane grow, the cores' cannot", "set decay = 1.0"
     if profile.leak == "shift":
         return _shift_obstacle("decay", decay, profile)
+    if decay > 1:
+        return f"decay {decay:g} makes the membrane grow, the cores' cannot", "set decay = 1.0"
     if decay == 1:
         return None
     if bits == 0:
