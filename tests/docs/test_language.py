@@ -38,14 +38,12 @@ def test_phrases_that_are_hard_to_read_are_not_used(phrase: str) -> None:
 
 
 LONGEST = 25  # words of a sentence
-#: Specifications, whose formulas count as words, and pages made by programs.
-SPECIFICATIONS = {"model.md", "emulator.md", "performance.md"}
 PROSE = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of a page, without code, tables and headings; code within a sentence counts as a word."""
-    text = re.sub(r"```.*?```|<!--.*?-->", "\n\n", text, flags=re.DOTALL)
+    """The sentences of a page, without code, records of benchmarks, tables and headings; code within a sentence counts as a word."""
+    text = re.sub(r"```.*?```|<!-- bench .*?<!-- end -->|<!--.*?-->", "\n\n", text, flags=re.DOTALL)
     lines = ["" if re.match(r"[|#!]|    ", line) else line for line in text.splitlines()]
     found = []
     for part in re.split(r"\n\s*\n|\n(?=\s*(?:[-*]|\d+\.) )", "\n".join(lines)):
@@ -54,7 +52,7 @@ def sentences(text: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("page", [p for p in PROSE if p.name not in SPECIFICATIONS], ids=lambda p: p.name)
+@pytest.mark.parametrize("page", PROSE, ids=lambda p: p.name)
 def test_sentences_are_short(page: Path) -> None:
     words = {each: len(re.findall(r"[\w`'’-]+", each)) for each in sentences(page.read_text(encoding="utf-8"))}
     assert {each: count for each, count in words.items() if count > LONGEST} == {}
