@@ -42,7 +42,7 @@ PROSE = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of a page, without code, records of benchmarks, tables and headings; code within a sentence counts as a word."""
+    """The sentences of a page, without code, benchmark records, tables and headings; code in a sentence counts as a word."""
     text = re.sub(r"```.*?```|<!-- bench .*?<!-- end -->|<!--.*?-->", "\n\n", text, flags=re.DOTALL)
     lines = ["" if re.match(r"[|#!]|    ", line) else line for line in text.splitlines()]
     found = []
