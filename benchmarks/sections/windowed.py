@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import subprocess
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -66,13 +68,17 @@ def _inference(session: Session, workload: Workload, size: int) -> dict[str, Any
     images, _ = _images(size, workload)
     floats = images.float() / 255
     net, relu = _net(workload, STEPS_OF_INFERENCE).eval(), _relu(workload, normalization=False).eval()
-    fast = emulator.IntegerNet(emulator.quantize(net))
+    program = emulator.quantize(net)
+    fast = emulator.IntegerNet(program)
     calls: dict[str, Callable[[], object]] = {
         "integers": inference(fast, images),
         "windowed, float32": inference(net, images),
         "relu": inference(relu, _channels_last(floats)),
     }
     failures: dict[str, str] = {}
+    if size == 1:
+        with recording_failures(failures, "exported C"):
+            calls["exported C"] = _exported(program, images)
     for side, bits in (("onnxruntime", 32), ("onnxruntime int8", 8)):
         with recording_failures(failures, side):
             call = _onnx(relu, floats, bits, session.threads)
@@ -103,6 +109,24 @@ def _relu(workload: Workload, normalization: bool = True) -> nn.Module:
     return models.relu_counterpart(
         workload.spec, input_shape=workload.input_shape, normalization=normalization, generator=generator
     )
+
+
+def _exported(program: emulator.Program, images: Tensor) -> Callable[[], object]:
+    """The exported C of a program on one image, on one thread, compiled for this processor."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        emulator.export_c(program, folder)
+        state = '#include "fs_core.h"\nint run(const uint8_t *);\nstatic fs_state s;\n'
+        state += "int run(const uint8_t *pixels) { return fs_run(&s, pixels); }\n"
+        (folder / "one.c").write_text(state)
+        command = ["cc", "-O3", "-march=native", "-shared", "-fPIC", "-o", "one.so"]
+        subprocess.run([*command, "fs_core.c", "fs_network.c", "one.c"], cwd=folder, check=True)
+        library = ctypes.CDLL(str(folder / "one.so"))
+    pixels = images.numpy().copy()
+    expected = int(emulator.run(program, images).predictions[0])
+    if library.run(ctypes.c_void_p(pixels.ctypes.data)) != expected:
+        raise RuntimeError("the exported C decides otherwise")
+    return lambda: library.run(ctypes.c_void_p(pixels.ctypes.data))
 
 
 def _onnx(net: nn.Module, x: Tensor, bits: int, threads: int) -> Callable[[], object]:
@@ -163,6 +187,7 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
                         ("ReLU, torch float32, ms", "relu"),
                         ("ReLU, ONNX Runtime float32, ms", "onnxruntime"),
                         ("ReLU, ONNX Runtime int8, ms", "onnxruntime int8"),
+                        ("exported C, gcc -O3, one thread, ms", "exported C"),
                     )
                 },
             }
