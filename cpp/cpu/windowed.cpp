@@ -234,6 +234,7 @@ FIRSTSPIKE_INLINE void write_bytes(uint8_t* out, Ints words, int64_t count) {
 template <bool kCodes>
 void fire(const float* z, const RowParameters<kFolded>& f, int steps, int64_t neurons, uint8_t* times, uint8_t* codes) {
     const Vec half = splat(0.5f), most = splat(static_cast<float>(steps) + 0.5f), levels = splat(static_cast<float>(steps + 1));
+    const Vec most_code = splat(255.0f);
     for (int64_t i = 0; i < neurons; i += kLanes) {
         const int64_t count = neurons - i;
         const Vec from_center = load_some(z + i, count) - load(f[kCenter] + i);
@@ -252,8 +253,9 @@ void fire(const float* z, const RowParameters<kFolded>& f, int steps, int64_t ne
             const Vec least = above ? end : Vec{}, top = above ? splat(255.0f) : first - 1.0f;
             const Vec out =
                 larger(from_center * load(f[kOutside] + i) + (above ? load(f[kAbove] + i) : load(f[kBelow] + i)), least);
-            const Vec from_last = inside ? in : out < top ? out : top;
-            write_bytes(codes + i, 255 - __builtin_convertvector(from_last, Ints), count);
+            const Vec from_last = larger(inside ? in : out < top ? out : top, Vec{});  // 0 of a NaN
+            const Vec held_last = from_last < most_code ? from_last : most_code;
+            write_bytes(codes + i, 255 - __builtin_convertvector(held_last, Ints), count);
         }
     }
 }
