@@ -365,7 +365,7 @@ What was tried on purpose, and what happened. `nox -s faults` tries it again and
 
 def main(names: list[str]) -> int:
     rows = [attempt(name) for name in names or TRIALS]
-    write_page(rows, (provenance.own_commit() or "installed")[:12])
+    write_page(rows, (provenance.commit(ROOT, ("python", "cpp", "paper")) or "unknown")[:12])
     return int(any(told.startswith("**FAILED**") for _, told in rows))
 
 
