@@ -53,7 +53,7 @@ def layers(draw, rng, index, in_shape, total_steps, fires, options):
     )
     decay_bits = draw(st.sampled_from((0, 0, 4, 12))) if not options.get("no_leak") else 0
     update, leak, current = draw(st.sampled_from(options.get("updates", ("clocked", "event")))), "scale", None
-    if update == "clocked" and not (options.get("no_leak") or options.get("no_current")) and draw(st.booleans()):
+    if update == "clocked" and not options.get("no_leak") and draw(st.booleans()):
         leak = draw(st.sampled_from(("scale", "shift")))
         current = draw(st.none() | st.integers(0, 15 if leak == "shift" else 2**decay_bits))
     return Layer(

@@ -51,7 +51,7 @@ def readouts(draw, last):
 @settings(max_examples=25)
 @given(st.data())
 def test_random_programs(tmp_path_factory, data):
-    layers, steps, _, times = data.draw(networks(no_current=True, registers={"policies": ("saturate", "wrap")}))
+    layers, steps, _, times = data.draw(networks(registers={"policies": ("saturate", "wrap")}))
     layers = [layer.replace(start=0) for layer in layers]
     program = Program(
         layers=layers,
@@ -84,6 +84,24 @@ def test_a_net_on_every_profile(name, encoder, tmp_path):
     assert 0 <= figures[0] - made.table_bytes < 400 * len(program.layers)  # the layers' own records
     assert 0 <= figures[1] - made.state_bytes < 32  # padding
     assert f"{made.macs} multiply-adds of pixels, {made.operations_per_sample:.1f} synaptic" in text
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    "name, decays", [("loihi-like", (1.0, 1.0)), ("loihi-like", (0.9, 0.5)), ("xylo-like", (0.5, 0.75))]
+)
+@pytest.mark.parametrize("spec", ["64-24-10", "4C3-AP2-10"])
+def test_a_net_with_currents(name, decays, spec, tmp_path):
+    options = {"decay": decays[0], "synaptic_decay": decays[1], "encoder": "latency", "bias": False}
+    if name == "xylo-like" and "C" in spec:
+        pytest.skip("no convolutions on this chip")
+    model = models.build(spec, input_shape=(1, 8, 8), steps=8, **options)
+    program, x = em.quantize(model.eval(), name), data.load("digits", train=False).images[:20]
+    made = em.export_c(program, tmp_path, samples=x)
+    status, text = compiled(tmp_path)
+    assert status == 0 and "equal to the emulator: 20 of 20 samples" in text, text
+    figures = [int(n) for n in re.findall(r"(\d+) bytes", text)]
+    assert 0 <= figures[1] - made.state_bytes < 32  # padding
 
 
 @needs_compiler

@@ -100,10 +100,6 @@ def export_c(
             "program must hold the whole net, but a host computes its first layer in float32; "
             "quantize with first_layer='integers', or pass without_first_layer=True"
         )
-    if any(layer.current is not None or layer.leak == "shift" for layer in program.layers):
-        raise ValueError(
-            "program has synaptic currents or leaks by shift, which the C code has not; emulator.save stores it"
-        )
     folder = checks.path("directory", directory)
     others = [name for name in ("README.txt", "Makefile", "main.c") if (folder / name).exists()]
     if others and not (folder / "fs_network.h").exists():

@@ -34,13 +34,8 @@ def _largest(layer: Layer) -> int:
         held = max(-layer.accumulator.low, layer.accumulator.high, 1 << layer.accumulator.bits - 1)
         if layer.accumulator.policy == "wrap":  # unsigned wrapping can turn a small sum into a large one
             added = max(added, held)
-    reach = added + membrane + int(np.abs(layer.bias).max())
+    reach = added + membrane + int(np.abs(layer.bias).max()) + (0 if layer.current is None else held)
     return max(reach, int(np.abs(layer.theta).max()) + 1, held, 1 << layer.membrane.bits - 1)
-
-
-def _leak(layer: Layer) -> tuple[int, int]:
-    """(keep, decay_bits); (1, 0), no leak, where the membrane keeps everything, so that the C code forms no product."""
-    return (1, 0) if layer.keep == 1 << layer.decay_bits else (layer.keep, layer.decay_bits)
 
 
 def _accumulator_matters(layer: Layer) -> bool:
@@ -63,8 +58,13 @@ def sizes(program: Program) -> tuple[int, int]:
     constants += 0 if first is None else (2 * width + 1) * first.out_shape[2] + first.in_shape[2]
     constants += 0 if taken is None or taken.codes is None else taken.codes.nbytes + len(taken.codes)
     constants += 8 * program.steps if program.readout.kind == "temporal-weighting" else 0
-    state = sum(neurons) * (width + 1) + _largest_sums(program) * width + neurons[-1] * 8 + 5
+    held = width * (2 if _has_currents(program) else 1)
+    state = sum(neurons) * (held + 1) + _largest_sums(program) * width + neurons[-1] * 8 + 5
     return constants, state + (0 if taken is None else int(np.prod(program.input_shape)))
+
+
+def _has_currents(program: Program) -> bool:
+    return any(layer.current is not None for layer in program.layers)
 
 
 def _largest_sums(program: Program) -> int:
@@ -85,6 +85,8 @@ def network_header(program: Program, operations: float | None) -> str:
         "FS_READOUT": _READOUTS[program.readout.kind],
         "FS_MODE": _MODES.get(program.readout.mode, "FS_LAST"),
         "FS_BY_EVENT": int(any(layer.update == "event" for layer in program.layers)),
+        "FS_HAS_CURRENT": int(_has_currents(program)),
+        "FS_BY_SHIFT": int(any(layer.leak == "shift" for layer in program.layers)),
         "FS_WIDEST": max(bits),
         "FS_NIBBLES": int(4 in bits),
         **dict(zip(("FS_TABLE_BYTES", "FS_STATE_BYTES"), sizes(program), strict=True)),
@@ -120,8 +122,15 @@ def _first(first: PixelLayer, stored: tables.Weights, wide: bool) -> list[str]:
     """The tables and the description of the first layer on pixels."""
     kernel = first.kernel if first.kind == "conv" else first.in_shape[:2]
     shape = (*first.in_shape, *kernel, *first.stride, *first.padding, *first.out_shape, stored.places)
-    keep, decay_bits = _leak(first)
-    numbers = (*shape, int(first.fire == "gt"), first.shift, decay_bits, keep, first.high, stored.bits)
+    numbers = (
+        *shape,
+        int(first.fire == "gt"),
+        first.shift,
+        first.decay_bits,
+        first.keep if first.decay_bits else 1,
+        first.high,
+        stored.bits,
+    )
     zero = np.resize(np.array(first.zero, np.uint8), first.in_shape[2])
     return [
         stored.text("weights_first"),
@@ -137,8 +146,9 @@ def _first(first: PixelLayer, stored: tables.Weights, wide: bool) -> list[str]:
 def _layer(layer: Layer, n: int, stored: tables.Weights, wide: bool) -> str:
     flags = (layer.kind == "conv", layer.fires, layer.update == "event", layer.fire == "gt")
     shape = (*layer.in_shape, layer.pool, *layer.kernel, *layer.stride, *layer.padding, *layer.out_shape, stored.places)
-    keep, decay_bits = _leak(layer)
-    rest = (layer.delay, layer.start, layer.stop, layer.shift, decay_bits, keep, stored.bits)
+    keep = layer.keep if layer.decay_bits or layer.leak == "shift" else 1
+    leak = (layer.decay_bits, keep, layer.leak == "shift", layer.current is not None, layer.current or 0)
+    rest = (layer.delay, layer.start, layer.stop, layer.shift, *leak, stored.bits)
     most = 1 << 60 if wide else _INT32 - 1
     unlimited = Register(low=-most, high=most, bits=61 if wide else 31)
     accumulator = layer.accumulator if _accumulator_matters(layer) else unlimited

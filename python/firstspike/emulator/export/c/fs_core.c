@@ -1,6 +1,12 @@
 #include "fs_core.h"
 #include "fs_common.h"
 
+#if FS_HAS_CURRENT
+#define FS_CURRENT(state, n) ((state)->currents + (n))
+#else
+#define FS_CURRENT(state, n) ((fs_int *)0)
+#endif
+
 static fs_int bounded(fs_int x, const fs_register *r, uint8_t *changed) {
     fs_int y = x;
     if (r->wrap)
@@ -15,9 +21,25 @@ static fs_int bounded(fs_int x, const fs_register *r, uint8_t *changed) {
 
 static fs_int leaked(fs_int v, int32_t keep, int decay_bits) {
     int64_t kept;
-    if (decay_bits == 0) return v;
+    if (keep == (int32_t)1 << decay_bits) return v;
     kept = (v < 0 ? -(int64_t)v : (int64_t)v) * keep / ((int64_t)1 << decay_bits);
     return (fs_int)(v < 0 ? -kept : kept);
+}
+
+#if FS_BY_SHIFT
+/* v less v / 2^shift, rounded down; less at least one, toward zero. */
+static fs_int leaked_by_shift(fs_int v, int shift) {
+    const fs_int share = v < 0 ? -((-v - 1) >> shift) - 1 : v >> shift;
+    return v - (share != 0 ? share : (v > 0));
+}
+#endif
+
+/* A register of the layer after one step's leak. */
+static fs_int kept(const fs_layer *l, fs_int v, int32_t keep) {
+#if FS_BY_SHIFT
+    if (l->by_shift) return leaked_by_shift(v, (int)keep);
+#endif
+    return leaked(v, keep, l->decay_bits);
 }
 
 static int32_t fs_neurons(const fs_layer *layer) { return layer->out_h * layer->out_w * layer->out_c; }
@@ -111,6 +133,21 @@ static void deliver_source(fs_target *t, int32_t source) {
     }
 }
 
+/* What a neuron's membrane gets in a step in which events add `added`; current: of the neuron. */
+static fs_int input_of(const fs_layer *l, fs_int *current, fs_int added, uint8_t *failed) {
+#if FS_HAS_CURRENT
+    if (l->has_current) {
+        const fs_int before = l->by_shift ? *current : kept(l, *current, l->current_keep);
+        added = bounded(before + added, &l->accumulator, failed);
+        *current = l->by_shift ? kept(l, added, l->current_keep) : added;
+        return *current;
+    }
+#else
+    (void)current;
+#endif
+    return bounded(added, &l->accumulator, failed);
+}
+
 /* sources, beside: the times of the layer's source and of its shortcut's. */
 static void step_layer(const fs_layer *l, fs_state *s, int32_t first, const uint8_t *sources, const uint8_t *beside, int step) {
     fs_int *v = s->v + first;
@@ -135,8 +172,7 @@ static void step_layer(const fs_layer *l, fs_state *s, int32_t first, const uint
         if (times[n] == FS_SILENT) {
             fs_int next = v[n];
             if (!l->by_event)
-                next = leaked(next, l->keep, l->decay_bits) +
-                       bounded(s->sums[n] * ((fs_int)1 << l->shift), &l->accumulator, &s->failed);
+                next = kept(l, next, l->keep) + input_of(l, FS_CURRENT(s, first + n), s->sums[n] * ((fs_int)1 << l->shift), &s->failed);
             v[n] = bounded(next + l->bias[channel], &l->membrane, &s->failed);
             test(l, v[n], channel, &times[n], step);
         }
@@ -244,6 +280,9 @@ int fs_run_spikes(fs_state *s, const uint8_t *times) {
     int32_t n;
     int step, l;
     for (n = 0; n < FS_NEURONS; ++n) s->v[n] = 0, s->neurons[n] = FS_SILENT;
+#if FS_HAS_CURRENT
+    for (n = 0; n < FS_NEURONS; ++n) s->currents[n] = 0;
+#endif
     for (n = 0; n < FS_OUTPUTS; ++n) s->scores[n] = 0;
     s->operations = 0;
     s->failed = 0;

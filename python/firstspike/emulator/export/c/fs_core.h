@@ -42,6 +42,8 @@ typedef struct {
     int16_t delay, start, stop; /* an event of step t arrives in t + delay; updates in start <= t < stop */
     uint8_t shift, decay_bits;  /* weights count 2^shift times; the membrane keeps keep / 2^decay_bits per step */
     int32_t keep;
+    uint8_t by_shift, has_current; /* by_shift: it loses 1 / 2^keep, at least one; has_current: the input enters a current, */
+    int32_t current_keep;          /* which leaks as the membrane does */
     uint8_t weight_bits;
     const void *weights; /* linear: [source][output]; conv: [in channel][ky][kx][out channel] */
     const fs_int *theta, *bias;
@@ -66,6 +68,9 @@ extern const fs_first_layer fs_first;
 
 typedef struct {
     fs_int v[FS_NEURONS];         /* membranes of all layers; of a neuron that fired, the value at its spike */
+#if FS_HAS_CURRENT
+    fs_int currents[FS_NEURONS];
+#endif
     fs_int sums[FS_LARGEST];      /* one layer's input of one step */
     int64_t scores[FS_OUTPUTS];   /* of the outputs, then of the classes */
     uint32_t operations;          /* synapses of all events that arrived */
