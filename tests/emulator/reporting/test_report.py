@@ -156,6 +156,23 @@ def test_the_total_includes_the_first_layer(name, how, macs, each):
     assert any("of table 45nm" in note for note in a.notes) == (name != "45nm-integer")  # borrowed
 
 
+@pytest.mark.parametrize("timing", ["step", "layer"])
+def test_the_same_net_with_relu(timing):
+    """The multiply-adds that `profile` counts, at the table's energy; a note where the spiking net takes more."""
+    draw = torch.Generator().manual_seed(0)
+    model = models.build("6C3-AP2-8C3-12-5", input_shape=(2, 8, 8), steps=8, timing=timing, generator=draw).eval()
+    x = torch.randint(0, 256, (4, 2, 8, 8), dtype=torch.uint8, generator=draw)
+    run = em.run(em.quantize(model, "generic8", calibration=x), x)
+    made = account(run, "45nm-integer")
+    if timing == "step":
+        dense_macs = inspect.profile(model, x)["dense_macs"].iloc[-1]
+    else:
+        dense_macs = 2 * 6 * 22**2 + 6 * 8 * 10**2 + 8 * 4 * 4 * 12 + 12 * 5
+    assert made.relu == pytest.approx(1.55e-3 * dense_macs)
+    assert any("ReLU" in note for note in made.notes) and made.total > made.relu  # of updates
+    assert account(run, "loihi-davies2018").relu is None
+
+
 def test_latency_counts_delays_and_silence():
     model = net("30-20-5", encoder="latency", readout="first-spike", bias=False)
     ran = em.run(em.quantize(model, "loihi-like"), torch.cat([images(model), torch.zeros(1, 30)]))

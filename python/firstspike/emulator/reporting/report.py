@@ -36,13 +36,15 @@ class Account:
     """Energy per image in nanojoules.
 
     parts: by name, those that the chip and the table have; None if a figure is missing, which sums leave out. first_layer:
-    multiply-adds of a directly coded layer, from the chip's table or `MAC_TABLES`. notes: what is not counted, and why.
+    multiply-adds of a directly coded layer, from the chip's table or `MAC_TABLES`. notes: what is not counted, and why. relu: the
+    multiply-adds of the same net with ReLU, in integers; None if the table has no figure for them.
     """
 
     table: EnergyTable
     parts: dict[str, float | None]
     first_layer: float
     notes: list[str]
+    relu: float | None = None
 
     @property
     def cores(self) -> float:
@@ -79,6 +81,13 @@ def first_layer(program: Program) -> tuple[str | None, int]:
     return ("on the host, in float32" if macs else None), macs
 
 
+def relu_macs(program: Program) -> int:
+    """Multiply-adds per image of the same net with ReLU, a directly coded first layer included."""
+    return first_layer(program)[1] + sum(
+        layer.synapses for layer in program.layers if not getattr(layer, "pools", False)
+    )
+
+
 def account(run: Run, table: str | EnergyTable, placement: Placement | None = None) -> Account:
     """The mean energy per image of `run` by an energy table (a name, a TOML file, or an `EnergyTable`)."""
     t, profile = energy.load(table), run.program.profile
@@ -113,7 +122,19 @@ def account(run: Run, table: str | EnergyTable, placement: Placement | None = No
         notes.append("the table's synaptic operation includes everything else on the cores")
     if "hops" in parts and placement is None:
         notes.append("hops: without a placement none are counted")
-    return Account(t, parts, macs * (each or 0.0) / 1000, notes)
+    relu = None if t.integer_mac_pj is None else relu_macs(run.program) * t.integer_mac_pj / 1000
+    made = Account(t, parts, macs * (each or 0.0) / 1000, notes, relu)
+    if relu is not None and made.total > relu:
+        notes.append(_dearer(run.program, made.total / relu))
+    return made
+
+
+def _dearer(program: Program, ratio: float) -> str:
+    """Why a net costs so many times as much as with ReLU."""
+    why = ["neurons are updated in every step" if program.profile.update == "clocked" else "events update neurons"]
+    if any(layer.pool > 1 for layer in program.layers):
+        why.append("each spike of an averaged window is an event, while ReLU multiplies its average once")
+    return f"this is {ratio:.2f} times the energy of the same net with ReLU: {'; '.join(why)}"
 
 
 def _parts(run: Run, t: EnergyTable, placement: Placement | None) -> Iterator[tuple[str, float | None, float]]:
@@ -260,6 +281,7 @@ class Report:
             **({} if self.placement is None else use(self.placement)),
             "energy_nj_per_image": {a.table.name: a.total for a in self.accounts},
             "energy_cores_nj_per_image": {a.table.name: a.cores for a in self.accounts},
+            "energy_relu_nj_per_image": {a.table.name: a.relu for a in self.accounts if a.relu is not None},
         }
         return made
 
