@@ -23,7 +23,8 @@ from ..nets.training import feed
 from ..peer_settings import fastest_setting
 from ..records import recording_failures
 from ..session import Session, fresh_compiler
-from ..table_cells import milliseconds, ratio
+from ..table_cells import ABSENT, milliseconds, ratio
+from ..timing import speedup
 from ..workloads import WORKLOADS, Workload, workload_named
 
 TITLE = "Nets of windows"
@@ -170,7 +171,7 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
                     "T": row["steps"],
                     "windowed, ms": milliseconds(times, "windowed"),
                     "ReLU, torch, ms": milliseconds(times, "relu"),
-                    "times as long as ReLU": ratio(times, "windowed", "relu"),
+                    "times as long as ReLU": f"{speedup(times['windowed']['samples'], times['relu']['samples']):.2f}x",
                     "SpikingJelly, ms": milliseconds(times, "spikingjelly"),
                     "SpikingJelly: times as long as windowed": ratio(times, "spikingjelly", "windowed"),
                 }
@@ -182,7 +183,7 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
                 "integers, ms": milliseconds(times, "integers"),
                 "windowed, float32, ms": milliseconds(times, "windowed, float32"),
                 **{
-                    label: f"{milliseconds(times, side)}, {ratio(times, side, 'integers')}"
+                    label: f"{milliseconds(times, side)}, {ratio(times, side, 'integers')}" if side in times else ABSENT
                     for label, side in (
                         ("ReLU, torch float32, ms", "relu"),
                         ("ReLU, ONNX Runtime float32, ms", "onnxruntime"),
