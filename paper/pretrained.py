@@ -1,4 +1,4 @@
-"""Train the nets that come with the package, and write their files: one seed of Table 1's membrane rows.
+"""Train the nets that come with the package, and write their files: one seed of Table 1's membrane rows, and nets of windows.
 
     python paper/pretrained.py --results DIR
     python paper/pretrained.py --check        trains nothing; exit status 1 where docs/howto/pretrained.md differs
@@ -29,8 +29,24 @@ from paper.runs import Run
 from paper.session import NOT_RUN
 from tools import ROOT, documents
 
-NETS = ("digits-mlp", "digits-cnn", "mnist-mlp", "mnist-cnn", "fashion-mlp", "fashion-cnn")
+TABLE1 = ("digits-mlp", "digits-cnn", "mnist-mlp", "mnist-cnn", "fashion-mlp", "fashion-cnn")
 ROW = "TTFS, membrane"
+_LAYERED = {"timing": "layer", "steps": 16, "optimizer": "muon", "lr": 0.05, "warmup": 1.0, "label_smoothing": 0.1}
+_MAPS = {"spec": "32C3-MP2-64C3-MP2-128C3-AP7-10", "batch": 128, "epochs": 12}
+#: Nets of windows, small enough for the package.
+WINDOWED = {
+    "digits-windowed": {
+        **_LAYERED,
+        "data": "digits",
+        "spec": "16C3-MP2-32C3-AP4-10",
+        "batch": 32,
+        "epochs": 30,
+        "augmentation": {"shift": 1},
+    },
+    "mnist-windowed": {**_LAYERED, **_MAPS, "data": "mnist", "augmentation": {"shift": 2}},
+    "fashion-windowed": {**_LAYERED, **_MAPS, "data": "fashion-mnist", "augmentation": {"flip": True}},
+}
+NETS = (*TABLE1, *WINDOWED)
 PAGE = ROOT / "docs" / "howto" / "pretrained.md"
 FOLDER = ROOT / "python" / "firstspike" / "models" / "weights"
 
@@ -57,7 +73,7 @@ def main(
         raise typer.BadParameter(f"--to must be given for {profile}: the package holds nets of the profile paper")
     folder, root = to or FOLDER, None if data_root is None else str(data_root)
     try:
-        runs = {name: table1_run(grid.load(profile), name) for name in only or NETS}
+        runs = {name: run_of(grid.load(profile), name) for name in only or NETS}
     except ValueError as error:
         raise typer.BadParameter(f"--only or --profile: {error}") from None
     missing, origin = [], provenance.record()  # before anything is written here
@@ -100,8 +116,10 @@ def _update_page(*, check: bool) -> int:
     )
 
 
-def table1_run(profile: grid.Profile, name: str) -> Run:
-    """The first seed of a Table 1 net with the membrane decoder."""
+def run_of(profile: grid.Profile, name: str) -> Run:
+    """A net of windows, or the first seed of a Table 1 net with the membrane decoder."""
+    if name in WINDOWED:
+        return Run.of(WINDOWED[name])
     for condition in profile.of("table1"):
         if (condition.setup, condition.label) == (name, ROW):
             return condition.runs[0]

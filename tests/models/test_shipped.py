@@ -59,7 +59,20 @@ def test_the_accuracy_is_the_one_that_is_stated(name: str) -> None:
 def test_the_table_has_one_row_per_net() -> None:
     table = models.pretrained()
     assert list(table.index) == shipped.names()
-    expected = {"data", "spec", "steps", "readout", "parameters", "accuracy", "seed", "epochs", "MB", "commit", "file"}
+    expected = {
+        "data",
+        "spec",
+        "timing",
+        "steps",
+        "readout",
+        "parameters",
+        "accuracy",
+        "seed",
+        "epochs",
+        "MB",
+        "commit",
+        "file",
+    }
     assert set(table.columns) == expected and not table.isna().any(axis=None)
     assert all(Path(file).is_file() for file in table["file"])
 

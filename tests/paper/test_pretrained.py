@@ -13,17 +13,17 @@ from firstspike.models import shipped
 from paper import grid, pretrained
 
 
-def test_shipped_configs_are_those_of_table_1() -> None:
+def test_shipped_configs_are_those_that_the_command_trains() -> None:
     profile = grid.load("paper")
     for name in shipped.names():
-        assert train.Config.from_dict(shipped.record(name)["config"]) == pretrained.table1_run(profile, name).config
+        assert train.Config.from_dict(shipped.record(name)["config"]) == pretrained.run_of(profile, name).config
 
 
 def test_the_command_trains_writes_and_resumes(tmp_path, monkeypatch) -> None:
     pytest.importorskip("sklearn")
     small = train.Config(data="digits", spec="64-16-10", steps=4, epochs=1, batch=64)
-    run = type(pretrained.table1_run(grid.load("paper"), "digits-mlp")).of(small.to_dict())
-    monkeypatch.setattr(pretrained, "table1_run", lambda profile, name: run)
+    run = type(pretrained.run_of(grid.load("paper"), "digits-mlp")).of(small.to_dict())
+    monkeypatch.setattr(pretrained, "run_of", lambda profile, name: run)
     command = ["--results", tmp_path / "runs", "--to", tmp_path / "nets", "--only", "digits-mlp"]
     first = CliRunner().invoke(pretrained.app, list(map(str, command)))
     assert first.exit_code == 0 and "% as shipped" in first.output, first.output

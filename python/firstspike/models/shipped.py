@@ -12,6 +12,7 @@ from .._base import checks
 from .._base.files import read_bytes, read_json, sha256
 from .files import load
 from .net import TTFSNet
+from .windowed import WindowedNet
 
 if TYPE_CHECKING:
     import pandas
@@ -58,7 +59,7 @@ def pretrained_file(name: str) -> Path:
     return path
 
 
-def load_pretrained(name: str) -> TTFSNet:
+def load_pretrained(name: str) -> TTFSNet | WindowedNet:
     """A trained net that comes with the package, in evaluation, on the CPU; `pretrained` lists the names.
 
     The net takes images [B, C, H, W] of its data set, uint8 or float32 in [0, 1], and gives scores [B, classes]. Weights are
@@ -76,14 +77,14 @@ def load_pretrained(name: str) -> TTFSNet:
     torch.Size([2, 10])
     """
     net = load(pretrained_file(name))  # float16 becomes the parameters' float32
-    assert isinstance(net, TTFSNet)
+    assert isinstance(net, TTFSNet | WindowedNet)
     return net
 
 
 def pretrained() -> pandas.DataFrame:
     """The trained nets that come with the package, one per row, by name.
 
-    Columns: data; spec; steps; readout; seed; epochs; parameters; accuracy of the file on the data's whole test set, in
+    Columns: data; spec; timing; steps; readout; seed; epochs; parameters; accuracy of the file on the data's whole test set, in
     percent; size of the file in MB; commit of the training; file. `load_pretrained` loads one.
 
     Examples
@@ -96,7 +97,8 @@ def pretrained() -> pandas.DataFrame:
     rows = []
     for name in names():
         net = record(name)
-        row = {key: net["config"][key] for key in ("data", "spec", "steps", "readout", "seed", "epochs")}
+        config = {"timing": "step", **net["config"]}
+        row = {key: config[key] for key in ("data", "spec", "timing", "steps", "readout", "seed", "epochs")}
         row |= {"parameters": net["parameters"], "accuracy": 100 * net["test"]["accuracy"], "MB": net["bytes"] / 1e6}
         rows.append(row | {"commit": net["sessions"][-1]["commit"], "file": str(FOLDER / f"{name}.safetensors")})
     return pandas.DataFrame(rows, index=pandas.Index(names(), name="name"))
