@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from firstspike import data
@@ -14,10 +15,10 @@ from firstspike import data
 FOLDER = Path(__file__).parents[2] / "examples"
 
 
-def run(name, *launcher, **environment):
+def run(name, *launcher, arguments=(), **environment):
     """Run an example in a process of its own; returns what it printed."""
     done = subprocess.run(
-        [sys.executable, *launcher, str(FOLDER / name)],
+        [sys.executable, *launcher, str(FOLDER / name), *arguments],
         capture_output=True,
         text=True,
         timeout=600,
@@ -61,6 +62,25 @@ def test_speech():
         pytest.skip(str(missing))
     float32, chip = re.findall(r"test accuracy ([\d.]+)%", run("speech.py"))
     assert float(float32) > 97 and float(chip) > 97
+
+
+@pytest.mark.slow
+def test_nmnist(tmp_path):
+    """On made-up recordings in the format of the data set: a digit is a place in the picture."""
+    draw = np.random.default_rng(0)
+    for name, first, count in (("train1K", 1, 100), ("test100", 60001, 20)):
+        lines = ["#sample #class"]
+        for number in range(first, first + count):
+            label, seen = number % 10, np.zeros((80, 5), np.uint8)
+            seen[:, 0] = 6 * (label % 5) + draw.integers(0, 6, 80)
+            seen[:, 1] = 16 * (label // 5) + draw.integers(0, 16, 80)
+            times = np.sort(draw.integers(0, 100_000, 80)) | draw.integers(0, 2, 80) << 23
+            seen[:, 2:] = times[:, None] >> [16, 8, 0] & 255
+            seen.tofile(tmp_path / f"{number}.bs2")
+            lines.append(f"{number}\t{label}")
+        (tmp_path / f"{name}.txt").write_text("\n".join(lines) + "\n")
+    printed = run("nmnist.py", arguments=[str(tmp_path)])
+    assert accuracy(printed) > 80 and "fits the chip: yes" in printed
 
 
 def test_every_script_has_a_test():
