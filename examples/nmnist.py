@@ -1,7 +1,7 @@
 """A small N-MNIST, from recordings to a chip: python examples/nmnist.py DIR.
 
-DIR holds 1,000 + 100 recordings of an event camera before moving digits (G. Orchard et al., 2015), one file `NUMBER.bs2` each, with
-`train1K.txt` and `test100.txt`. They are in the folder `test/test_files/NMNISTsmall` of github.com/bamsumit/slayerPytorch.
+DIR holds 1,000 + 100 recordings of an event camera before moving digits (G. Orchard et al., 2015), one file `NUMBER.bs2` each,
+with `train1K.txt` and `test100.txt`. They are in the folder `test/test_files/NMNISTsmall` of github.com/bamsumit/slayerPytorch.
 
 The first event of each pixel and polarity is its spike. So few recordings tell little about the accuracy on the whole data set.
 """
