@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -571,17 +569,15 @@ def _shortage(layer: Layer, core: CoreKind) -> tuple[str, int] | None:
 
 @dataclass(frozen=True)
 class Finding:
-    """One reason why a chip refuses a net. layer: its label, "net" for the complete net. remedy: what avoids it."""
+    """One reason why a chip refuses a net. layer: its label, "net" for the complete net. remedy: what avoids it.
+
+    setting: the value that the remedy gives to a field of `train.Config`, by its name; empty if it names none.
+    """
 
     layer: str
     problem: str
     remedy: str
-
-    @property
-    def setting(self) -> dict[str, Any]:
-        """The value that the remedy gives to a field of `train.Config`, by its name; empty if it names none."""
-        named = re.search(r"set (\w+ = [\w.'\"]+)", self.remedy)
-        return tomllib.loads(named[1]) if named else {}
+    setting: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -653,7 +649,7 @@ def check(model: nn.Module, profile: str | os.PathLike[str] | Profile = "generic
             placement = None if found else place(program)
     except Refusal as error:
         found.append(error)
-    findings = [Finding(one.layer, one.problem, one.remedy) for one in (*refused, *found)]
+    findings = [Finding(one.layer, one.problem, one.remedy, one.setting) for one in (*refused, *found)]
     if placement is None:
         return Check(target.name, findings, None, None)
     return Check(target.name, findings, placement.cores_used, placement.available)

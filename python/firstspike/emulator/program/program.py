@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
@@ -45,11 +46,15 @@ def instruction_set() -> str:
 
 
 class Refusal(ValueError):
-    """A chip does not take a net. layer: its name, or "net". problem, remedy: the two parts of the message."""
+    """A chip does not take a net. layer: its name, or "net". problem, remedy: the two parts of the message.
 
-    def __init__(self, layer: str, problem: str, remedy: str) -> None:
+    setting: the field of `train.Config` that the remedy begins with, and its value.
+    """
+
+    def __init__(self, layer: str, problem: str, remedy: str = "", **setting: Any) -> None:
+        remedy = "".join(f"set {name} = {json.dumps(value)}" for name, value in setting.items()) + remedy
         super().__init__(f"{'' if layer == 'net' else f'layer {layer}: '}{problem}; {remedy}")
-        self.layer, self.problem, self.remedy = layer, problem, remedy
+        self.layer, self.problem, self.remedy, self.setting = layer, problem, remedy, setting
 
 
 class OverflowRefused(ValueError):

@@ -146,7 +146,7 @@ def check_prepared_for(model: TTFSNet, profile: Profile, bits: int, granularity:
     first = direct_layer(model)
     if first is not None and prepared_bits(model) and integers != (quantizer_of(first) is not None):
         how = "float" if integers else "integers"
-        raise CannotQuantize("net", f"qat.prepare made its first layer for {how}", f"set first_layer = {how!r}")
+        raise CannotQuantize("net", f"qat.prepare made its first layer for {how}", first_layer=how)
     for layer in model.modules():
         quantizer = quantizer_of(layer)
         if quantizer is None:
@@ -280,7 +280,7 @@ def encoder_of(model: TTFSNet) -> tuple[Encoder, Shape]:
     if isinstance(first, (fs.DirectLinear, fs.DirectConv2d)):
         name = f"0:{type(first).__name__}"
         if first.synaptic_decay:
-            raise CannotQuantize(name, NO_CURRENT[0], "set encoder = 'latency', or synaptic_decay = 0.0")
+            raise CannotQuantize(name, NO_CURRENT, ", or synaptic_decay = 0.0", encoder="latency")
         weight, bias = folded(first, name)
         facts |= {"weight": weight.astype(np.float32), "kind": "direct-linear"}
         facts |= {"threshold": float(first.neuron["threshold"]), "decay": float(first.decay)}

@@ -135,8 +135,7 @@ class Quantizer:
         self.profile, self.asked, self.observer, self.drop_biases = profile, granularity, observer, drop_biases
         self.integers, self.found = integers, found
 
-    def _refuse(self, layer: str, problem: str, remedy: str) -> None:
-        error = CannotQuantize(layer, problem, remedy)
+    def _refuse(self, error: CannotQuantize) -> None:
         if self.found is None:
             raise error
         self.found.append(error)
@@ -153,7 +152,7 @@ class Quantizer:
         try:
             check_prepared_for(model, profile, bits, self.asked, self.integers)
         except CannotQuantize as error:
-            self._refuse(error.layer, error.problem, error.remedy)
+            self._refuse(error)
             for module in model.modules():
                 if quantizer_of(module) is not None:
                     module.quantizer = None  # type: ignore[assignment]
@@ -191,7 +190,7 @@ class Quantizer:
         profile, limit = self.profile, self.profile.single_spike_steps
         if profile.single_spike == "refractory" and limit is not None and steps > limit:
             problem = f"single spikes need a refractory period of {steps} steps, profile {profile.name} has {limit}"
-            self._refuse("net", problem, f"set steps = {limit} or less")
+            self._refuse(CannotQuantize("net", problem, " or less", steps=limit))
         if (total := steps + layers * profile.axon_delay) > MAX_STEPS:
             raise CannotQuantize("net", f"with its delays it takes {total} steps, of {MAX_STEPS}", "use fewer steps")
 
@@ -200,21 +199,23 @@ class Quantizer:
         module, profile = layer.module, self.profile
         if not isinstance(module, (fs.TTFSLinear, fs.TTFSConv2d, fs.Integrate)):
             kind = type(module).__name__
-            remedy = 'set pooling = "avg"' if "Pool" in kind else "use linear, convolutional and integrating layers"
-            self._refuse(layer.name, f"{kind} cannot run on the cores", remedy)
+            remedy = "" if "Pool" in kind else "use linear, convolutional and integrating layers"
+            setting = {"pooling": "avg"} if "Pool" in kind else {}
+            self._refuse(CannotQuantize(layer.name, f"{kind} cannot run on the cores", remedy, **setting))
             return False
-        if (obstacle := scales.decay_obstacle(float(module.decay), profile)) is not None:
-            self._refuse(layer.name, *obstacle)
-        if (obstacle := scales.current_obstacle(float(module.synaptic_decay), profile)) is not None:
-            self._refuse(layer.name, *obstacle)
+        if (obstacle := scales.decay_obstacle(layer.name, float(module.decay), profile)) is not None:
+            self._refuse(obstacle)
+        if (obstacle := scales.current_obstacle(layer.name, float(module.synaptic_decay), profile)) is not None:
+            self._refuse(obstacle)
         untrained = self.found is not None and module.bias is not None  # biases that may be zero until training
         biased = untrained or bool(folded(module, layer.name)[1].any())
         if biased and module.synaptic_decay:
-            self._refuse(layer.name, "its biases enter the current, the chip's the membrane", "set bias = false")
+            problem = "its biases enter the current, the chip's the membrane"
+            self._refuse(CannotQuantize(layer.name, problem, bias=False))
         elif not profile.bias_bits and not self.drop_biases and biased:
             why = "has none" if profile.bias_bits == 0 else "is not known to have any"
-            remedy = "set bias = false, fine-tune with emulator.qat, or drop them with biases='drop'"
-            self._refuse(layer.name, f"it has biases, the chip {why}", remedy)
+            remedy = ", fine-tune with emulator.qat, or drop them with biases='drop'"
+            self._refuse(CannotQuantize(layer.name, f"it has biases, the chip {why}", remedy, bias=False))
         return True
 
     def _pixels(
@@ -227,7 +228,7 @@ class Quantizer:
         leaks = first.decay != 1
         if leaks and (first.decay > 1 or not 0 < round(first.decay * (1 << decay_bits)) < 1 << decay_bits):
             problem = f"decay {first.decay:g} is not one of {decay_bits} bits below 1"
-            raise CannotQuantize(name, problem, "set decay = 1.0 in it, or quantise with first_layer = 'float'")
+            raise CannotQuantize(name, problem, " in it, or quantise with first_layer = 'float'", decay=1.0)
         weight, beta, zero = pixel_weights(model)
         threshold, (high, most) = threshold_of(first), scales.most_current(p)
         bits = min(16, self.bits or (8 if quantizer is None else quantizer.bits))
@@ -327,9 +328,11 @@ class Quantizer:
                 delay=(index - core_layer.source) * p.axon_delay,  # until the spikes through the block arrive
             )
         current = None
-        if module.synaptic_decay and scales.current_obstacle(float(module.synaptic_decay), p) is None:
+        if module.synaptic_decay and scales.current_obstacle(name, float(module.synaptic_decay), p) is None:
             current = scales.kept(float(module.synaptic_decay), p)
-        leaks = (module.decay != 1 or current is not None) and scales.decay_obstacle(float(module.decay), p) is None
+        leaks = (module.decay != 1 or current is not None) and scales.decay_obstacle(
+            name, float(module.decay), p
+        ) is None
         layer = Layer(
             name=name,
             kind="conv" if conv else "linear",
@@ -401,7 +404,8 @@ class Quantizer:
         both = ((per_source > 0).any((0, 2)) & (per_source < 0).any((0, 2))).any()
         if both or block is not None:
             problem = "a source has weights of both signs" if both else "a residual block gives a source two weights"
-            self._refuse(name, f"{problem}, the profile has one sign per source", "choose another chip")
+            problem += ", the profile has one sign per source"
+            self._refuse(CannotQuantize(name, problem, "choose another chip"))
 
     def _bias(self, wanted: Reals, name: str) -> tuple[NDArray[np.int64], float]:
         """Biases on the grid of the weights, shifted like them; and the largest that was dropped, in the same unit."""
@@ -412,11 +416,9 @@ class Quantizer:
         q = np.rint(wanted)
         if (needed := int(np.abs(q).max()).bit_length() + 1) > p.bias_bits:
             wider = f", or set bias_bits = {needed} in your own profile" if needed <= 40 else ""
-            self._refuse(
-                name,
-                f"a bias of {largest:.0f} times the scale needs {needed} bits, profile {p.name} has {p.bias_bits}",
-                f"take a coarser scale (fewer bits, or granularity='tensor'), train with bias = false{wider}",
-            )
+            problem = f"a bias of {largest:.0f} times the scale needs {needed} bits, profile {p.name} has {p.bias_bits}"
+            coarser = f"take a coarser scale (fewer bits, or granularity='tensor'), train with bias = false{wider}"
+            self._refuse(CannotQuantize(name, problem, coarser))
             return zeros, largest
         return q.astype(np.int64) << p.weight_shift, 0.0
 

@@ -34,8 +34,7 @@ class CannotQuantize(Refusal):
     """
 
 
-# Why a layer with a synaptic current is refused, and what to do about it.
-NO_CURRENT = "its synaptic_decay needs a synaptic current, which is not there", "set synaptic_decay = 0.0"
+NO_CURRENT = "its synaptic_decay needs a synaptic current, which is not there"
 
 
 def checked_granularity(granularity: str | None, profile: Profile) -> str:
@@ -194,31 +193,31 @@ def most_current(profile: Profile) -> tuple[int, int]:
     return high, min(high, held)
 
 
-def decay_obstacle(decay: float, profile: Profile) -> tuple[str, str] | None:
-    """Why the cores of a profile cannot decay a membrane so, and what to do about it; None if they can."""
+def decay_obstacle(layer: str, decay: float, profile: Profile) -> CannotQuantize | None:
+    """Why the cores of a profile cannot decay a layer's membrane so; None if they can."""
     bits, register = profile.decay_bits, profile.membrane
     if profile.leak == "shift":
-        return _shift_obstacle("decay", decay, profile)
+        return _shift_obstacle(layer, "decay", decay, profile)
     if decay > 1:
-        return f"decay {decay:g} makes the membrane grow, the cores' cannot", "set decay = 1.0"
+        return CannotQuantize(layer, f"decay {decay:g} makes the membrane grow, the cores' cannot", decay=1.0)
     if decay == 1:
         return None
     if bits == 0:
-        return f"decay {decay:g} needs a leak, the chip has none", "set decay = 1.0"
+        return CannotQuantize(layer, f"decay {decay:g} needs a leak, the chip has none", decay=1.0)
     if not 0 < round(decay * (1 << bits)) < 1 << bits:
-        return f"decay {decay:g} is not representable in {bits} bits", "change decay"
+        return CannotQuantize(layer, f"decay {decay:g} is not representable in {bits} bits", "change decay")
     if max(-register.low, register.high) > 1 << (LARGEST_LEAKING_BITS - 1):
         bound = f"{LARGEST_LEAKING_BITS} bits with a sign, {LARGEST_LEAKING_BITS - 1} without"
         why = f"decay {decay:g} needs a membrane of at most {bound}; the chip's has {profile.membrane_bits}"
-        return why, "set decay = 1.0, or fewer membrane_bits in your own profile"
+        return CannotQuantize(layer, why, ", or fewer membrane_bits in your own profile", decay=1.0)
     return None
 
 
-def _shift_obstacle(what: str, decay: float, profile: Profile) -> tuple[str, str] | None:
+def _shift_obstacle(layer: str, what: str, decay: float, profile: Profile) -> CannotQuantize | None:
     if 0 < kept(decay, profile) <= profile.decay_bits:
         return None
     known = f"1 - 2^-k, k from 1 to {profile.decay_bits}"
-    return f"the chip has no {what} {decay:g}, only {known}", f"set {what} = 0.9375, say"
+    return CannotQuantize(layer, f"the chip has no {what} {decay:g}, only {known}", ", say", **{what: 0.9375})
 
 
 def late(synaptic_decay: float, profile: Profile) -> float:
@@ -226,12 +225,12 @@ def late(synaptic_decay: float, profile: Profile) -> float:
     return synaptic_decay if profile.leak == "shift" and synaptic_decay else 1.0
 
 
-def current_obstacle(synaptic_decay: float, profile: Profile) -> tuple[str, str] | None:
+def current_obstacle(layer: str, synaptic_decay: float, profile: Profile) -> CannotQuantize | None:
     """The same of a layer's synaptic current."""
     if profile.leak == "shift":
-        return _shift_obstacle("synaptic_decay", synaptic_decay, profile)
+        return _shift_obstacle(layer, "synaptic_decay", synaptic_decay, profile)
     if synaptic_decay and not (profile.current and kept(synaptic_decay, profile)):
-        return NO_CURRENT
+        return CannotQuantize(layer, NO_CURRENT, synaptic_decay=0.0)
     return None
 
 

@@ -25,10 +25,7 @@ from . import scales
 from .modules import arranged
 from .scales import CannotQuantize, Reals
 
-NO_CURRENT = (
-    "layers of windows need a current that stays on, the chip has none",
-    "set timing = 'step', or choose another chip",
-)
+NO_CURRENT = "layers of windows need a current that stays on, the chip has none"
 Population = tuple[Shape, int, int]  # a map; the first step of its window, and its steps
 
 
@@ -105,11 +102,11 @@ def window_program(
     bits: int,
     per_channel: bool,
     observer: str,
-    refuse: Callable[..., None],
+    refuse: Callable[[CannotQuantize], object],
 ) -> WindowProgram | None:
     """The program of a net; None if a refusal that `refuse` takes leaves nothing to make it of."""
     if profile.window_shift is None or profile.update == "event":
-        refuse("net", *NO_CURRENT)
+        refuse(CannotQuantize("net", NO_CURRENT, ", or choose another chip", timing="step"))
         return None
     parts = parts_of(net)
     _fold(parts)
@@ -124,7 +121,7 @@ def window_program(
                 problem = (
                     f"single spikes of a max pool need a refractory period of {layer.steps} steps, the chip has {limit}"
                 )
-                refuse(part.name, problem, f"set steps = {limit} or less, or use average pools")
+                refuse(CannotQuantize(part.name, problem, " or less, or use average pools", steps=limit))
             row: dict[str, Any] = {"layer": part.name, "weights": layer.weight.size, "bits": bits}
         elif isinstance(part.module, (WindowedLayer, fs.WindowedReadout)):
             layer, row = _Integers(part, populations, profile, bits, per_channel, observer).layer()
@@ -434,8 +431,8 @@ class Rounded(nn.Module):
 def prepare_windows(net: WindowedNet, profile: Profile, bits: int, per_channel: bool, observer: str) -> WindowedNet:
     """A net whose layers round weights and biases as `quantize` will, in place; normalisation is folded first."""
 
-    def refuse(layer: str, problem: str, remedy: str) -> None:
-        raise CannotQuantize(layer, problem, remedy)
+    def refuse(error: CannotQuantize) -> None:
+        raise error
 
     program = window_program(net, profile, "network", bits, per_channel, observer, refuse)
     assert program is not None
