@@ -38,7 +38,7 @@ TIMEOUT = 10  # seconds without an answer of a mirror
 SECONDS = 180  # for a command of pip or apt-get
 LIMIT = 1 << 28  # bytes of an unpacked file; the largest has 220 MB
 # What readers and routes raise for files that are missing, incomplete or wrong.
-ERRORS = (OSError, ValueError, RuntimeError, EOFError, zlib.error, pickle.UnpicklingError)
+ERRORS = (OSError, ValueError, RuntimeError, EOFError, zlib.error, zipfile.BadZipFile, pickle.UnpicklingError)
 
 
 class NotAvailable(RuntimeError):
@@ -163,12 +163,15 @@ def find(
         raise NotAvailable(name, [*tried, str(error)], by_hand) from error
 
 
-def download_file(url: str, file: Path, known_hash: str | None) -> None:
-    """Download a file whose hash ("sha256:..." or "md5:...") must be the known one, if any; a bar shows progress on terminals."""
+def download_file(url: str, file: Path, known_hash: str | None, processor: Any = None) -> None:
+    """Download a file whose hash ("sha256:..." or "md5:...") must be the known one, if any; a bar shows progress on terminals.
+
+    processor: of pooch, such as its `Unzip`.
+    """
     import pooch  # imports requests
 
     downloader = pooch.HTTPDownloader(timeout=TIMEOUT, progressbar=sys.stderr.isatty())
-    pooch.retrieve(url, known_hash, fname=file.name, path=file.parent, downloader=downloader)
+    pooch.retrieve(url, known_hash, fname=file.name, path=file.parent, downloader=downloader, processor=processor)
 
 
 def unpacked(packed: Path) -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import wave
-import zipfile
 from functools import cache
 from pathlib import Path
 
@@ -92,7 +91,7 @@ def spoken_digits(name: str, root: Path | None, train: bool, download: bool | No
 
     Recordings 0 to 4 of each speaker and digit are for test (300), the others for training (2,700), as its authors say.
     """
-    by_hand = f"To put it in place by hand, unpack {URL}\ninto DIR; the wav files must lie in DIR/recordings."
+    by_hand = f"To put it in place by hand, unpack {URL}\ninto DIR."
     recordings, source = find(name, _read, lambda folder, _: _fetch(folder), root, FOLDERS, download, by_hand)
     chosen = [(file, sound) for file, sound in recordings if train != (int(file.stem.split("_")[2]) < TESTED)]
     images = np.stack([spectrogram(sound, rate=8000) for _, sound in chosen])[:, None]
@@ -102,7 +101,7 @@ def spoken_digits(name: str, root: Path | None, train: bool, download: bool | No
 
 def _read(folder: Path) -> list[tuple[Path, NDArray[np.int16]]]:
     """Each file with its samples. Raises ValueError where the recordings are not the known ones."""
-    files = sorted((folder / "recordings").glob("*.wav"))
+    files = sorted(folder.glob("*/recordings/*.wav")) or sorted(folder.glob("recordings/*.wav"))
     if not files:
         raise FileNotFoundError("no recordings/*.wav")
     digest = hashlib.sha256()
@@ -118,12 +117,8 @@ def _read(folder: Path) -> list[tuple[Path, NDArray[np.int16]]]:
 
 
 def _fetch(folder: Path) -> None:
-    """Download the archive and unpack its recordings; `_read` checks them."""
-    (folder / "recordings").mkdir(parents=True, exist_ok=True)
+    """Download the archive and unpack it; `_read` checks the recordings."""
+    import pooch
+
     with tempfile.TemporaryDirectory(prefix="firstspike-") as temporary:
-        packed = Path(temporary) / "archive.zip"
-        download_file(URL, packed, None)
-        with zipfile.ZipFile(packed) as archive:
-            for entry in archive.infolist():
-                if entry.filename.endswith(".wav") and entry.file_size < 1 << 20:
-                    (folder / "recordings" / Path(entry.filename).name).write_bytes(archive.read(entry))
+        download_file(URL, Path(temporary) / "archive.zip", None, pooch.Unzip(extract_dir=str(folder.absolute())))

@@ -15,7 +15,7 @@ from ..nn import Synapse
 from ..nn.windowed import WindowedSynapses
 from ..spikes import SpikeTimes
 from .monitor import Monitor, Seen
-from .operations import is_train, membrane_updates, shortcut_times
+from .operations import input_events, membrane_updates, shortcut_times, synaptic_operations
 
 
 @torch.no_grad()
@@ -86,30 +86,25 @@ def neurobench(net: nn.Module, x: Tensor | SpikeTimes, *, batch: int = 256) -> d
 def _add(sums: dict[str, float], seen: Seen) -> None:
     """Add the operations of one call of a layer."""
     layer: Any = seen.module
-    received, steps = seen.received, 1
-    if isinstance(received, SpikeTimes):
-        units, steps, kind = (~received.silent).float(), received.steps, "ACs"
-    elif is_train(received, layer):
-        units, steps, kind = received.sum(0), len(received), "ACs"
-    else:
-        units, kind = (received != 0).float(), "MACs"
-    sums[kind] += _products(units, layer, (layer.weight != 0).float())
-    sums["Dense"] += steps * _products(torch.ones_like(units), layer, torch.ones_like(layer.weight))
+    units, steps = input_events(seen.received, layer)
+    sums["ACs" if steps else "MACs"] += _effective(units if steps else (units != 0).float(), layer)
+    steps = max(steps, 1)
+    sums["Dense"] += steps * synaptic_operations(torch.ones_like(units), layer)
     if seen.shortcut is not None and seen.spikes is not None:
         times = shortcut_times(seen.shortcut, seen.spikes.shape)
         sums["ACs"] += float((times != checks.SILENT).sum())
         sums["Dense"] += float(times.numel() * steps)
     if isinstance(layer, WindowedSynapses):
         sums["updates"] += float(
-            len(received) * seen.neurons * (steps + (seen.steps if seen.spikes is not None else 0))
+            len(units) * seen.neurons * (steps + (seen.steps if seen.spikes is not None else 0))
         )
     else:
         sums["updates"] += membrane_updates(seen)
 
 
-def _products(units: Tensor, layer: Any, weight: Tensor) -> float:
-    """Sum over `units` of the `weight`s of the layer that each reaches; each unit of an averaged window counts."""
-    pool = getattr(layer, "avg_pool", 1)
+def _effective(units: Tensor, layer: Any) -> float:
+    """Sum over `units` of the weights other than zero that each reaches; each unit of an averaged window counts."""
+    pool, weight = getattr(layer, "avg_pool", 1), (layer.weight != 0).float()
     units = F.avg_pool2d(units, pool, divisor_override=1) if pool > 1 else units
     with full_precision(units.device):
         if weight.dim() == 2:

@@ -155,21 +155,24 @@ def additions_and_macs(
     layer: nn.Module, received: Any, shortcut: SpikeTimes | None, outputs: torch.Size
 ) -> tuple[float, float]:
     """The operations of one call: additions for spikes, multiply-accumulates for numbers; outputs: the shape of its output."""
-    additions = macs = 0.0
-    if isinstance(received, SpikeTimes):
-        additions = synaptic_operations((~received.silent).float(), layer)
-    elif is_train(received, layer):
-        additions = synaptic_operations(received.sum(0), layer)
-    else:
-        macs = synaptic_operations(torch.ones_like(received), layer)
+    events, steps = input_events(received, layer)
+    operations = synaptic_operations(events if steps else torch.ones_like(events), layer)
+    additions, macs = (operations, 0.0) if steps else (0.0, operations)
     if shortcut is not None:
         additions += float((shortcut_times(shortcut, outputs) != checks.SILENT).sum())
     return additions, macs
 
 
-def is_train(received: Tensor, layer: nn.Module) -> bool:
-    """True for a dense train [T, B, ...] as the input of a layer, such as one after max pooling."""
-    return isinstance(layer, Synapse) and received.dim() in (3, 5)
+def input_events(received: SpikeTimes | Tensor, layer: nn.Module) -> tuple[Tensor, int]:
+    """The events of each input [B, ...] of a layer over its window, and the window's steps; real numbers as they are, and 0.
+
+    A layer of firstspike gets spike times or, such as after max pooling, a dense train [T, B, ...].
+    """
+    if isinstance(received, SpikeTimes):
+        return (~received.silent).float(), received.steps
+    if isinstance(layer, Synapse) and received.dim() in (3, 5):
+        return received.sum(0), len(received)
+    return received, 0
 
 
 def shortcut_times(shortcut: SpikeTimes, outputs: torch.Size) -> Tensor:
@@ -328,20 +331,17 @@ def _run(net: nn.Module, x: Any, batch: int) -> tuple[list[dict[str, Any]], floa
 def _counts(seen: Seen) -> dict[str, float]:
     """Sums over the samples of one call of a layer."""
     layer: Any = seen.module
-    received, fired = seen.received, None if seen.spikes is None else seen.spikes.times
-    additions, macs = additions_and_macs(layer, received, seen.shortcut, torch.Size() if fired is None else fired.shape)
+    fired = torch.Size() if seen.spikes is None else seen.spikes.shape
+    additions, macs = additions_and_macs(layer, seen.received, seen.shortcut, fired)
     updates = membrane_updates(seen)
-    events = received.times if isinstance(received, SpikeTimes) else received
-    events = events[0] if isinstance(received, Tensor) and is_train(received, layer) else events
-    pool = getattr(layer, "avg_pool", 1)
-    ones = torch.ones_like(events, dtype=torch.float32)
+    pool, ones = getattr(layer, "avg_pool", 1), torch.ones_like(input_events(seen.received, layer)[0])
     return {
         "spikes": 0.0 if seen.spikes is None else float(seen.spikes.count().sum()),
         "synaptic_operations": additions,
         "macs": macs,
         "dense_macs": products(F.avg_pool2d(ones, pool) if pool > 1 else ones, layer),
         "updates": updates,
-        "idle_updates": float(seen.neurons * layer.steps * len(events)) - updates,
+        "idle_updates": float(seen.neurons * layer.steps * len(ones)) - updates,
     }
 
 
@@ -349,9 +349,7 @@ def membrane_updates(seen: Seen) -> float:
     """Potentials that an event or a directly coded current changes before the neuron fires, per neuron and step, of one call."""
     layer: Any = seen.module
     received, fired = seen.received, None if seen.spikes is None else seen.spikes.times
-    side = (
-        None if seen.shortcut is None else shortcut_times(seen.shortcut, torch.Size() if fired is None else fired.shape)
-    )
+    side = None if seen.shortcut is None or fired is None else shortcut_times(seen.shortcut, fired.shape)
 
     def active(events: Tensor, step: int) -> float:
         alive = None if fired is None else fired >= step
@@ -359,7 +357,7 @@ def membrane_updates(seen: Seen) -> float:
 
     if isinstance(received, SpikeTimes):
         return sum(active((received.times == step).float(), step) for step in range(received.steps))
-    if is_train(received, layer):
+    if input_events(received, layer)[1]:
         return sum(active(train, step) for step, train in enumerate(received))
     if fired is not None:
         return float((fired.float() + 1).clamp(max=layer.steps).sum())
