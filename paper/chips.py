@@ -14,12 +14,12 @@ from pathlib import Path
 import pandas as pd
 from tools.tables import csv, markdown
 
-from firstspike import data, train
 from firstspike import emulator as em
+from firstspike import train
 from firstspike.report import write_text
 
-from .emulator_tables import HERE, Job, Log, key, measure, prepare, read
-from .records import here, made_here
+from .emulator_tables import HERE, key, measure, prepare
+from .records import Job, Log, read_job, run_jobs
 
 COLUMNS = ("float, %", "on the chip, %", "cores", "latency, steps", "energy per image, nJ")
 
@@ -48,7 +48,7 @@ def table(profile: str, folder: Path) -> pd.DataFrame:
     """One row per run: accuracies in %, cores, latency, and energy by the chip's table; "not run" without a record."""
     rows = []
     for job in jobs(profile):
-        record, config = read(_path(folder, job), job), job["config"]
+        record, config = read_job(_path(folder, job), job), job["config"]
         cells = ["not run"] * len(COLUMNS)
         if record is not None:
             s = record["summary"]
@@ -64,22 +64,15 @@ def table(profile: str, folder: Path) -> pd.DataFrame:
 
 def make(profile: str, folder: Path, root: str | None, *, report_only: bool, keep: bool, log: Log) -> int:
     """Run what has no record yet, then write the table; the number of missing runs. Arguments as in `emulator_tables`."""
-    missing = 0
-    for job in jobs(profile):
-        place = _path(folder, job)
-        record = read(place, job)
-        if record is not None and (keep or report_only or made_here(record, folder)):
-            continue
-        missing += 1
-        if not report_only:
-            try:
-                record = {"checkout": here(folder), **measure(job, prepare(job["config"], folder, root))}
-            except data.NotAvailable as error:
-                log(f"not run: {error}")
-                continue
-            write_text(place, json.dumps(record, indent=1) + "\n")
-            missing -= 1
-            log(f"{job['net']}, {job['chip']}: {100 * record['summary']['accuracy']:.2f} %")
+
+    def run(_: Path, job: Job) -> Job:
+        return measure(job, prepare(job["config"], folder, root))
+
+    def tell(record: Job) -> str:
+        return f"{record['net']}, {record['chip']}: {100 * record['summary']['accuracy']:.2f} %"
+
+    todo = {_path(folder, job): job for job in jobs(profile)}
+    missing = run_jobs(todo, run, tell, folder, report_only=report_only, keep=keep, log=log)
     made = table(profile, folder)
     write_text(folder / "tables" / "chips.csv", csv(made))
     write_text(folder / "tables" / "chips.md", markdown(made))

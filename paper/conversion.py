@@ -7,7 +7,6 @@ interrupted. `reproduce.py --only conversion` calls it.
 
 from __future__ import annotations
 
-import json
 import math
 import time
 import tomllib
@@ -25,15 +24,13 @@ from firstspike import data, models, provenance, train
 from firstspike.report import write_text
 
 from .job import PACKAGES, backend
-from .records import here, made_here
+from .records import Job, Log, read_job, run_jobs
 from .tables.table import mean_and_sd, of_seeds
 
 HERE = Path(__file__).resolve().parent
 CAPTION = (
     "Conversion of trained ReLU nets to nets of windows: test accuracy, and its change by T, mean ± sd over seeds."
 )
-Job = dict[str, Any]
-Log = Callable[[str], None]
 Shape = tuple[int, ...]
 
 
@@ -146,19 +143,10 @@ def measure(job: Job, folder: Path, root: str | None) -> Job:
     }
 
 
-def read(path: Path, job: Job) -> Job | None:
-    """The record of a job; None where there is none, or one that is damaged or of other settings."""
-    try:
-        record: Job = json.loads(path.read_text(encoding="utf-8"))
-        return record if all(record[name] == value for name, value in job.items()) else None
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-
-
 def table(profile: str, folder: Path) -> pd.DataFrame:
     """Accuracy of each ReLU net, and the change by conversion in points, by number of steps: mean ± sd over seeds."""
     todo, rows = jobs(profile), []
-    found = [record for job in todo if (record := read(path_of(folder, job), job)) is not None]
+    found = [record for job in todo if (record := read_job(path_of(folder, job), job)) is not None]
     for net in NETS:
         asked = [job for job in todo if job["net"] == net]
         records = [record for record in found if record["net"] == net]
@@ -191,23 +179,16 @@ def path_of(folder: Path, job: Job) -> Path:
 
 def make(profile: str, folder: Path, root: str | None, *, report_only: bool, keep: bool, log: Log) -> int:
     """Run what has no record yet, then write the table; return the number of missing runs. Arguments as in `emulator_tables`."""
-    todo, missing = jobs(profile), 0
-    for number, job in enumerate(todo, 1):
-        place = path_of(folder, job)
-        record = read(place, job)
-        if record is not None and (keep or report_only or made_here(record, folder)):
-            continue
-        missing += 1
-        if not report_only:
-            try:
-                record = {"checkout": here(folder), **measure(job, folder / "nets" / place.stem, root)}
-            except data.NotAvailable as error:
-                log(f"not run: {error}")
-                continue
-            write_text(place, json.dumps(record, indent=1) + "\n")
-            missing -= 1
-            lost = {steps: round(each["accuracy"] - record["relu"], 2) for steps, each in record["converted"].items()}
-            log(f"{number}/{len(todo)} {job['net']}, seed {job['config']['seed']}: {record['relu']:.2f} %, {lost}")
+    todo = {path_of(folder, job): job for job in jobs(profile)}
+
+    def run(path: Path, job: Job) -> Job:
+        return measure(job, folder / "nets" / path.stem, root)
+
+    def tell(record: Job) -> str:
+        lost = {steps: round(each["accuracy"] - record["relu"], 2) for steps, each in record["converted"].items()}
+        return f"{record['net']}, seed {record['config']['seed']}: {record['relu']:.2f} %, {lost}"
+
+    missing = run_jobs(todo, run, tell, folder, report_only=report_only, keep=keep, log=log)
     made, stem = table(profile, folder), folder / "tables" / "conversion"
     write_text(stem.with_suffix(".csv"), csv(made))
     write_text(stem.with_suffix(".md"), markdown(made))

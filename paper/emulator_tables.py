@@ -13,7 +13,7 @@ import json
 import time
 import tomllib
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby, product
 from pathlib import Path
@@ -30,13 +30,11 @@ from firstspike.report import write_text
 
 from .emulator_page import write
 from .job import fit
-from .records import here, made_here
+from .records import Job, Log, here, made_here, read_job
 
 HERE = Path(__file__).resolve().parent
 SECOND = {"loihi-like": ("loihi-sanafe",)}  # energy tables beside the profile's own
 INTEGER = "45nm-integer"  # the energy table that all chips are compared by
-Job = dict[str, Any]
-Log = Callable[[str], None]
 
 
 def jobs(profile: str) -> Iterator[Job]:
@@ -112,18 +110,6 @@ def measure(job: Job, net: Net) -> Job:
             }  # fmt: skip
 
 
-def read(path: Path, job: Job) -> Job | None:
-    """The record of a job; None where there is none, or one that is damaged or of other settings."""
-    try:
-        record: Job = json.loads(path.read_text(encoding="utf-8"))
-        same = all(record[name] == value for name, value in job.items())
-        settings = record["settings"] if "settings" in record else job["config"]  # older records have no others
-        same = same and train.Config.from_dict(settings) == train.Config.from_dict(job["config"])
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return None
-    return record if same else None
-
-
 def make(profile: str, folder: Path, root: str | None, *, report_only: bool, keep: bool, log: Log) -> int:
     """Run what has no record yet, then write tables and page; the number of runs that are missing.
 
@@ -131,7 +117,7 @@ def make(profile: str, folder: Path, root: str | None, *, report_only: bool, kee
     """
     todo = {key(job): job for job in jobs(profile)}
     records = {name: folder / "records" / f"{name}.json" for name in todo}
-    found = {name: record for name, job in todo.items() if (record := read(records[name], job)) is not None}
+    found = {name: record for name, job in todo.items() if (record := read_job(records[name], job)) is not None}
     if not (keep or report_only):
         found = {name: record for name, record in found.items() if made_here(record, folder)}
     waiting = {} if report_only else {name: job for name, job in todo.items() if name not in found}

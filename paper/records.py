@@ -2,16 +2,20 @@
 
 import json
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tools.records import read_record, write_record
 
+from firstspike import data, train
 from firstspike.report import write_text
 
 from .runs import Run
+
+Job = dict[str, Any]  # what is run apart from the grid, as plain values
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,45 @@ def here(folder: Path) -> str:
 def made_here(record: Mapping[str, Any], folder: Path) -> bool:
     """Whether a record of the results in `folder` was made in this checkout."""
     return record.get("checkout") == here(folder)
+
+
+def read_job(path: Path, job: Job) -> Job | None:
+    """The record of a job; None where there is none, or one that is damaged or of other settings."""
+    try:
+        record: Job = json.loads(path.read_text(encoding="utf-8"))
+        same = all(record[name] == value for name, value in job.items())
+        settings = record["settings"] if "settings" in record else job["config"]  # older records have no others
+        same = same and train.Config.from_dict(settings) == train.Config.from_dict(job["config"])
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+    return record if same else None
+
+
+def run_jobs(
+    todo: Mapping[Path, Job], run: Callable[[Path, Job], Job], tell: Callable[[Job], str], folder: Path, *,
+    report_only: bool, keep: bool, log: Log,
+) -> int:  # fmt: skip
+    """Run each job that has no record at its path yet, and write its record; return the number of missing ones.
+
+    `tell` gives the line to log of a record. keep: records of other checkouts of `folder` count, too.
+    """
+    missing = 0
+    for number, (path, job) in enumerate(todo.items(), 1):
+        record = read_job(path, job)
+        if record is not None and (keep or report_only or made_here(record, folder)):
+            continue
+        if report_only:
+            missing += 1
+            continue
+        try:
+            record = {"checkout": here(folder), **run(path, job)}
+        except data.NotAvailable as error:
+            missing += 1
+            log(f"not run: {error}")
+            continue
+        write_text(path, json.dumps(record, indent=1) + "\n")
+        log(f"{number}/{len(todo)} {tell(record)}")
+    return missing
 
 
 class Store:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from paper.records import read_job
 from tools.tables import csv, latex, markdown
 
 import firstspike
@@ -32,10 +33,10 @@ def test_records_are_made_once_and_resume(tmp_path, monkeypatch):
     (path,) = (tmp_path / "records").iterdir()
     before = path.stat().st_mtime_ns
     assert make() == 0 and path.stat().st_mtime_ns == before
-    (record,) = [conversion.read(path, job) for job in conversion.jobs("smoke")]
+    (record,) = [read_job(path, job) for job in conversion.jobs("smoke")]
     assert record is not None and record["relu"] > 60
     assert abs(record["converted"]["64"]["accuracy"] - record["relu"]) < 2
-    assert conversion.read(path, {**conversion.jobs("smoke")[0], "steps": [3]}) is None
+    assert read_job(path, {**conversion.jobs("smoke")[0], "steps": [3]}) is None
 
 
 @pytest.mark.usefixtures("committed_records")

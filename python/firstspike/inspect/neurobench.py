@@ -95,9 +95,7 @@ def _add(sums: dict[str, float], seen: Seen) -> None:
         sums["ACs"] += float((times != checks.SILENT).sum())
         sums["Dense"] += float(times.numel() * steps)
     if isinstance(layer, WindowedSynapses):
-        sums["updates"] += float(
-            len(units) * seen.neurons * (steps + (seen.steps if seen.spikes is not None else 0))
-        )
+        sums["updates"] += float(len(units) * seen.neurons * (steps + (seen.steps if seen.spikes is not None else 0)))
     else:
         sums["updates"] += membrane_updates(seen)
 
