@@ -94,23 +94,10 @@ def _row(text: str, code: int, tables: int, ram: int) -> dict[str, Any]:
     return {"code": code, "tables": tables, "ram": ram, "instructions": instructions, "classes": classes}
 
 
-def relu(spec: str, images: torch.Tensor, labels: torch.Tensor) -> nn.Sequential:
-    """A ReLU net of that shape, trained for a few hundred steps."""
+def relu(spec: str, images: torch.Tensor, labels: torch.Tensor) -> models.ReluNet:
+    """The ReLU net of a string, trained for a few hundred steps."""
     torch.manual_seed(0)
-    layers: list[nn.Module] = [firstspike.nn.Normalize(0.0, 1.0)]
-    channels, parts = 1, spec.split("-")
-    flat = "C" not in spec
-    for part in parts[1:] if flat else parts:
-        if "C3" in part:
-            layers += [nn.Conv2d(channels, int(part[:-2]), 3, padding=1), nn.ReLU()]
-            channels = int(part[:-2])
-        elif part == "AP2":
-            layers.append(nn.AvgPool2d(2))
-        else:
-            layers += [nn.Flatten()] * (not any(isinstance(one, nn.Flatten) for one in layers))
-            layers += [nn.LazyLinear(int(part)), nn.ReLU()]
-    net = nn.Sequential(*layers[:-1])
-    net(images[:1])
+    net = models.relu_counterpart(spec, input_shape=(1, 28, 28))
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
     for pick in torch.randperm(len(images))[:20_000].split(100):
         loss = nn.functional.cross_entropy(net(images[pick]), labels[pick])
@@ -120,13 +107,13 @@ def relu(spec: str, images: torch.Tensor, labels: torch.Tensor) -> nn.Sequential
     return net.eval()
 
 
-def plain(net: nn.Sequential, images: torch.Tensor, vectors: torch.Tensor, cpu: str, folder: Path) -> dict[str, Any]:
+def plain(net: models.ReluNet, images: torch.Tensor, vectors: torch.Tensor, cpu: str, folder: Path) -> dict[str, Any]:
     """Sizes and instructions of the ReLU net in bytes, one scale per layer (benchmarks/cortex/plain.c)."""
     records: list[str] = []
     parts, largest, macs = ['#include "plain.h"\n'], 1, 0
     scale, pooled, x = 1 / 255, 0, images[:500].float() / 255
     with torch.no_grad():
-        for module in list(net)[1:]:
+        for module in net.layers:
             before, x = x, module(x)
             if isinstance(module, nn.AvgPool2d):
                 pooled = 1

@@ -10,13 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from firstspike import SpikeTimes, encode, models
+from firstspike import SpikeTimes, encode
 
 from .. import inputs, timing
 from ..nets import training_step
+from ..nets.ours import Ours
 from ..session import Session
 from ..table_cells import milliseconds, ratio
-from ..workloads import CNN, Workload
+from ..workloads import CNN
 
 TITLE = "Forms of the input"
 STEPS = 8
@@ -38,7 +39,7 @@ def _times(session: Session) -> dict[str, Any]:
         EVENTS: lambda: spikes_of(samples),
         DENSE: lambda: SpikeTimes.from_dense(dense),
     }
-    net = _net(CNN)
+    net = Ours(CNN, STEPS)
     calls: dict[str, timing.Call] = {}
     for side, make in makers.items():
         calls[side] = training_step(_Fed(net, make), None, batch.labels)
@@ -56,20 +57,6 @@ class _Fed(torch.nn.Module):
     def forward(self, _: object) -> Tensor:
         scores: Tensor = self.net(self.make())
         return scores
-
-
-def _net(workload: Workload) -> torch.nn.Module:
-    options: dict[str, Any] = {"normalization": False, "affine": None, "bias": True}
-    generator = torch.Generator().manual_seed(0)
-    net: torch.nn.Module = models.build(
-        workload.spec,
-        input_shape=workload.input_shape,
-        steps=STEPS,
-        encoder="spikes",
-        generator=generator,
-        **options,
-    )
-    return net
 
 
 def events_of(times: Tensor) -> NDArray[Any]:

@@ -6,14 +6,13 @@ from functools import partial
 from typing import Any
 
 import pandas as pd
-import torch
-
-from firstspike import models
 
 from .. import inputs
 from ..nets import inference, training_step
+from ..nets.ours import Ours
 from ..session import Session
 from ..table_cells import milliseconds, ratio
+from ..workloads import Workload
 
 TITLE = "Residual nets"
 STEPS = 8
@@ -30,23 +29,17 @@ def measure(session: Session) -> None:
     record = session.record("residual")
     for plain, (residual, size) in NETS.items() if session.full else list(NETS.items())[:1]:
         batch = inputs.batch("fashion-mnist", size, STEPS, flat=False)
-        nets = {PLAIN: _net(plain), RESIDUAL: _net(residual)}
+        nets = {
+            side: Ours(Workload(side, spec, size, {}), STEPS) for side, spec in ((PLAIN, plain), (RESIDUAL, residual))
+        }
         for kind in ("training", "inference"):
             head = {"nets": {PLAIN: plain, RESIDUAL: residual}, "steps": STEPS, "batch": size, "kind": kind}
             record.measure(f"{residual}-{kind}", partial(_times, session, nets, batch, kind), **head)
 
 
-def _times(session: Session, nets: dict[str, torch.nn.Module], batch: inputs.Batch, kind: str) -> dict[str, Any]:
+def _times(session: Session, nets: dict[str, Ours], batch: inputs.Batch, kind: str) -> dict[str, Any]:
     make: Any = training_step if kind == "training" else inference
     return {"times": session.alternate({side: make(net, batch.spikes, batch.labels) for side, net in nets.items()})}
-
-
-def _net(spec: str) -> torch.nn.Module:
-    """The layers of a net on spikes that are coded already."""
-    generator = torch.Generator().manual_seed(0)
-    options: dict[str, Any] = {"normalization": False, "affine": None, "bias": True, "generator": generator}
-    net: torch.nn.Module = models.build(spec, input_shape=(1, 28, 28), steps=STEPS, encoder="spikes", **options)
-    return net
 
 
 def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:

@@ -3,7 +3,7 @@
 They come with the wheel lava-dl 0.6.0 (BSD-3-Clause, tests/lava/lib/dl/netx/gts/pilotnet_lif), whose test_hdf5_nx.py compares a
 Loihi 2 with them. `lava_extract.npz` has three of the layers, one with four of its 64 channels; its licence is
 `lava_license.txt`. `nox -s oracle` fetches the wheel and sets FIRSTSPIKE_LAVA to the folder. As a script this file writes the
-extract: test_lava.py FOLDER.
+extract: python -m tests.oracle.test_lava FOLDER.
 
 Their neurons fire many times in a window of 17 steps, ours once. So membranes are compared up to the first spike, and an input
 that fires n times is n inputs with the same weights. Currents are compared in every step: a membrane that keeps nothing is one.
@@ -21,9 +21,11 @@ import numpy as np
 import pytest
 
 from firstspike.emulator.program import profile
-from firstspike.emulator.program.layers import Layer
 from firstspike.emulator.program.program import Engine
 
+from .layers import core_layer
+
+LOIHI = profile.load("loihi-like")
 EXTRACT = Path(__file__).with_name("lava_extract.npz")
 FOLDER = os.environ.get("FIRSTSPIKE_LAVA")
 LAYERS = {"conv-0": 1, "conv-1": 2, "conv-2": 3, "conv-3": 4, "conv-4": 5, "fc-0": 7, "fc-1": 8, "fc-2": 9}
@@ -72,7 +74,7 @@ def once(spikes):
 
 def run(vectors, begin, end, **options):
     """(times, membranes [steps, neurons]) of our core in steps begin to end, which start from potentials of 0."""
-    p, steps = profile.load("loihi-like"), end - begin
+    steps = end - begin
     arriving = np.zeros((*vectors.spikes_in.shape[:-1], steps), bool)  # a spike arrives one step after it was sent
     first = max(begin - 1, 0)
     arriving[..., first + 1 - begin :] = vectors.spikes_in[..., first : end - 1] != 0
@@ -80,28 +82,13 @@ def run(vectors, begin, end, **options):
     copies, conv = times.shape[-1], weight.ndim == 4
     times = times.reshape(*times.shape[:-2], -1)
     weight = np.repeat(weight, copies, 1)
-    shape = vectors.v.shape[:-1] if conv else (1, 1, len(weight))
-    layer = Layer(
-        name="lava",
-        kind="conv" if conv else "linear",
-        weight=np.ascontiguousarray(weight.transpose(1, 3, 2, 0) if conv else weight.T),
-        bias=options.pop("bias", bias).astype(np.int64) << p.weight_shift,
-        theta=np.full(len(weight), 25, np.int64) << p.threshold_shift,
-        in_shape=times.shape if conv else (1, 1, times.size),
-        out_shape=shape,
-        stride=tuple(vectors.stride[::-1].tolist()) if conv else (1, 1),
-        padding=tuple(vectors.padding[::-1].tolist()) if conv else (0, 0),
-        accumulator=p.accumulator,
-        membrane=p.membrane,
-        start=0,
-        stop=steps,
-        shift=p.weight_shift,
-        decay_bits=p.decay_bits,
-        update=p.update,
-        fire=p.fire,
-        scale=np.ones(len(weight)),
-        **options,
-    )
+    theta, bias = np.full(len(weight), 25), options.pop("bias", bias)
+    options |= {"name": "lava", "stop": steps, "decay_bits": LOIHI.decay_bits}
+    if conv:
+        weight, options["kind"] = np.ascontiguousarray(weight.transpose(1, 3, 2, 0)), "conv"
+        options |= {"in_shape": times.shape, "out_shape": vectors.v.shape[:-1]}
+        options |= {name: tuple(getattr(vectors, name)[::-1].tolist()) for name in ("stride", "padding")}
+    layer = core_layer(LOIHI, weight if conv else np.ascontiguousarray(weight.T), theta, bias, **options)
     raw = Engine([layer], steps=steps, total_steps=steps).run(times.reshape(1, -1), all_times=True, trace=True)
     return raw.times[0][0].astype(int), raw.membrane[0][0].astype(np.int64)
 

@@ -12,38 +12,20 @@ import numpy as np
 import pytest
 
 from firstspike.emulator.program import profile
-from firstspike.emulator.program.layers import Layer
 from firstspike.emulator.program.program import Engine
 
+from .layers import core_layer
+
+LOIHI = profile.load("loihi-like")
 FILE = os.environ.get("FIRSTSPIKE_ORACLE")
 pytestmark = pytest.mark.skipif(FILE is None, reason="FIRSTSPIKE_ORACLE is not set (nox -s oracle)")
 
 
 def loihi_layers(weights, thetas, biases, steps):
-    """The layers as `quantize` would make them for loihi-like, but all of them updated from step 0 on, as nengo-loihi
-    does."""
-    p = profile.load("loihi-like")
-    return [
-        Layer(
-            name=str(n),
-            kind="linear",
-            weight=w.astype(np.int32),
-            theta=theta.astype(np.int64) << p.threshold_shift,
-            bias=bias.astype(np.int64) << p.weight_shift,
-            in_shape=(1, 1, w.shape[0]),
-            out_shape=(1, 1, w.shape[1]),
-            accumulator=p.accumulator,
-            membrane=p.membrane,
-            delay=p.axon_delay,
-            start=0,
-            stop=steps,
-            shift=p.weight_shift,
-            update=p.update,
-            fire=p.fire,
-            scale=np.ones(w.shape[1]),
-        )
-        for n, (w, theta, bias) in enumerate(zip(weights, thetas, biases, strict=True))
-    ]
+    """The layers of a chain, all updated from step 0 on, as nengo-loihi does."""
+    names = map(str, range(len(weights)))
+    parts = zip(weights, thetas, biases, names, strict=True)
+    return [core_layer(LOIHI, *part, name=name, stop=steps, delay=LOIHI.axon_delay) for *part, name in parts]
 
 
 def test_every_step_of_every_network():

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from firstspike.emulator.program import profile
-from firstspike.emulator.program.layers import Layer
 from firstspike.emulator.program.program import Engine
 
+from .layers import core_layer
 from .test_lava import once
 
+XYLO = profile.load("xylo-like")
 v2 = pytest.importorskip("xylosim.v2")
 
 
@@ -55,26 +56,10 @@ def simulate(weights, theta, bias, shifts, spikes):
 
 def run(weight, theta, bias, shifts, sent, **options):
     """(first spikes, membranes [steps, neurons], counters) of our core. shifts: (current, membrane)."""
-    p, times = profile.load("xylo-like"), once(sent.T)
-    layer = Layer(
-        name="xylo",
-        kind="linear",
-        weight=np.repeat(weight, times.shape[1], 0),
-        theta=theta.astype(np.int64),
-        bias=bias.astype(np.int64),
-        in_shape=(1, 1, times.size),
-        out_shape=(1, 1, len(theta)),
-        accumulator=p.accumulator,
-        membrane=p.membrane,
-        stop=len(sent),
-        leak=p.leak,
-        current=shifts[0],
-        keep=shifts[1],
-        update=p.update,
-        fire=p.fire,
-        scale=np.ones(len(theta)),
-        **options,
-    )
+    times = once(sent.T)
+    leaks = {"leak": XYLO.leak, "current": shifts[0], "keep": shifts[1]}
+    weight = np.repeat(weight, times.shape[1], 0)
+    layer = core_layer(XYLO, weight, theta, bias, name="xylo", stop=len(sent), **leaks, **options)
     raw = Engine([layer], steps=len(sent), total_steps=len(sent)).run(times.reshape(1, -1), all_times=True, trace=True)
     return raw.times[0][0].astype(int), raw.membrane[0][0], raw.counters[0, 0]
 

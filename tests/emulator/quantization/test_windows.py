@@ -10,7 +10,7 @@ import firstspike
 from firstspike import models, nn
 from firstspike.emulator import CannotQuantize, check, profile, qat, quantize, run
 from firstspike.emulator.program.nir import to_nir
-from firstspike.emulator.quantization.windows import parts_of
+from firstspike.emulator.quantization.modules import core_layers
 
 SPECS = ("30-20-5", "6C3-AP2-8C3-MP2-12-5", "4C3s2-R(4C3)-AP2-R(6C3s2-6C3)-10-R(10-10)-5")
 
@@ -37,7 +37,9 @@ def layers_of(program, net, x):
     """(levels of the program, levels of the net) of every layer that fires in both."""
     raw = program.engine().run(program.input_times(x))
     observed = net.observe(x)
-    mine = [n for n, part in enumerate(parts_of(net)) if isinstance(part.module, nn.WindowedLinear | nn.WindowedConv2d)]
+    mine = [
+        n for n, part in enumerate(core_layers(net)) if isinstance(part.module, nn.WindowedLinear | nn.WindowedConv2d)
+    ]
     for n, spikes in zip(mine, observed.layers, strict=True):
         layer = program.layers[n]
         theirs = spikes.times.numpy().reshape(

@@ -191,6 +191,11 @@ class Layer(Record):
         return prod(self.out_shape)
 
     @property
+    def reached(self) -> NDArray[np.int64]:
+        """The smallest membrane at which each channel fires."""
+        return self.theta + (self.fire == "gt")
+
+    @property
     def pooled_shape(self) -> tuple[int, int, int]:
         """The source's map after pooling."""
         return self.in_shape[0] // self.pool, self.in_shape[1] // self.pool, self.in_shape[2]

@@ -52,11 +52,6 @@ class PixelLayer(Layer):
         return self
 
     @property
-    def reached(self) -> NDArray[np.int64]:
-        """The smallest membrane at which each channel fires."""
-        return self.theta + (self.fire == "gt")
-
-    @property
     def steps(self) -> int:
         """Steps of the layer."""
         return self.stop

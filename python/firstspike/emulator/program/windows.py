@@ -49,11 +49,6 @@ class WindowLayer(Layer):
         """Steps of the layer's window, 0 for a readout."""
         return self.stop - self.start
 
-    @property
-    def reached(self) -> NDArray[np.int64]:
-        """The smallest membrane at which each channel fires."""
-        return self.theta + (self.fire == "gt")
-
     def ranges(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """What spikes of any times can make of current and membrane, each (lowest, highest), int64 [2, channels]."""
         tables = [(self.weight, self.pool, self.window)]

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from ... import nn as fs
 from ..._base.geometry import out_size
-from ...models import TTFSNet
-from ...nn.residual import parts
+from ...models import TTFSNet, WindowedNet
 from ..program.host import Encoder, Readout
 from ..program.profile import Profile
 from . import scales
@@ -151,16 +150,13 @@ def check_prepared_for(model: TTFSNet, profile: Profile, bits: int, granularity:
         quantizer = quantizer_of(layer)
         if quantizer is None:
             continue
-        if isinstance(quantizer, PixelQuantize):
-            if (most := scales.most_current(profile)[1]) != quantizer.most:
-                problem = f"thresholds of its first layer reach {most}, qat.prepare made it for {quantizer.most}"
-                raise CannotQuantize("net", problem, "call qat.prepare with this profile and these settings")
-            continue
         made: tuple[Any, ...] = (quantizer.bits, quantizer.step, quantizer.without_bias)
         asked: tuple[Any, ...] = (bits, profile.weight_step, not profile.bias_bits)
         names: tuple[str, ...] = ("bits", "step of weights", "without biases")
         compared = layer is model.layers[-1] and model.compares_overshoots
-        if isinstance(layer, fs.FiringLayer) and len(layer.weight) > 1 and not compared:
+        if isinstance(quantizer, PixelQuantize):
+            made, asked, names = (quantizer.most,), (scales.most_current(profile)[1],), ("largest pixel threshold",)
+        elif isinstance(layer, fs.FiringLayer) and len(layer.weight) > 1 and not compared:
             of_channel = "channel" if len(quantizer.scale) > 1 else "tensor"
             fits = "tensor" if profile.thresholds == "layer" else granularity or of_channel
             made, asked, names = (*made, of_channel), (*asked, fits), (*names, "granularity")
@@ -175,22 +171,38 @@ class CoreLayer(NamedTuple):
 
     module: nn.Module
     name: str
-    block: fs.Residual | None = None
+    block: Any = None  # Residual or WindowedResidual
     source: int = -1
 
 
-def core_layers(model: TTFSNet) -> list[CoreLayer]:
-    """The layers of a net for the cores, in order, those of residual blocks one by one; without a layer on the host."""
+def core_layers(model: TTFSNet | WindowedNet) -> list[CoreLayer]:
+    """The layers of a net for the cores, in order, those of residual blocks one by one; a readout of windows last.
+
+    A layer on the host is left out.
+    """
     made: list[CoreLayer] = []
-    source = -1
-    for place, layer, begins, block in parts(model.layers):
-        if place == (0,) and isinstance(layer, (fs.DirectLinear, fs.DirectConv2d)):
-            continue
-        if begins:
-            source = len(made) - 1
-        name = f"{'.'.join(map(str, place))}:{type(layer).__name__}"
-        made.append(CoreLayer(layer, name) if block is None else CoreLayer(layer, name, block, source))
+
+    def read(layers: nn.ModuleList, place: str) -> None:
+        for number, layer in enumerate(layers):
+            if isinstance(layer, (fs.Residual, fs.WindowedResidual)):
+                source = len(made) - 1
+                read(layer.layers, f"{place}{number}.")
+                made[-1] = made[-1]._replace(block=layer, source=source)
+            elif place or number or not isinstance(layer, (fs.DirectLinear, fs.DirectConv2d)):
+                made.append(CoreLayer(layer, f"{place}{number}:{type(layer).__name__}"))
+
+    read(model.layers, "")
+    if isinstance(model, WindowedNet):
+        made.append(CoreLayer(model.readout, f"{len(model.layers)}:WindowedReadout"))
     return made
+
+
+def finite(name: str, what: str, values: Tensor) -> Reals:
+    """The numbers of a layer as float64 of NumPy; CannotQuantize for NaN and infinity."""
+    numbers: Reals = values.detach().double().cpu().numpy()
+    if not np.isfinite(numbers).all():
+        raise CannotQuantize(name, f"its {what} holds NaN or infinity", "train with a smaller lr")
+    return numbers
 
 
 def folded(module: fs.Synapse, name: str) -> tuple[Reals, Reals]:
@@ -198,11 +210,8 @@ def folded(module: fs.Synapse, name: str) -> tuple[Reals, Reals]:
     quantizer = quantizer_of(module)
     with torch.no_grad():
         weight, bias = module.effective_weight_and_bias() if quantizer is None else (module.weight, module.bias)
-    w = weight.detach().double().cpu().numpy()
-    b = np.zeros(len(w)) if bias is None else bias.detach().double().cpu().numpy()
-    for what, values in (("weight", w), ("bias", b)):
-        if not np.isfinite(values).all():
-            raise CannotQuantize(name, f"its {what} holds NaN or infinity", "train with a smaller lr")
+    w = finite(name, "weight", weight)
+    b = np.zeros(len(w)) if bias is None else finite(name, "bias", bias)
     return w, b if quantizer is None or not quantizer.without_bias else b * 0
 
 
@@ -234,9 +243,7 @@ def shortcut_scale(block: fs.Residual, channels: int, name: str) -> Reals:
     with torch.no_grad():
         scale = block.scale if quantizer_of(last) is not None else last.effective_shortcut_scale(block.scale)
     assert isinstance(scale, Tensor)
-    values = scale.detach().double().cpu().numpy()
-    if not np.isfinite(values).all():
-        raise CannotQuantize(name, "the scale of its residual block holds NaN or infinity", "train with a smaller lr")
+    values = finite(name, "scale of its residual block", scale)
     return np.broadcast_to(values, (channels,)) if values.size == 1 else values[:channels]
 
 

@@ -22,7 +22,7 @@ from ..program.layers import Shape, Shortcut
 from ..program.profile import Profile
 from ..program.windows import WindowLayer, WindowProgram
 from . import scales
-from .modules import arranged
+from .modules import CoreLayer, arranged, core_layers, finite
 from .scales import CannotQuantize, Reals
 
 NO_CURRENT = "layers of windows need a current that stays on, the chip has none"
@@ -39,15 +39,6 @@ class Rounding(NamedTuple):
     step: int
     rise: NDArray[np.int64]
     unit: float
-
-
-class Part(NamedTuple):
-    """A layer of windows. block: the residual block whose last layer it is; source: the layer before the block."""
-
-    module: nn.Module
-    name: str
-    block: fs.WindowedResidual | None = None
-    source: int = -1
 
 
 def windowed_net(model: nn.Module, input_shape: tuple[int, ...] | None) -> WindowedNet | None:
@@ -72,23 +63,6 @@ def windowed_net(model: nn.Module, input_shape: tuple[int, ...] | None) -> Windo
     return WindowedNet(layers, readout=modules[-1], input_shape=input_shape, encoder=encoder)
 
 
-def parts_of(net: WindowedNet) -> list[Part]:
-    """The layers in order, those of residual blocks one by one, the readout last."""
-    made: list[Part] = []
-
-    def read(modules: nn.ModuleList, place: str) -> None:
-        for number, module in enumerate(modules):
-            if isinstance(module, fs.WindowedResidual):
-                source = len(made) - 1
-                read(module.layers, f"{place}{number}.")
-                made[-1] = made[-1]._replace(block=module, source=source)
-            else:
-                made.append(Part(module, f"{place}{number}:{type(module).__name__}"))
-
-    read(net.layers, "")
-    return [*made, Part(net.readout, f"{len(net.layers)}:WindowedReadout")]
-
-
 def prepared_bits(net: WindowedNet) -> int | None:
     """The weight bits for which `qat.prepare` made a net; None for another net."""
     found = (getattr(module, "window_rounding", None) for module in net.modules())
@@ -108,7 +82,7 @@ def window_program(
     if profile.window_shift is None or profile.update == "event":
         refuse(CannotQuantize("net", NO_CURRENT, ", or choose another chip", timing="step"))
         return None
-    parts = parts_of(net)
+    parts = core_layers(net)
     _fold(parts)
     encoder, shape, steps = _encoder(net, parts[0].module)
     populations: list[Population] = [(shape, 0, steps)]
@@ -136,7 +110,7 @@ def window_program(
 
 
 @torch.no_grad()
-def _fold(parts: list[Part]) -> None:
+def _fold(parts: list[CoreLayer]) -> None:
     """Put normalisation into weights, and into the shortcuts that are added before it; a block then has a scale per channel."""
     for part in parts:
         module, block = part.module, part.block
@@ -174,7 +148,7 @@ def _encoder(net: WindowedNet, first: nn.Module) -> tuple[Encoder, Shape, int]:
     return Encoder(kind="window", **facts), shape, encoder.steps
 
 
-def _max_pool(part: Part, source: Population, profile: Profile) -> WindowLayer:
+def _max_pool(part: CoreLayer, source: Population, profile: Profile) -> WindowLayer:
     """The layer whose neurons fire with the first spike in their kernel."""
     module: Any = part.module
     (height, width, channels), _, window = source
@@ -206,7 +180,7 @@ def _max_pool(part: Part, source: Population, profile: Profile) -> WindowLayer:
 
 
 def _layer(
-    part: Part, source: Population, profile: Profile, out: Shape, *, steps: int, pools: bool = False, **values: Any
+    part: CoreLayer, source: Population, profile: Profile, out: Shape, *, steps: int, pools: bool = False, **values: Any
 ) -> WindowLayer:
     """The layer of a part behind its source; its window begins at the end of the source's, a pool's with it."""
     shape, begin, window = source
@@ -240,7 +214,13 @@ class _Integers:
     """A layer with weights in its way to integers. Arrays are per output channel; values are in units of the float net."""
 
     def __init__(
-        self, part: Part, populations: list[Population], profile: Profile, bits: int, per_channel: bool, observer: str
+        self,
+        part: CoreLayer,
+        populations: list[Population],
+        profile: Profile,
+        bits: int,
+        per_channel: bool,
+        observer: str,
     ) -> None:
         module = part.module
         assert isinstance(module, (WindowedLayer, fs.WindowedReadout))
@@ -252,28 +232,23 @@ class _Integers:
         if self.rounding is not None and (self.rounding.bits, self.rounding.step) != (bits, profile.weight_step):
             problem = f"qat.prepare made it for {self.rounding.bits} bits in steps of {self.rounding.step}"
             raise CannotQuantize(part.name, problem, "call qat.prepare with this profile and these settings")
-        self.weight, self.bias = self._read("weight", module.weight), self._read("bias", module.bias)
+        self.weight, self.bias = (finite(part.name, what, getattr(module, what)) for what in ("weight", "bias"))
         self.groups = len(self.weight) if self.fires and per_channel else 1
         self.side: Reals | None = None  # [channels] or [channels, outputs]
         if part.block is not None:
             self.beside = populations[part.source + 1]
             shortcut = part.block.shortcut
             if isinstance(shortcut, fs.WindowedShortcut):
-                self.side, self.side_pool = self._read("shortcut", shortcut.weight)[:, :, 0, 0].T, shortcut.avg_pool
+                self.side = finite(part.name, "shortcut", shortcut.weight)[:, :, 0, 0].T
+                self.side_pool = shortcut.avg_pool
             else:
-                scale = self._read("scale of its residual block", part.block.scale)
+                scale = finite(part.name, "scale of its residual block", part.block.scale)
                 self.side = np.broadcast_to(scale, (self.beside[0][2],))
                 self.side_pool = getattr(part.block.layers[0], "avg_pool", 1)
         if isinstance(module, WindowedLayer):
-            self.clip = np.broadcast_to(self._read("clip", module.clip), (len(self.weight),))
+            self.clip = np.broadcast_to(finite(part.name, "clip", module.clip), (len(self.weight),))
             if (self.clip <= 0).any():
                 raise CannotQuantize(part.name, f"its clip is {self.clip.min():g}", "train with a smaller lr")
-
-    def _read(self, what: str, values: Any) -> Reals:
-        found: Reals = values.detach().double().cpu().numpy()
-        if not np.isfinite(found).all():
-            raise CannotQuantize(self.part.name, f"its {what} holds NaN or infinity", "train with a smaller lr")
-        return found
 
     def layer(self) -> tuple[WindowLayer, dict[str, Any]]:
         """The layer in the finest units that its weights' bits and the chip's registers allow, and its row of the table."""
@@ -436,7 +411,7 @@ def prepare_windows(net: WindowedNet, profile: Profile, bits: int, per_channel: 
 
     program = window_program(net, profile, "network", bits, per_channel, observer, refuse)
     assert program is not None
-    for part, made in zip(parts_of(net), program.layers, strict=True):
+    for part, made in zip(core_layers(net), program.layers, strict=True):
         layer = part.module
         if not isinstance(layer, (WindowedLayer, fs.WindowedReadout)):
             continue
