@@ -1,7 +1,7 @@
 """`operator`: registers an operator of the namespace `firstspike` with its implementations and gradient.
 
 What holds for all operators is done here, once: the call that skips torch's dispatcher where nobody would notice, the refusal of
-tracers and of forward mode, and the refusal of second derivatives.
+tracers and of forward mode, and the refusal of second derivatives. Of several outputs only the first, the anchor, has a gradient.
 
 The dispatcher exists for those who look at operators: torch.compile, torch.export, modes, torch.func, tracing, profilers,
 subclasses, other devices. It costs more than a small layer. Where none of them is active the CPU kernel is called directly, and
@@ -57,10 +57,23 @@ def _implement(
     torch.library.register_fake(f"firstspike::{name}", fake, lib=LIBRARY)
     backward = None
     if gradients is not None:
-        backward = gradients if linear else first_order_only(gradients)
-        saved = None if save is None else _untraced(save)
-        torch.library.register_autograd(f"firstspike::{name}", _untraced(backward), setup_context=saved, lib=LIBRARY)
+        backward, save = gradients if linear else first_order_only(gradients), _first_alone(save)
+        names: dict[str, Any] = {"setup_context": _untraced(save), "lib": LIBRARY}
+        torch.library.register_autograd(f"firstspike::{name}", _untraced(backward), **names)
     return _eager(getattr(torch.ops.firstspike, name).default, cpu, save, backward)
+
+
+def _first_alone(save: Callable[..., None] | None) -> Callable[..., None]:
+    """`save`, after the outputs behind the first were marked as without a gradient."""
+
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        if isinstance(output, tuple):
+            ctx.mark_non_differentiable(*output[1:])
+            ctx.set_materialize_grads(False)  # else zeros are made for each of them
+        if save is not None:
+            save(ctx, inputs, output)
+
+    return setup_context
 
 
 def _untraced(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -101,6 +114,8 @@ def first_order_only(backward: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(backward)
     def guarded(ctx: Any, *gradients: Any) -> Any:
+        if gradients[0] is None:  # the first output leads to no loss
+            return (None,) * len(ctx.needs_input_grad)
         saved = ctx.saved_tensors  # once, as checkpointing asks for
         if not torch.is_grad_enabled():  # create_graph=False
             return backward(ctx, saved, *gradients)

@@ -83,7 +83,6 @@ def _stands(left: Tensor, pool: int, neuron: Tensor, step: Tensor) -> Tensor:
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
     _, _, offset, place, ctx.pool = inputs
-    ctx.mark_non_differentiable(*output[1:])
     ctx.save_for_backward(output[1], offset, place, output[0])
 
 

@@ -74,7 +74,6 @@ def _backward_cuda(
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     times, _, offset, place, seed, ctx.keep = inputs
     ctx.shape = times.shape
-    ctx.mark_non_differentiable(output[1])
     ctx.save_for_backward(offset, place, seed, output[0])
 
 

@@ -57,14 +57,12 @@ def _backward_fake(gradient: Tensor, source: Tensor, in_place: Tensor) -> Tensor
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    ctx.mark_non_differentiable(*output[1:])
-    ctx.set_materialize_grads(False)
     ctx.save_for_backward(output[4], inputs[3], output[0])
 
 
-def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
+def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
     source, place, _ = saved
-    at_anchor = None if gradient is None or place is None else earliest_pool_backward(gradient, source, place)
+    at_anchor = None if place is None else earliest_pool_backward(gradient, source, place)
     return None, at_anchor, None, None, None
 
 

@@ -147,16 +147,12 @@ def _backward_fake(*arguments: Any) -> tuple[Tensor, ...]:
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...], more: tuple[Tensor | None, ...] = ()) -> None:
     """more: tensors to save after the layer's; the last that is saved is the output's anchor."""
     a = Forward(*inputs)
-    anchor, fired, offset, slope, place = output
-    ctx.mark_non_differentiable(fired, offset, slope, place)
-    ctx.set_materialize_grads(False)  # else zeros are made for each of them
+    anchor, _, offset, slope, place = output
     ctx.geometry, ctx.decays, ctx.record = a.geometry, decays_of(a.neuron), a.record
     ctx.save_for_backward(a.times, a.in_offset, a.in_place, a.weight, offset, slope, place, *more, anchor)
 
 
-def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
-    if gradient is None:
-        return (None,) * len(Forward._fields)
+def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
     require_record(ctx, "fire_layer")
     needs = [ctx.needs_input_grad[n] for n in (1, 4, 5)]
     results = fire_layer_backward(gradient, *saved[:-1], ctx.geometry, ctx.decays, needs)

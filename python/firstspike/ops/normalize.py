@@ -107,14 +107,10 @@ def _scale(weight: Tensor, gamma: Tensor | None, deviation: float) -> Tensor | f
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     weight, gamma, ctx.deviation, ctx.per_output = inputs
-    ctx.mark_non_differentiable(output[1])
-    ctx.set_materialize_grads(False)
     ctx.save_for_backward(weight, gamma, output[1])
 
 
-def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor | None, _: Any) -> tuple[Tensor | None, ...]:
-    if gradient is None:
-        return None, None, None, None
+def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor, _: Any) -> tuple[Tensor | None, ...]:
     weight, gamma, moments = saved
     at_weight, at_gamma = normalize_weight_backward(gradient, weight, gamma, moments, ctx.deviation, ctx.per_output)
     return at_weight, at_gamma if gamma is not None else None, None, None

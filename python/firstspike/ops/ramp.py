@@ -88,16 +88,12 @@ def _backward_cuda(
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     current, ctx.steps, neuron, ctx.record, _ = inputs
-    anchor, fired, *support = output
-    ctx.mark_non_differentiable(fired, *support)
-    ctx.set_materialize_grads(False)  # else zeros are made for each of them
+    anchor, _, *support = output
     ctx.shape, ctx.decays = current.shape, decays_of(neuron)
     ctx.save_for_backward(*support, anchor)
 
 
-def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
-    if gradient is None:
-        return (None,) * 5
+def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
     require_record(ctx, "ramp")
     at_current = ramp_backward(gradient, *saved[:-1], ctx.shape, ctx.steps, ctx.decays)
     return at_current, None, None, None, None

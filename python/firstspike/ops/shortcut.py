@@ -79,9 +79,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
     layer._save(ctx, inputs[:LAYER], output, (side.times, side.in_offset, side.in_place, side.scale))
 
 
-def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
-    if gradient is None:
-        return (None,) * (LAYER + len(Shortcut._fields))
+def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
     require_record(ctx, "fire_layer_shortcut")
     source, support, side, rest = saved[:4], saved[4:7], saved[7:-1], (ctx.geometry, ctx.decays)
     results: list[Tensor | None] = []

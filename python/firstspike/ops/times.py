@@ -34,10 +34,6 @@ def _from_dense_fake(x: Tensor) -> tuple[Tensor, Tensor]:
     return x.new_zeros(()).expand(x.shape), x.new_empty(x.shape[1:], dtype=torch.uint8)
 
 
-def _from_dense_save(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:
-    ctx.mark_non_differentiable(output[1])
-
-
 def _dense(times: Tensor, anchor: Tensor | None, steps: int) -> Tensor:
     x = torch.empty((steps, *times.shape), dtype=torch.float32)
     cpu.dense_from_times(steps, times.numel(), array(times), threads(), array(x))
@@ -91,7 +87,6 @@ from_dense = operator("from_dense(Tensor x) -> (Tensor anchor, Tensor times)")(
     cpu=_from_dense,
     cuda=_from_dense_cuda,
     fake=_from_dense_fake,
-    save=_from_dense_save,
     gradients=lambda ctx, gradient, _: gradient,
     linear=True,
 )

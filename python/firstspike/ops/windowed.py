@@ -215,17 +215,12 @@ def _fire_fake(current: Tensor, *settings: Any) -> tuple[Tensor, ...]:
 def _fire_save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     _, *parameters, ctx.record = inputs
     n = Neurons(*parameters)
-    anchor, *others = output
-    _, codes, scales, made = others
-    ctx.mark_non_differentiable(*others)
-    ctx.set_materialize_grads(False)
+    anchor, _, codes, scales, made = output
     ctx.eps, ctx.steps, ctx.batch = n.eps, n.steps, n.batch
     ctx.save_for_backward(codes, scales, made if n.batch else n.moments, n.gamma, n.beta, n.clip, anchor)
 
 
-def _fire_gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
-    if gradient is None:
-        return (None,) * 9
+def _fire_gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
     require_record(ctx, "windowed_fire")
     made = fire_backward(in_sites(gradient), *saved[:-1], ctx.eps, ctx.steps, ctx.batch)
     needs = [ctx.needs_input_grad[i] for i in (0, 2, 3, 4)]
@@ -271,16 +266,12 @@ def _layer_save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -
     times, codes, scales, anchor, weight, *settings = inputs
     ctx.product, n = settings[:5], Neurons(*settings[5:])
     ctx.neurons = n.eps, n.steps, n.batch
-    anchor_out, *others = output
-    ctx.mark_non_differentiable(*others)
-    ctx.set_materialize_grads(False)
-    neurons = *others[1:3], others[3] if n.batch else n.moments, n.gamma, n.beta, n.clip
+    anchor_out, _, *kept, made = output
+    neurons = *kept, made if n.batch else n.moments, n.gamma, n.beta, n.clip
     ctx.save_for_backward(times if codes is None else codes, scales, weight, *neurons, anchor, anchor_out)
 
 
-def _layer_gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
-    if gradient is None:
-        return (None,) * 17
+def _layer_gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
     of, scales, weight, *neurons, _, _ = saved
     current, *made = fire_backward(in_sites(gradient), *neurons, *ctx.neurons)
     needs = ctx.needs_input_grad
@@ -311,15 +302,11 @@ def _earliest_fake(
 def _earliest_save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     times, codes, scales, _, ctx.steps, ctx.pool = inputs
     anchor, *pooled = output
-    ctx.mark_non_differentiable(*pooled)
-    ctx.set_materialize_grads(False)
     kept = (times, pooled[0]) if codes is None else (codes, pooled[1])
     ctx.save_for_backward(*kept, scales, anchor)
 
 
-def _earliest_gradient(ctx: Any, saved: Sequence[Any], gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
-    if gradient is None:
-        return (None,) * 6
+def _earliest_gradient(ctx: Any, saved: Sequence[Any], gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
     at_units = earliest_backward(in_sites(gradient), *saved[:3], ctx.steps, ctx.pool)
     return None, None, None, _maps(at_units), None, None
 
