@@ -62,7 +62,7 @@ def wheel_test(session: nox.Session, torch: str) -> None:
         env=environment,
     )
     session.chdir(folder)
-    session.run("python", "-m", "firstspike", "backends", env=environment)
+    session.run("python", "-m", "firstspike", "doctor", env=environment)
     session.run("pytest", "-n", "auto", "-m", "not slow", *WHEEL_TESTED, env=environment)
 
 
@@ -72,8 +72,7 @@ WHEEL_TESTED = (
     "tests/test_spikes.py",
     "tests/test_encode.py",
     "tests/test_decode.py",
-    "tests/test_threads.py",
-    "tests/test_bad_input.py",
+    "tests/test_refusals.py",
     "tests/emulator/program/test_engine.py",
     "tests/emulator/test_golden.py",
 )
