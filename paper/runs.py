@@ -9,23 +9,7 @@ from typing import Any, Self
 from firstspike.train import Config
 
 #: A net with ReLU or of windows does not have these; `Run.of` leaves them at their defaults there.
-_SPIKING = {
-    *(
-        "steps",
-        "encoder",
-        "readout",
-        "gamma",
-        "scale",
-        "population",
-        "init",
-        "normalization",
-        "affine",
-        "bias",
-        "decay",
-    ),
-    *("threshold", "learn_threshold", "surrogate", "surrogate_scale", "hidden_gain", "output_gain"),
-    *("output_surrogate_scale", "synaptic_decay"),
-}
+_SPIKING = {"steps", *Config.net_fields()} - {"pooling", "dropout"}
 #: A net of windows has these of them.
 _LAYERED = {"steps", "normalization"}
 

@@ -55,7 +55,7 @@ class SpikeTimes:
     steps: int
     _codes: (
         tuple[Tensor, Tensor] | None
-    )  # of a layer of windows, which hold the times too, and their scales (ops/windowed.py)
+    )  # of a layer of windows, which hold the times too, and scales (ops/windowed.py)
     __slots__ = ("__weakref__", "_anchor", "_codes", "_support", "steps", "times")
 
     def __init__(self, times: Tensor, steps: int) -> None:

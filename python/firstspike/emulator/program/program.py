@@ -26,10 +26,8 @@ from .layers import Layer, Register
 from .pixels import PixelLayer
 from .profile import Profile
 
-LARGEST_DEPTH, LARGEST_NET = (
-    4096,
-    1 << 26,
-)  # layers of a program, neurons of all of them: work grows with both, not with the file
+#: Layers of a program, neurons of all of them: work grows with both, not with the file.
+LARGEST_DEPTH, LARGEST_NET = 4096, 1 << 26
 
 COUNTERS: tuple[str, ...] = _emulator.COUNTERS
 

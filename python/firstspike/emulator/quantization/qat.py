@@ -15,18 +15,7 @@ from ...models import TTFSNet, WindowedNet
 from ...spikes import SpikeTimes
 from ..program import profile as profiles
 from ..program.profile import Profile
-from . import scales
-from .modules import (
-    CoreLayer,
-    FakeQuantize,
-    PixelQuantize,
-    core_layers,
-    direct_layer,
-    folded,
-    pixel_weights,
-    shortcut_scale,
-    threshold_of,
-)
+from . import modules, scales
 from .quantizer import FIRST_LAYERS, net_to_read
 from .windows import Rounded, prepare_windows
 
@@ -72,12 +61,12 @@ def prepare(
             fixed = block.fold().scale.detach()
             del block.scale
             block.register_buffer("scale", fixed)
-    if (first := direct_layer(net)) is not None:
-        folded(first, f"0:{type(first).__name__}")  # refuses NaN
+    if (first := modules.direct_layer(net)) is not None:
+        modules.folded(first, f"0:{type(first).__name__}")  # refuses NaN
         if first_layer == "integers":
             _round_pixels(net, first, target, min(bits, 16) if asked else 8, granularity, observer)
-    calls: dict[nn.Module, list[CoreLayer]] = {}
-    for one in core_layers(net):
+    calls: dict[nn.Module, list[modules.CoreLayer]] = {}
+    for one in modules.core_layers(net):
         calls.setdefault(one.module, []).append(one)
     for module, of_module in calls.items():  # a module that the net calls twice is rounded once
         if isinstance(module, fs.TTFSLinear | fs.TTFSConv2d | fs.Integrate):
@@ -155,33 +144,38 @@ def _round_pixels(
 ) -> None:
     """Fold a net's scaling into its first layer, and give that a quantiser of weights, biases and currents."""
     first.fold()
-    weight, bias, zero = pixel_weights(net)
-    threshold, options = threshold_of(first), {"one": granularity == "tensor", "bits": bits, "observer": observer}
+    weight, bias, zero = modules.pixel_weights(net)
+    threshold, options = (
+        modules.threshold_of(first),
+        {"one": granularity == "tensor", "bits": bits, "observer": observer},
+    )
     chosen = scales.scale_of_layer(weight, bias, threshold, 1, profile, step=1, **options)  # type: ignore[arg-type]
     first.weight.data = torch.from_numpy(weight).to(first.weight)
     if bias.any():
         first.bias = nn.Parameter(torch.from_numpy(bias).to(first.weight), requires_grad=first.weight.requires_grad)
     net.normalize = fs.Normalize([z / 255 for z in zero], [1.0] * len(zero)) if any(zero) else None
-    quantizer = PixelQuantize(torch.from_numpy(chosen).float(), bits, threshold, scales.most_current(profile)[1])
+    quantizer = modules.PixelQuantize(
+        torch.from_numpy(chosen).float(), bits, threshold, scales.most_current(profile)[1]
+    )
     first.quantizer = quantizer.to(first.weight.device)
 
 
-def _round(calls: list[CoreLayer], profile: Profile, bits: int, granularity: str, observer: str) -> None:
+def _round(calls: list[modules.CoreLayer], profile: Profile, bits: int, granularity: str, observer: str) -> None:
     """Fold a layer's normalisation and affine, then give it a quantiser that suits all calls of it."""
     layer = calls[0].module
     assert isinstance(layer, fs.Synapse)
     layer.fold()
     pool = int(layer.avg_pool)  # type: ignore[arg-type]
-    threshold = threshold_of(layer) if isinstance(layer, fs.FiringLayer) else None
-    weight, bias = folded(layer, calls[0].name)
+    threshold = modules.threshold_of(layer) if isinstance(layer, fs.FiringLayer) else None
+    weight, bias = modules.folded(layer, calls[0].name)
     one = granularity == "tensor" or threshold is None
     chosen = scales.scale_of_layer(weight, bias, threshold, pool, profile, one=one, bits=bits, observer=observer)
     scale = torch.from_numpy(chosen).float()
     finest = 1e-12 if threshold is None else scales.finest_scale(threshold, pool, profile) * (1 + 1e-6)
     for block in (one.block for one in calls if one.block is not None):
-        beside = shortcut_scale(block, len(block.scale), calls[0].name)
+        beside = modules.shortcut_scale(block, len(block.scale), calls[0].name)
         finest = max(finest, float(scales.least_scale(beside, pool, bits, profile.weight_step, margin=1e-6).max()))
-    quantizer = FakeQuantize(
+    quantizer = modules.FakeQuantize(
         scale.clamp(min=finest), bits, profile.weight_step, threshold, pool, finest, not profile.bias_bits
     )
     layer.quantizer = quantizer.to(layer.weight.device)
@@ -200,4 +194,4 @@ def is_prepared(model: nn.Module) -> bool:
     False
     """
     checks.instance("model", model, nn.Module, "a torch.nn.Module")
-    return any(isinstance(module, (FakeQuantize, Rounded)) for module in model.modules())
+    return any(isinstance(module, (modules.FakeQuantize, Rounded)) for module in model.modules())

@@ -22,24 +22,7 @@ from ..program.layers import LARGEST_LEAKING_BITS, Layer, Register, Shortcut
 from ..program.pixels import MOST_SUM, PixelLayer
 from ..program.profile import Profile
 from ..program.program import Program
-from . import scales, windows
-from .modules import (
-    CoreLayer,
-    Shape,
-    arranged,
-    check_prepared_for,
-    core_layers,
-    direct_layer,
-    encoder_of,
-    folded,
-    out_shape,
-    pixel_weights,
-    prepared_bits,
-    quantizer_of,
-    readout_of,
-    shortcut_scale,
-    threshold_of,
-)
+from . import modules, scales, windows
 from .scales import CannotQuantize, Reals
 
 
@@ -148,25 +131,25 @@ class Quantizer:
         if isinstance(model, WindowedNet):
             bits, per_channel = self.bits or windows.prepared_bits(model) or profile.weight_bits, self.asked != "tensor"
             return windows.window_program(model, profile, name, bits, per_channel, self.observer, self._refuse)
-        bits = self.bits or min(prepared_bits(model) or profile.weight_bits, profile.weight_bits)
+        bits = self.bits or min(modules.prepared_bits(model) or profile.weight_bits, profile.weight_bits)
         try:
-            check_prepared_for(model, profile, bits, self.asked, self.integers)
+            modules.check_prepared_for(model, profile, bits, self.asked, self.integers)
         except CannotQuantize as error:
             self._refuse(error)
             for module in model.modules():
-                if quantizer_of(module) is not None:
+                if modules.quantizer_of(module) is not None:
                     module.quantizer = None  # type: ignore[assignment]
-        layers = core_layers(model)
+        layers = modules.core_layers(model)
         if not layers:
             raise CannotQuantize("net", "its only layer takes no spikes", "add a layer to spec")
         self._check_steps(model.steps, len(layers))
         able = [self._can_run(one) for one in layers]  # of all, so that all refusals are found
         if not all(able):
             return None
-        encoder, shape = encoder_of(model)
+        encoder, shape = modules.encoder_of(model)
         shapes, made, table = [shape], [], []  # of the input, and of each layer's output
-        facts: dict[str, Any] = {"encoder": encoder, "readout": readout_of(model), "name": name}
-        if self.integers and (first := direct_layer(model)) is not None:
+        facts: dict[str, Any] = {"encoder": encoder, "readout": modules.readout_of(model), "name": name}
+        if self.integers and (first := modules.direct_layer(model)) is not None:
             pixels, row = self._pixels(model, first, shape)
             facts |= {"encoder": Encoder(kind="spikes"), "pixels": pixels}
             table.append(row)
@@ -194,7 +177,7 @@ class Quantizer:
         if (total := steps + layers * profile.axon_delay) > MAX_STEPS:
             raise CannotQuantize("net", f"with its delays it takes {total} steps, of {MAX_STEPS}", "use fewer steps")
 
-    def _can_run(self, layer: CoreLayer) -> bool:
+    def _can_run(self, layer: modules.CoreLayer) -> bool:
         """Refuse a layer, or its decay or biases, that the cores lack; False if no program can be made with it."""
         module, profile = layer.module, self.profile
         if not isinstance(module, (fs.TTFSLinear, fs.TTFSConv2d, fs.Integrate)):
@@ -208,7 +191,7 @@ class Quantizer:
         if (obstacle := scales.current_obstacle(layer.name, float(module.synaptic_decay), profile)) is not None:
             self._refuse(obstacle)
         untrained = self.found is not None and module.bias is not None  # biases that may be zero until training
-        biased = untrained or bool(folded(module, layer.name)[1].any())
+        biased = untrained or bool(modules.folded(module, layer.name)[1].any())
         if biased and module.synaptic_decay:
             problem = "its biases enter the current, the chip's the membrane"
             self._refuse(CannotQuantize(layer.name, problem, bias=False))
@@ -219,18 +202,18 @@ class Quantizer:
         return True
 
     def _pixels(
-        self, model: TTFSNet, first: fs.DirectLinear | fs.DirectConv2d, out: Shape
+        self, model: TTFSNet, first: fs.DirectLinear | fs.DirectConv2d, out: modules.Shape
     ) -> tuple[PixelLayer, dict[str, Any]]:
         """The directly coded first layer in integers, with neurons of shape `out`, and its row of the table."""
-        p, name, quantizer = self.profile, f"0:{type(first).__name__}", quantizer_of(first)
+        p, name, quantizer = self.profile, f"0:{type(first).__name__}", modules.quantizer_of(first)
         on_cores = scales.has_currents(p)
         decay_bits = p.decay_bits if on_cores else 16
         leaks = first.decay != 1
         if leaks and (first.decay > 1 or not 0 < round(first.decay * (1 << decay_bits)) < 1 << decay_bits):
             problem = f"decay {first.decay:g} is not one of {decay_bits} bits below 1"
             raise CannotQuantize(name, problem, " in it, or quantise with first_layer = 'float'", decay=1.0)
-        weight, beta, zero = pixel_weights(model)
-        threshold, (high, most) = threshold_of(first), scales.most_current(p)
+        weight, beta, zero = modules.pixel_weights(model)
+        threshold, (high, most) = modules.threshold_of(first), scales.most_current(p)
         bits = min(16, self.bits or (8 if quantizer is None else quantizer.bits))
         if quantizer is None:
             one = self.granularity == "tensor"
@@ -249,11 +232,11 @@ class Quantizer:
         lift = p.weight_shift if on_cores else 0
         strict = on_cores and p.fire == "gt"
         size, flat = tuple(model.input_shape), len(model.input_shape) == 1
-        shape: Shape = (1, 1, size[0]) if flat else (size[1], size[2], size[0])
+        shape: modules.Shape = (1, 1, size[0]) if flat else (size[1], size[2], size[0])
         layer = PixelLayer(
             name=name,
             kind="linear" if weight.ndim == 2 else "conv",
-            weight=arranged(q, weight.ndim == 4, shape, 1, name),
+            weight=modules.arranged(q, weight.ndim == 4, shape, 1, name),
             theta=(reached << lift) - (strict << p.threshold_shift),
             bias=bias.astype(np.int64),
             in_shape=shape,
@@ -282,8 +265,8 @@ class Quantizer:
 
     def _layer(
         self,
-        core_layer: CoreLayer,
-        shapes: list[Shape],
+        core_layer: modules.CoreLayer,
+        shapes: list[modules.Shape],
         index: int,
         steps: int,
         bits: int,
@@ -294,14 +277,14 @@ class Quantizer:
         p, module, name = self.profile, core_layer.module, core_layer.name
         assert isinstance(module, (fs.TTFSLinear, fs.TTFSConv2d, fs.Integrate))
         conv, pool, shape = isinstance(module, fs.TTFSConv2d), module.avg_pool, shapes[index]
-        weight, beta = folded(module, name)
+        weight, beta = modules.folded(module, name)
         weight = weight / scales.late(float(module.synaptic_decay), p)
-        threshold = threshold_of(module) if isinstance(module, fs.FiringLayer) else None
+        threshold = modules.threshold_of(module) if isinstance(module, fs.FiringLayer) else None
         if threshold is not None and threshold <= 0:
             raise CannotQuantize(name, f"its threshold is {threshold}", "set a positive threshold")
         one = self.granularity == "tensor" or threshold is None or compared
         block, source = core_layer.block, shapes[core_layer.source + 1]
-        beside = None if block is None else shortcut_scale(block, source[2], name)
+        beside = None if block is None else modules.shortcut_scale(block, source[2], name)
         scale, limited = self._scale(module, name, weight, beta, threshold, bits, one, beside)
         scale = scale if threshold is not None else scale * coarser
         column = scale.reshape(-1, *[1] * (weight.ndim - 1))
@@ -313,7 +296,7 @@ class Quantizer:
             known = {s: scales.theta_integer(threshold, s, pool, p) for s in set(scale.tolist())}
             theta = np.array([known[s] for s in scale.tolist()], np.int64)
         bias, dropped = self._bias(beta * pool * pool / scale, name)
-        out, start = out_shape(module, shape, pool), (index + 1) * p.axon_delay
+        out, start = modules.out_shape(module, shape, pool), (index + 1) * p.axon_delay
         shortcut = None
         if block is not None and beside is not None and threshold is not None:
             if isinstance(module, fs.TTFSLinear) and source[:2] != (1, 1):
@@ -336,7 +319,7 @@ class Quantizer:
         layer = Layer(
             name=name,
             kind="conv" if conv else "linear",
-            weight=arranged(q, conv, shape, pool, name),
+            weight=modules.arranged(q, conv, shape, pool, name),
             theta=theta,
             bias=bias,
             in_shape=shape,
@@ -380,7 +363,7 @@ class Quantizer:
         beside: Reals | None,
     ) -> tuple[Reals, bool]:
         """The scale of each output channel, and True if the threshold's width made one coarser. beside: a shortcut's weights."""
-        p, pool, quantizer = self.profile, int(module.avg_pool), quantizer_of(module)  # type: ignore[arg-type]
+        p, pool, quantizer = self.profile, int(module.avg_pool), modules.quantizer_of(module)  # type: ignore[arg-type]
         finest = 0.0 if threshold is None else scales.finest_scale(threshold, pool, p)
         if quantizer is None:
             chosen = scales.scale_of_layer(weight, beta, threshold, pool, p, one=one, bits=bits, observer=self.observer)
