@@ -1,6 +1,7 @@
 """Train the nets that come with the package, and write their files: one seed of Table 1's membrane rows, and nets of windows.
 
     python paper/pretrained.py --results DIR
+    python paper/pretrained.py --chips        trains nothing; runs the nets' files on emulated chips, into their records
     python paper/pretrained.py --check        trains nothing; exit status 1 where docs/howto/pretrained.md differs
 
 It resumes if interrupted; a net that is there already, with these weights and settings, is left as it is. The weights are
@@ -22,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import typer
 
 import firstspike
-from firstspike import data, models, provenance, train
+from firstspike import data, emulator, models, provenance, train
 from firstspike.report import write_text
 from paper import grid
 from paper.runs import Run
@@ -47,6 +48,9 @@ WINDOWED = {
     "fashion-windowed": {**_LAYERED, **_MAPS, "data": "fashion-mnist", "augmentation": {"flip": True}},
 }
 NETS = (*TABLE1, *WINDOWED)
+CHIPS = ("generic8", "loihi-like")
+CALIBRATION = 500  # training images
+LICENCES = {"digits": "CC BY 4.0", "mnist": "CC BY-SA 3.0", "fashion-mnist": "MIT"}  # of the data
 PAGE = ROOT / "docs" / "howto" / "pretrained.md"
 FOLDER = ROOT / "python" / "firstspike" / "models" / "weights"
 
@@ -62,11 +66,16 @@ def main(
     to: Annotated[
         Path | None, typer.Option(help="Folder for the nets; for the profile paper by default the package.")
     ] = None,
+    chips: Annotated[bool, typer.Option("--chips", help="Train nothing; run the nets on emulated chips.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Train nothing; compare the page with the records.")] = False,
 ) -> None:
     """Train what is not trained yet, and write every net with its record, and the table of docs/howto/pretrained.md."""
     if check:
         raise typer.Exit(_update_page(check=True))
+    if chips:
+        for name in only or models.pretrained().index:
+            emulate(name, None if data_root is None else str(data_root))
+        raise typer.Exit(_update_page(check=False))
     if results is None:
         raise typer.BadParameter("--results must be given")
     if to is None and profile != "paper":
@@ -95,17 +104,37 @@ def main(
         raise typer.Exit(NOT_RUN)
 
 
+def emulate(name: str, root: str | None) -> None:
+    """Run a net that comes with the package on the emulated chips, all test images, and keep the results in its record."""
+    path = FOLDER / f"{name}.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    images, test = (data.load(record["config"]["data"], root=root, train=part) for part in (True, False))
+    record["chips"], record["chips_measured"] = {}, provenance.record()
+    for chip in CHIPS:
+        program = emulator.quantize(models.load_pretrained(name), chip, calibration=images.images[:CALIBRATION])
+        ran = emulator.run(program, test.images, labels=test.labels)
+        summary = emulator.report(ran, placement=emulator.place(program)).summary()
+        kept = ("accuracy", "cores_used", "latency_steps_mean", "spikes_per_image", "energy_nj_per_image")
+        record["chips"][chip] = {key: summary[key] for key in kept}
+        typer.echo(f"{name} on {chip}: {100 * summary['accuracy']:.2f} %")
+    write_text(path, json.dumps(record, indent=1, allow_nan=False) + "\n")
+
+
 def table() -> str:
     """The nets that come with the package, as a table in Markdown."""
-    lines = [
-        "| name | data | net | T | parameters | test accuracy, % | MB |",
-        "| :--- | :--- | :--- | ---: | ---: | ---: | ---: |",
-    ]
+    heads = ("name", "data", "their licence", "net", "timing", "T", "parameters", "MB", "test, %")
+    heads += tuple(f"{chip}, %" for chip in CHIPS) + ("spikes per image", f"energy per image on {CHIPS[-1]}, nJ")
+    lines = [f"| {' | '.join(heads)} |", "| " + " | ".join([":---"] * 5 + ["---:"] * (len(heads) - 5)) + " |"]
     for name, row in models.pretrained().iterrows():
-        lines.append(
-            f"| `{name}` | {row['data']} | {row['spec']} | {row['steps']} | {row['parameters']:,} | {row['accuracy']:.2f} "
-            f"| {row['MB']:.2f} |"
-        )
+        chips = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8")).get("chips", {})
+        found = [f"{100 * chips[chip]['accuracy']:.2f}" if chip in chips else "–" for chip in CHIPS]
+        last = chips.get(CHIPS[-1])
+        cost = ("–", "–")
+        if last is not None:
+            cost = f"{last['spikes_per_image']:,.0f}", f"{next(iter(last['energy_nj_per_image'].values())):,.0f}"
+        cells = (f"`{name}`", row["data"], LICENCES[row["data"]], row["spec"], row["timing"], row["steps"])
+        cells += (f"{row['parameters']:,}", f"{row['MB']:.2f}", f"{row['accuracy']:.2f}", *found, *cost)
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines) + "\n"
 
 
