@@ -113,8 +113,12 @@ def emulate(name: str, root: str | None) -> None:
     for chip in CHIPS:
         program = emulator.quantize(models.load_pretrained(name), chip, calibration=images.images[:CALIBRATION])
         ran = emulator.run(program, test.images, labels=test.labels)
-        summary = emulator.report(ran, placement=emulator.place(program)).summary()
-        kept = ("accuracy", "cores_used", "latency_steps_mean", "spikes_per_image", "energy_nj_per_image")
+        try:
+            fits: dict[str, Any] = {"placement": emulator.place(program)}
+        except emulator.DoesNotFit as error:
+            fits = {"refusal": str(error)}
+        summary = emulator.report(ran, **fits).summary()
+        kept = ("accuracy", "refusal", "latency_steps_mean", "spikes_per_image", "energy_nj_per_image")
         record["chips"][chip] = {key: summary[key] for key in kept}
         typer.echo(f"{name} on {chip}: {100 * summary['accuracy']:.2f} %")
     write_text(path, json.dumps(record, indent=1, allow_nan=False) + "\n")
@@ -122,20 +126,28 @@ def emulate(name: str, root: str | None) -> None:
 
 def table() -> str:
     """The nets that come with the package, as a table in Markdown."""
-    heads = ("name", "data", "their licence", "net", "timing", "T", "parameters", "MB", "test, %")
-    heads += tuple(f"{chip}, %" for chip in CHIPS) + ("spikes per image", f"energy per image on {CHIPS[-1]}, nJ")
-    lines = [f"| {' | '.join(heads)} |", "| " + " | ".join([":---"] * 5 + ["---:"] * (len(heads) - 5)) + " |"]
+    about = ["name", "data", "their licence", "net", "timing"]
+    figures = ["T", "parameters", "MB", "test, %", *(f"{chip}, %" for chip in CHIPS), "spikes per image"]
+    figures.append(f"energy per image on {CHIPS[-1]}, nJ")
+    marks = [":---"] * len(about) + ["---:"] * len(figures)
+    lines = [f"| {' | '.join(cells)} |" for cells in (about + figures, marks)]
     for name, row in models.pretrained().iterrows():
         chips = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8")).get("chips", {})
-        found = [f"{100 * chips[chip]['accuracy']:.2f}" if chip in chips else "–" for chip in CHIPS]
+        cells = [f"`{name}`", row["data"], LICENCES[row["data"]], row["spec"], row["timing"], str(row["steps"])]
+        cells += [f"{row['parameters']:,}", f"{row['MB']:.2f}", f"{row['accuracy']:.2f}"]
+        cells += [_on_chip(chips.get(chip)) for chip in CHIPS]
         last = chips.get(CHIPS[-1])
-        cost = ("–", "–")
-        if last is not None:
-            cost = f"{last['spikes_per_image']:,.0f}", f"{next(iter(last['energy_nj_per_image'].values())):,.0f}"
-        cells = (f"`{name}`", row["data"], LICENCES[row["data"]], row["spec"], row["timing"], row["steps"])
-        cells += (f"{row['parameters']:,}", f"{row['MB']:.2f}", f"{row['accuracy']:.2f}", *found, *cost)
-        lines.append(f"| {' | '.join(map(str, cells))} |")
+        spikes, energy = (last["spikes_per_image"], sum(last["energy_nj_per_image"].values())) if last else (0.0, 0.0)
+        cells += [f"{spikes:,.0f}", f"{energy:,.0f}"] if last else ["–", "–"]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _on_chip(result: dict[str, Any] | None) -> str:
+    """The accuracy of a result; it is emulated too where the net does not fit."""
+    if result is None:
+        return "–"
+    return f"{100 * result['accuracy']:.2f}{' (does not fit)' if result['refusal'] else ''}"
 
 
 def _update_page(*, check: bool) -> int:
