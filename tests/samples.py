@@ -1,16 +1,33 @@
-"""Samples of layers: spike times with silent, early, late and tied neurons, and weights for each regime."""
+"""Samples of layers: spike times with silent, early, late and tied neurons, and weights for each regime; tests of refusals."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
 SILENT = 255
 PATTERNS = ("mixed", "silent", "early", "late", "tied", "spread")
 REGIMES = ("balanced", "firing", "quiet")
+
+
+Refusal = tuple[Callable[[], Any], type[Exception], str]  # a call, its error, and what the message says
+
+
+def refusals(*rows: Refusal, **named: Refusal) -> Callable[..., None]:
+    """A test that these calls are refused."""
+    ids = [None] * len(rows) + [*named]
+
+    @pytest.mark.parametrize(("call", "error", "text"), [*rows, *named.values()], ids=ids)
+    def test(call: Callable[[], Any], error: type[Exception], text: str) -> None:
+        with pytest.raises(error, match=text):
+            call()
+
+    return test
 
 
 def generator(seed: int) -> torch.Generator:

@@ -14,7 +14,7 @@ import firstspike
 from firstspike import data, models
 from firstspike import nn as fs
 
-from .samples import generator
+from .samples import Refusal, generator, refusals
 
 
 def block(inputs: int, outputs: int, kernel: int = 3, **how: Any) -> list[nn.Module]:
@@ -172,7 +172,7 @@ def of_maps(*layers: nn.Module, shift: float = 0.0) -> Callable[[], Any]:
     return lambda: firstspike.convert(nn.Sequential(*layers), images)
 
 
-BAD: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
+BAD: dict[str, Refusal] = {
     "module": (lambda: firstspike.convert(F.relu, torch.rand(4, 6)), TypeError, "module"),
     "images": (lambda: firstspike.convert(nn.Linear(6, 3), torch.rand(6)), ValueError, "images"),
     "NaN": (lambda: firstspike.convert(nn.Linear(6, 3), torch.full((2, 6), torch.nan)), ValueError, "images"),
@@ -209,9 +209,4 @@ BAD: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "rows": (of_maps(nn.Linear(6, 3)), ValueError, "0 is applied"),
 }
 
-
-@pytest.mark.parametrize("name", BAD)
-def test_refusals(name: str) -> None:
-    call, error, message = BAD[name]
-    with pytest.raises(error, match=message):
-        call()
+test_refusals = refusals(**BAD)

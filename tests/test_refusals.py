@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import pytest
 import torch
 
 import firstspike as fs
 from firstspike import SpikeTimes, decode, encode, init, losses, surrogate
+
+from .samples import refusals
 
 
 def spikes(*shape: int, steps: int = 4) -> SpikeTimes:
@@ -31,7 +32,7 @@ DECODERS: list[Any] = [
 NESTED = torch.nested.nested_tensor([torch.rand(2), torch.rand(3)])
 DRAWS: list[Any] = [init.kaiming_, init.torch_default_, lambda w, **o: init.ettfs_(w, 8, **o)]
 
-CALLS: list[tuple[Any, type[Exception], str]] = [
+test_calls = refusals(
     *[(lambda f=f: f(NESTED, 4), TypeError, "times|x") for f in (SpikeTimes, encode.latency)],
     *[(lambda f=f: f(NESTED), TypeError, "x") for f in (fs.models.mlp("2-4-3", steps=4), fs.nn.DirectLinear(2, 3, steps=4))],
     (lambda: fs.functional.linear(spikes(2, 5), NESTED), TypeError, "weight"),
@@ -135,10 +136,4 @@ CALLS: list[tuple[Any, type[Exception], str]] = [
     *[(lambda s=s: surrogate.atan(s), ValueError, "alpha") for s in (1e-20, 1e19, 0.0, math.inf)],
     (lambda: surrogate.triangle().derivative(torch.tensor([1])), TypeError, "u"),
     (lambda: fs.tain, AttributeError, "tain"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("call", "error", "name"), CALLS)
-def test_calls(call: Any, error: type[Exception], name: str) -> None:
-    with pytest.raises(error, match=name):
-        call()
+)  # fmt: skip

@@ -7,6 +7,8 @@ from PIL import Image
 
 from firstspike import SpikeTimes, data
 
+from ..samples import refusals
+
 EVENT = np.dtype([("x", np.int16), ("y", np.int16), ("t", np.int64), ("p", np.int8)])
 
 
@@ -114,7 +116,7 @@ def events(recordings):
     return data.from_events(recordings, [0], sensor_size=(3, 2, 2), steps=10)
 
 
-CALLS = [
+test_calls = refusals(
     (lambda: data.load("mnits", train=True), ValueError, "name must be one of digits, mnist"),
     (lambda: data.load("mnist", root="/nowhere", train=True), ValueError, "root"),
     (lambda: data.reload({"kind": "stars"}, train=True), ValueError, "recipe"),
@@ -138,13 +140,7 @@ CALLS = [
     (lambda: events(3), TypeError, "recordings"),
     (lambda: data.load_images("/nowhere", train=True), ValueError, "/nowhere/train"),
     (lambda: data.load_images("/nowhere", train=True, size=-1), ValueError, "size"),
-]
-
-
-@pytest.mark.parametrize(("call", "error", "text"), CALLS, ids=range(len(CALLS)))
-def test_calls(call, error, text):
-    with pytest.raises(error, match=text):
-        call()
+)
 
 
 def test_folders_of_images(tmp_path):

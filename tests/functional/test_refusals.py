@@ -10,6 +10,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from firstspike import SpikeTimes, functional
 
+from ..samples import refusals
+
 
 def spikes(*shape: int, steps: int = 4) -> SpikeTimes:
     return SpikeTimes(torch.zeros(shape, dtype=torch.uint8), steps)
@@ -28,7 +30,7 @@ def normalize(*shape: int, deviation: Any = 1.0, dtype: Any = torch.float32, **o
     return functional.normalize_weight(torch.ones(shape, dtype=dtype), deviation, **options)
 
 
-CALLS: list[tuple[Any, type[Exception], str]] = [
+test_calls = refusals(
     (lambda: linear(x=torch.zeros(2, 5)), TypeError, "spikes"),
     (lambda: linear(x=spikes(2, 5, 1)), ValueError, "spikes"),
     (lambda: linear(x=spikes(2, 6)), ValueError, "spikes"),
@@ -81,13 +83,7 @@ CALLS: list[tuple[Any, type[Exception], str]] = [
     (lambda: normalize(3, 4, gamma=torch.ones(2)), ValueError, "gamma"),
     (lambda: normalize(3, 4, gamma=torch.ones(3, dtype=torch.float64)), TypeError, "gamma"),
     (lambda: normalize(3, 4, granularity="column"), ValueError, "granularity"),
-]
-
-
-@pytest.mark.parametrize(("call", "error", "name"), CALLS)
-def test_calls(call: Any, error: type[Exception], name: str) -> None:
-    with pytest.raises(error, match=name):
-        call()
+)
 
 
 def test_a_device_without_kernels() -> None:

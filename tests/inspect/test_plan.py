@@ -13,6 +13,8 @@ import torch
 from firstspike import SpikeTimes, encode, explain, inspect, models, nn, profile
 from firstspike.inspect import OperationCounter, layer_current, synaptic_operations
 
+from ..samples import refusals
+
 LAYERS = {
     "linear": ("TTFSLinear(784, 400, steps=8)", (128, 784)),
     "readout": ("Integrate(400, 10, steps=64)", (128, 400)),
@@ -98,7 +100,7 @@ def sequential(*layers: torch.nn.Module) -> torch.nn.Module:
     return torch.nn.Sequential(*layers)
 
 
-CALLS: list[tuple[Any, type[Exception], str]] = [
+test_calls = refusals(
     (lambda: explain(CONVOLUTION, torch.rand(2, 1, 8, 8)), ValueError, "batch"),
     (lambda: explain(DIRECT, 1), TypeError, "layer"),
     (lambda: explain(CONVOLUTION, 4), ValueError, "batch"),
@@ -135,10 +137,4 @@ CALLS: list[tuple[Any, type[Exception], str]] = [
     (lambda: current(nn.TTFSConv2d(1, 4, 1, steps=4, avg_pool=7), 2, 1, 5, 5), ValueError, "before"),
     (lambda: current(nn.TTFSLinear(4, 2, steps=4, avg_pool=2), 2, 4), ValueError, "before"),
     (lambda: current(LINEAR, 2, 5), ValueError, "before"),
-]
-
-
-@pytest.mark.parametrize(("call", "error", "named"), CALLS)
-def test_calls(call: Any, error: type[Exception], named: str) -> None:
-    with pytest.raises(error, match=named):
-        call()
+)

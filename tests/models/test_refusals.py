@@ -12,6 +12,8 @@ from firstspike import SpikeTimes, models
 from firstspike import nn as fs
 from firstspike.surrogate import triangle
 
+from ..samples import refusals
+
 
 def build(spec: str = "16-12-4", **options: Any) -> models.TTFSNet:
     return models.build(spec, **{"input_shape": (16,), "steps": 5, **options})
@@ -98,7 +100,7 @@ def readout_alone() -> nn.Module:
     return nn.Sequential(fs.LatencyEncoder(4), fs.TTFSConv2d(1, 3, 3, steps=4), fs.TemporalWeighting(classes=4))
 
 
-CALLS: list[tuple[Any, type[Exception], str]] = [
+test_calls = refusals(
     (lambda: stacked(3), TypeError, "layers"),
     (lambda: stacked([hidden(), "last"]), TypeError, "layers"),
     (lambda: stacked([]), ValueError, "layers"),
@@ -139,10 +141,4 @@ CALLS: list[tuple[Any, type[Exception], str]] = [
     (lambda: models.relu_counterpart("4C3-10", input_shape=(1, 8, 8), pooling="median"), ValueError, "pooling"),
     (lambda: models.load_pretrained("mnist-rnn"), ValueError, "name .*digits-cnn"),
     (lambda: models.pretrained_file("../digits-cnn"), ValueError, "name"),
-]
-
-
-@pytest.mark.parametrize(("call", "error", "named"), CALLS)
-def test_calls(call: Any, error: type[Exception], named: str) -> None:
-    with pytest.raises(error, match=named):
-        call()
+)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import firstspike
 from firstspike import data, models, train
 from firstspike import nn as fs
 
-from ..samples import generator
+from ..samples import Refusal, generator, refusals
 
 RESIDUAL = "8C3-R(8C3)-AP2-R(8C3-12C3s2)-EP2-16-R(16)-10"
 
@@ -87,7 +86,7 @@ def test_fit(tmp_path: Path) -> None:
     assert isinstance(firstspike.load(tmp_path), models.WindowedNet)
 
 
-BAD: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
+BAD: dict[str, Refusal] = {
     "steps": (lambda: net(steps=256), ValueError, "steps.*256"),
     "steps of a step net": (lambda: train.Config(spec="64-10", steps=255), ValueError, "steps.*255"),
     "timing": (lambda: models.build("64-10", input_shape=(64,), steps=4, timing="time"), ValueError, "timing.*time"),  # type: ignore[call-overload]
@@ -107,9 +106,4 @@ BAD: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     ),
 }
 
-
-@pytest.mark.parametrize("name", BAD)
-def test_refusals(name: str) -> None:
-    call, error, message = BAD[name]
-    with pytest.raises(error, match=message):
-        call()
+test_refusals = refusals(**BAD)

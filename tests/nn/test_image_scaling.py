@@ -5,6 +5,8 @@ import torch
 
 from firstspike.nn import Normalize
 
+from ..samples import refusals
+
 THREE = Normalize((0.1, 0.2, 0.3), (1.0, 2.0, 4.0))
 
 
@@ -56,23 +58,17 @@ def test_settings_and_state_make_the_same_module():
     assert x.grad[0, :, 0, 0].tolist() == [1.0, 0.5, 0.25]
 
 
-@pytest.mark.parametrize(
-    ("call", "error", "name"),
-    [
-        (lambda: Normalize((0.0, 0.0), (1.0,)), ValueError, "std"),
-        (lambda: Normalize((), ()), ValueError, "std"),
-        (lambda: Normalize(0.0, 0.0), ValueError, "std"),
-        (lambda: Normalize(float("nan"), 1.0), ValueError, "mean"),
-        (lambda: Normalize("0.5", 1.0), TypeError, "mean"),
-        (lambda: THREE(torch.ones(2, 3, dtype=torch.int64)), TypeError, "images"),
-        (lambda: THREE(torch.rand(2, 2, 4, 4)), ValueError, "images"),
-        (lambda: THREE(torch.rand(3)), ValueError, "images"),
-        (lambda: Normalize.of(torch.rand(5, 4, 4)), ValueError, "images"),
-        (lambda: Normalize.of(torch.rand(0, 3, 4, 4)), ValueError, "images"),
-        (lambda: Normalize.of(torch.ones(2, 3, dtype=torch.bool)), TypeError, "images"),
-        (lambda: Normalize.of(torch.rand(2, 3).numpy()), TypeError, "images"),
-    ],
+test_refusals = refusals(
+    (lambda: Normalize((0.0, 0.0), (1.0,)), ValueError, "std"),
+    (lambda: Normalize((), ()), ValueError, "std"),
+    (lambda: Normalize(0.0, 0.0), ValueError, "std"),
+    (lambda: Normalize(float("nan"), 1.0), ValueError, "mean"),
+    (lambda: Normalize("0.5", 1.0), TypeError, "mean"),
+    (lambda: THREE(torch.ones(2, 3, dtype=torch.int64)), TypeError, "images"),
+    (lambda: THREE(torch.rand(2, 2, 4, 4)), ValueError, "images"),
+    (lambda: THREE(torch.rand(3)), ValueError, "images"),
+    (lambda: Normalize.of(torch.rand(5, 4, 4)), ValueError, "images"),
+    (lambda: Normalize.of(torch.rand(0, 3, 4, 4)), ValueError, "images"),
+    (lambda: Normalize.of(torch.ones(2, 3, dtype=torch.bool)), TypeError, "images"),
+    (lambda: Normalize.of(torch.rand(2, 3).numpy()), TypeError, "images"),
 )
-def test_refusals(call, error, name):
-    with pytest.raises(error, match=name):
-        call()

@@ -10,6 +10,8 @@ from torch.nn import Parameter
 
 from firstspike import SpikeTimes, nn
 
+from ..samples import refusals
+
 T = 4
 KINDS: list[tuple[type[nn.Synapse], tuple[int, ...]]] = [
     (nn.DirectLinear, (6, 5)),
@@ -81,7 +83,7 @@ def test_sizes(kind: Any, sizes: tuple[int, ...]) -> None:
                 kind(*sizes[:place], value, *sizes[place + 1 :], steps=T)
 
 
-CALLS: list[tuple[Any, type[Exception], str]] = [
+test_calls = refusals(
     # spikes of layers
     (lambda: linear()(torch.zeros(2, 12)), TypeError, "spikes"),
     (lambda: linear()([1]), TypeError, "spikes"),
@@ -167,13 +169,7 @@ CALLS: list[tuple[Any, type[Exception], str]] = [
     (lambda: nn.Prepacked([linear()], (12,))(spikes(2, 12, steps=8)), ValueError, "spikes"),
     # thresholds
     (lambda: nn.bound_thresholds(linear(), least=0.0), ValueError, "least"),
-]
-
-
-@pytest.mark.parametrize(("call", "error", "name"), CALLS)
-def test_calls(call: Any, error: type[Exception], name: str) -> None:
-    with pytest.raises(error, match=name):
-        call()
+)
 
 
 def test_a_threshold_that_learning_took_below_0() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from firstspike import functional, models, nn
 from firstspike.nn.settings import Settings
 
-from ..samples import generator
+from ..samples import Refusal, generator, refusals
 
 
 def net(steps: int = 16, **options: Any) -> torch.nn.Sequential:
@@ -160,7 +159,7 @@ def test_spikes_that_were_written_to_have_their_own_gradient() -> None:
     assert weight.grad is not None and weight.grad.flatten().tolist() == [4.0] * 6  # 8 samples of value 1/2
 
 
-BAD: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
+BAD: dict[str, Refusal] = {
     "steps": (lambda: nn.WindowedLinear(3, 4, steps=256), ValueError, "steps.*256"),
     "no steps": (lambda: nn.WindowEncoder(0), ValueError, "steps.*0"),
     "clip of zero": (lambda: nn.WindowedLinear(3, 4, steps=4, clip=0.0), ValueError, "clip.*0"),
@@ -182,9 +181,4 @@ BAD: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "layers without a last": (lambda: nn.WindowedResidual([torch.nn.Identity()]), TypeError, "layers"),
 }
 
-
-@pytest.mark.parametrize("name", BAD)
-def test_refusals(name: str) -> None:
-    call, error, argument = BAD[name]
-    with pytest.raises(error, match=argument):
-        call()
+test_refusals = refusals(**BAD)
