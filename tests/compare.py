@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from firstspike import SpikeTimes, functional, reference
 from firstspike.surrogate import Surrogate, triangle
@@ -18,6 +20,18 @@ CURRENTS: dict[str, Callable[..., Tensor]] = {
     "conv2d": reference.conv2d_current,
     "integrate": reference.linear_current,
 }
+
+
+class Operators(TorchDispatchMode):
+    """Keeps the names of the operators that are called, such as "aten::add" and "firstspike::fire"."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.add(op._schema.name)
+        return op(*args, **(kwargs or {}))
 
 
 def levels(surrogate: Surrogate) -> tuple[float, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import pytest
 import torch
@@ -15,14 +15,7 @@ from firstspike import SpikeTimes, functional
 from firstspike._base import kernels
 from firstspike.surrogate import triangle
 
-
-@pytest.fixture(autouse=True)
-def keep_threads() -> Iterator[None]:
-    """Restore torch's number of threads and the handling of denormals."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-    torch.set_flush_denormal(False)
+pytestmark = pytest.mark.usefixtures("keep_threads")
 
 
 @pytest.mark.parametrize(("healthy", "broken"), [(0, 48), (0, 16), (16, 0), (48, 0), (31, 63), (47, 15), (5, 6)])
@@ -51,6 +44,7 @@ def test_every_thread_flushes_denormals_as_the_caller_does() -> None:
             spikes.dense().backward(torch.full((1, 4096, 16), 1.5e-38))
             assert x.grad is not None
             found.append(x.grad)
+        torch.set_flush_denormal(False)
         expected = 0.0 if flush else 1.5e-38 * 0.5
         assert torch.equal(found[0], found[1])
         assert (found[0] == 0).all() if flush else torch.allclose(found[0], torch.tensor(expected), rtol=1e-3, atol=0)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib
 import pytest
-import torch
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 
@@ -26,13 +24,10 @@ def blocks(page: Path) -> int:
 
 
 @pytest.fixture(autouse=True)
-def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep_threads: None) -> None:
     """Each page runs in an empty directory; what it sets in torch is undone."""
     monkeypatch.chdir(tmp_path)
     matplotlib.use("agg")
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
 
 
 def test_every_file_of_the_repository_that_is_a_page_is_here() -> None:

@@ -8,12 +8,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from firstspike import SpikeTimes, functional, reference
 from firstspike.surrogate import atan, rectangle, sigmoid, triangle
 
-from ..compare import check_layer, close
+from ..compare import Operators, check_layer, close
 from ..samples import PATTERNS, REGIMES, Layer, decays, generator, layer, spike_times
 
 STEPS = [1, 2, 8, 64, 254]
@@ -86,23 +85,11 @@ def test_any_layer(name: str, data: st.DataObject) -> None:
     check(name, data.draw(cases(name)), **({} if name == "integrate" else {"enough": 0}))
 
 
-class Calls(TorchDispatchMode):
-    """The operators of torch that are called."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: set[str] = set()
-
-    def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.names.add(str(op))
-        return op(*args, **(kwargs or {}))
-
-
 @pytest.mark.parametrize("padding", [0, (1, 2)])
 def test_kernels_of_one_pixel_are_a_product(padding: Any) -> None:
     """oneDNN of torch 2.13 writes past its buffer in the float32 gradient of such convolutions with a stride."""
     case = layer((8, 2, 2, 10), (2, 2, 1, 1), 4, stride=(1, 2), padding=padding, surrogate=atan())
-    with Calls() as calls:
+    with Operators() as calls:
         check("conv2d", case)
         train = reference.SpikeTrain.from_times(case.times, case.steps)
         weight = case.weight.clone().requires_grad_()

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from firstspike import SpikeTimes, cat, functional, nn, ops, reference
 
+from ..compare import same_on_threads
 from ..samples import SILENT, generator, spike_times
 
 STEPS = st.sampled_from([1, 2, 3, 4, 16, 64, 254, 255])
@@ -18,9 +19,6 @@ SHAPES = st.sampled_from(
     [(1, 1), (7, 5), (130, 33), (3, 70), (2, 3, 4, 5), (9, 32, 7, 6), (4, 70, 5, 5), (40, 16, 9, 9)]
 )
 SEEDS = st.integers(0, 2**20)
-
-
-pytestmark = pytest.mark.usefixtures("keep_threads")
 
 
 class Codes:
@@ -290,22 +288,17 @@ def test_images_of_eight_bits_are_exact() -> None:
     assert torch.equal(functional.window_encode(pixels.float() / 255).times, spikes.times)
 
 
-def run(threads: int) -> list[Tensor]:
-    """Times, moments and gradients of a layer, with this many threads."""
-    torch.set_num_threads(threads)
-    g = generator(3)
-    current = torch.randn(37, 21, 23, 33, generator=g).requires_grad_()
-    gamma, bias, clip = (torch.rand(n, generator=g).add_(0.5).requires_grad_() for n in (33, 33, 1))
-    spikes, made = functional.windowed.fired_of(current, clip, 16, (None, gamma, bias, 1e-5), True)
-    pooled = nn.EarliestPool2d(2)(spikes)
-    both = functional.window_values(pooled).sum() + functional.window_values(spikes, avg_pool=2).square().sum()
-    return [spikes.times, made, pooled.times, *torch.autograd.grad(both, (current, gamma, bias, clip))]
-
-
 def test_same_bits_for_any_number_of_threads() -> None:
-    first = run(1)
-    for threads in (2, 3):
-        assert all(torch.equal(a, b) for a, b in zip(first, run(threads), strict=True))
+    def results() -> list[Tensor]:
+        g = generator(3)
+        current = torch.randn(37, 21, 23, 33, generator=g).requires_grad_()
+        gamma, bias, clip = (torch.rand(n, generator=g).add_(0.5).requires_grad_() for n in (33, 33, 1))
+        spikes, made = functional.windowed.fired_of(current, clip, 16, (None, gamma, bias, 1e-5), True)
+        pooled = nn.EarliestPool2d(2)(spikes)
+        both = functional.window_values(pooled).sum() + functional.window_values(spikes, avg_pool=2).square().sum()
+        return [spikes.times, made, pooled.times, *torch.autograd.grad(both, (current, gamma, bias, clip))]
+
+    same_on_threads(results)
 
 
 def test_views_of_spikes_keep_the_gradient_of_values() -> None:

@@ -56,26 +56,23 @@ CHAINS = {
 @pytest.mark.parametrize("name", CHAINS)
 @pytest.mark.parametrize("batch", [0, 1, 2, 37])
 @pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.usefixtures("keep_threads")
 def test_the_same_bits(name: str, batch: int, threads: int) -> None:
     shape, make = CHAINS[name]
     layers = torch_nn.Sequential(*make()).eval()
-    before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    try:
-        packed = nn.Prepacked(layers, shape)
-        for pattern in ("mixed", "tied", "silent"):
-            spikes = SpikeTimes(spike_times((batch, *shape), STEPS, pattern, generator(3)), STEPS)
-            with torch.no_grad():
-                expected = layers(spikes)
-            got = packed(spikes)
-            if isinstance(expected, SpikeTimes):
-                assert torch.equal(got.times, expected.times) and got.steps == STEPS and not got.requires_grad
-                assert got.times.stride() == expected.times.stride() and got.shape[1:] == packed.output_shape
-                expected, got = expected.times, got.times
-            assert torch.equal(got, expected)
-            assert pattern == "silent" or batch < 37 or len(got.unique()) > 2
-    finally:
-        torch.set_num_threads(before)
+    packed = nn.Prepacked(layers, shape)
+    for pattern in ("mixed", "tied", "silent"):
+        spikes = SpikeTimes(spike_times((batch, *shape), STEPS, pattern, generator(3)), STEPS)
+        with torch.no_grad():
+            expected = layers(spikes)
+        got = packed(spikes)
+        if isinstance(expected, SpikeTimes):
+            assert torch.equal(got.times, expected.times) and got.steps == STEPS and not got.requires_grad
+            assert got.times.stride() == expected.times.stride() and got.shape[1:] == packed.output_shape
+            expected, got = expected.times, got.times
+        assert torch.equal(got, expected)
+        assert pattern == "silent" or batch < 37 or len(got.unique()) > 2
 
 
 def test_it_is_a_copy_of_the_weights_as_they_were() -> None:
