@@ -156,6 +156,12 @@ def test_plot_writes_four_pictures(call, trained, tmp_path):
     assert files["raster"] == str(trained / "plots" / "raster.svg") and (trained / "plots" / "raster.svg").is_file()
 
 
+@pytest.mark.parametrize("command", ["profile", "plot"])
+def test_a_net_of_windows_is_sent_to_emulate(call, command):
+    code, _, err = call(command, "digits-windowed")
+    assert code != 0 and "firstspike emulate" in err
+
+
 def test_profile_prints_layers_and_total(call):
     rows = json.loads(call("profile", "digits-cnn", "--count", 20, "--json")[1])
     assert [row["layer"] for row in rows] == [*(f"layers.{n}" for n in range(len(rows) - 1)), "total"]

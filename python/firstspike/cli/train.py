@@ -190,12 +190,17 @@ def profile_command(
 
 def _net_and_images(path: Path, count: int, **options: Any) -> tuple[TTFSNet, Tensor]:
     """Return the net of a run, and the first test images."""
-    from ..models import as_net
+    from ..models import WindowedNet, as_net
     from ..train import load_model
 
     path = run_path(path)
+    net = load_model(path)
+    if isinstance(net, WindowedNet):
+        raise ValueError(
+            "this command takes step-by-step nets; `firstspike emulate RUN` counts spikes, operations and energy of a net of windows"
+        )
     test = run_data(path, train=False, **options)
-    return as_net(load_model(path), test.input_shape, name="the run's net"), test.images[:count]
+    return as_net(net, test.input_shape, name="the run's net"), test.images[:count]
 
 
 def _input_size(net: TTFSNet, first: Synapse) -> tuple[int, int] | None:
