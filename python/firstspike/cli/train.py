@@ -197,7 +197,7 @@ def _net_and_images(path: Path, count: int, **options: Any) -> tuple[TTFSNet, Te
     net = load_model(path)
     if isinstance(net, WindowedNet):
         raise ValueError(
-            "this command takes step-by-step nets; `firstspike emulate RUN` counts spikes, operations and energy of a net of windows"
+            "this command takes step-by-step nets; for a net of windows, `firstspike emulate RUN` counts spikes and energy"
         )
     test = run_data(path, train=False, **options)
     return as_net(net, test.input_shape, name="the run's net"), test.images[:count]
