@@ -118,7 +118,7 @@ def emulate(name: str, root: str | None) -> None:
         except emulator.DoesNotFit as error:
             fits = {"refusal": str(error)}
         summary = emulator.report(ran, **fits).summary()
-        kept = ("accuracy", "refusal", "latency_steps_mean", "spikes_per_image", "energy_nj_per_image")
+        kept = ("accuracy", "refusal", "latency_steps_mean", "energy_nj_per_image")
         record["chips"][chip] = {key: summary[key] for key in kept}
         typer.echo(f"{name} on {chip}: {100 * summary['accuracy']:.2f} %")
     write_text(path, json.dumps(record, indent=1, allow_nan=False) + "\n")
@@ -126,19 +126,19 @@ def emulate(name: str, root: str | None) -> None:
 
 def table() -> str:
     """The nets that come with the package, as a table in Markdown."""
-    about = ["name", "data", "their licence", "net", "timing"]
+    about = ["name", "data", "licence of the data", "net", "timing"]
     figures = ["T", "parameters", "MB", "test, %", *(f"{chip}, %" for chip in CHIPS), "spikes per image"]
     figures.append(f"energy per image on {CHIPS[-1]}, nJ")
     marks = [":---"] * len(about) + ["---:"] * len(figures)
     lines = [f"| {' | '.join(cells)} |" for cells in (about + figures, marks)]
     for name, row in models.pretrained().iterrows():
-        chips = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8")).get("chips", {})
+        record = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+        chips = record.get("chips", {})
         cells = [f"`{name}`", row["data"], LICENCES[row["data"]], row["spec"], row["timing"], str(row["steps"])]
         cells += [f"{row['parameters']:,}", f"{row['MB']:.2f}", f"{row['accuracy']:.2f}"]
         cells += [_on_chip(chips.get(chip)) for chip in CHIPS]
-        last = chips.get(CHIPS[-1])
-        spikes, energy = (last["spikes_per_image"], sum(last["energy_nj_per_image"].values())) if last else (0.0, 0.0)
-        cells += [f"{spikes:,.0f}", f"{energy:,.0f}"] if last else ["–", "–"]
+        energy = chips.get(CHIPS[-1], {}).get("energy_nj_per_image", {}).values()
+        cells += [f"{record['test']['spikes_per_image']:,.0f}", f"{sum(energy):,.0f}" if energy else "–"]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

@@ -571,7 +571,7 @@ def _shortage(layer: Layer, core: CoreKind) -> tuple[str, int] | None:
 class Finding:
     """One reason why a chip refuses a net. layer: its label, "net" for the complete net. remedy: what avoids it.
 
-    setting: the value that the remedy gives to a field of `train.Config`, by its name; empty if it names none.
+    setting: the value that the remedy gives to an argument of `train.Config` or `quantize`, by its name; empty if it names none.
     """
 
     layer: str

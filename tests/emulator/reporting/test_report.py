@@ -16,7 +16,7 @@ from firstspike import emulator as em
 from firstspike.emulator import Program
 from firstspike.emulator.program.host import Encoder, Readout
 from firstspike.emulator.program.layers import Shortcut
-from firstspike.emulator.reporting.report import account, first_layer, latency, traffic
+from firstspike.emulator.reporting.report import account, first_layer, latency, relu_macs, traffic
 
 from ..nets import dense, images, net
 
@@ -154,6 +154,20 @@ def test_the_total_includes_the_first_layer(name, how, macs, each):
     summary = em.report(run, tables=[name]).summary()
     assert summary["energy_nj_per_image"] == {name: a.total} and summary["first_layer"] == where
     assert any("of table 45nm" in note for note in a.notes) == (name != "45nm-integer")  # borrowed
+
+
+def test_multiply_adds_of_a_residual_net_with_relu():
+    """A shortcut without weights adds; `profile` counts the same."""
+    model = net("4C3-R(4C3-6C3)-AP2-5")
+    run = em.run(em.quantize(model, "loihi-like"), images(model))
+    assert relu_macs(run.program) == inspect.profile(model, images(model))["dense_macs"].iloc[-1]
+
+
+def test_a_first_layer_on_the_host_is_named_as_the_cause():
+    model = models.mlp("784-64-10", steps=4).eval()
+    run = em.run(em.quantize(model, "generic8", first_layer="float"), torch.rand(4, 784))
+    [note] = [note for note in account(run, "45nm-integer").notes if "ReLU" in note]
+    assert "float32" in note and "every step" not in note
 
 
 @pytest.mark.parametrize("timing", ["step", "layer"])

@@ -38,6 +38,12 @@ def _largest(layer: Layer) -> int:
     return max(reach, int(np.abs(layer.theta).max()) + 1, held, 1 << layer.membrane.bits - 1)
 
 
+def _leak(layer: Layer) -> tuple[int, int]:
+    """(decay_bits, keep); (0, 1) of a membrane that keeps everything, so that the C code forms no product."""
+    whole = (layer.keep == 1 << layer.decay_bits and layer.current is None) or not layer.decay_bits
+    return (0, 1) if whole and layer.leak == "scale" else (layer.decay_bits, layer.keep)
+
+
 def _accumulator_matters(layer: Layer) -> bool:
     return layer.update == "clocked" and not layer.overflow_free()["accumulator"]
 
@@ -126,8 +132,7 @@ def _first(first: PixelLayer, stored: tables.Weights, wide: bool) -> list[str]:
         *shape,
         int(first.fire == "gt"),
         first.shift,
-        first.decay_bits,
-        first.keep if first.decay_bits else 1,
+        *_leak(first),
         first.high,
         stored.bits,
     )
@@ -146,8 +151,7 @@ def _first(first: PixelLayer, stored: tables.Weights, wide: bool) -> list[str]:
 def _layer(layer: Layer, n: int, stored: tables.Weights, wide: bool) -> str:
     flags = (layer.kind == "conv", layer.fires, layer.update == "event", layer.fire == "gt")
     shape = (*layer.in_shape, layer.pool, *layer.kernel, *layer.stride, *layer.padding, *layer.out_shape, stored.places)
-    keep = layer.keep if layer.decay_bits or layer.leak == "shift" else 1
-    leak = (layer.decay_bits, keep, layer.leak == "shift", layer.current is not None, layer.current or 0)
+    leak = (*_leak(layer), layer.leak == "shift", layer.current is not None, layer.current or 0)
     rest = (layer.delay, layer.start, layer.stop, layer.shift, *leak, stored.bits)
     most = 1 << 60 if wide else _INT32 - 1
     unlimited = Register(low=-most, high=most, bits=61 if wide else 31)

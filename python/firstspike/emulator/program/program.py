@@ -46,7 +46,7 @@ def instruction_set() -> str:
 class Refusal(ValueError):
     """A chip does not take a net. layer: its name, or "net". problem, remedy: the two parts of the message.
 
-    setting: the field of `train.Config` that the remedy begins with, and its value.
+    setting: the keyword argument, of `train.Config` or `quantize`, that the remedy begins with, and its value.
     """
 
     def __init__(self, layer: str, problem: str, remedy: str = "", **setting: Any) -> None:

@@ -82,10 +82,13 @@ def first_layer(program: Program) -> tuple[str | None, int]:
 
 
 def relu_macs(program: Program) -> int:
-    """Multiply-adds per image of the same net with ReLU, a directly coded first layer included."""
-    return first_layer(program)[1] + sum(
-        layer.synapses for layer in program.layers if not getattr(layer, "pools", False)
-    )
+    """Multiply-adds per image of the same net with ReLU: a shortcut without weights adds, and a max pool compares."""
+    macs = first_layer(program)[1]
+    for layer in program.layers:
+        if not getattr(layer, "pools", False):
+            side = layer.shortcut
+            macs += layer.synapses - (0 if side is None or side.weight.ndim == 2 else side.synapses)
+    return macs
 
 
 def account(run: Run, table: str | EnergyTable, placement: Placement | None = None) -> Account:
@@ -125,16 +128,22 @@ def account(run: Run, table: str | EnergyTable, placement: Placement | None = No
     relu = None if t.integer_mac_pj is None else relu_macs(run.program) * t.integer_mac_pj / 1000
     made = Account(t, parts, macs * (each or 0.0) / 1000, notes, relu)
     if relu is not None and made.total > relu:
-        notes.append(_dearer(run.program, made.total / relu))
+        notes.append(_dearer(run.program, made, relu))
     return made
 
 
-def _dearer(program: Program, ratio: float) -> str:
-    """Why a net costs so many times as much as with ReLU."""
-    why = ["neurons are updated in every step" if program.profile.update == "clocked" else "events update neurons"]
-    if any(layer.pool > 1 for layer in program.layers):
-        why.append("each spike of an averaged window is an event, while ReLU multiplies its average once")
-    return f"this is {ratio:.2f} times the energy of the same net with ReLU: {'; '.join(why)}"
+def _dearer(program: Program, made: Account, relu: float) -> str:
+    """How many times as much as with ReLU a net costs, and why: what is a tenth of the difference or more."""
+    updates = sum(value or 0.0 for name, value in made.parts.items() if name.startswith("updates"))
+    pools = any(layer.pool > 1 for layer in program.layers)
+    causes = {
+        "a host multiplies the first layer in float32": 0.0 if program.pixels is not None else made.first_layer,
+        "neurons are updated in every step": updates,
+        "each spike of an averaged window is an event, while ReLU multiplies its average once": pools
+        * (made.parts["synapses"] or 0.0),
+    }
+    why = [cause for cause, energy in causes.items() if energy >= 0.1 * (made.total - relu)]
+    return f"this is {made.total / relu:.2f} times the energy of the same net with ReLU: {'; '.join(why)}"
 
 
 def _parts(run: Run, t: EnergyTable, placement: Placement | None) -> Iterator[tuple[str, float | None, float]]:

@@ -21,7 +21,7 @@ static fs_int bounded(fs_int x, const fs_register *r, uint8_t *changed) {
 
 static fs_int leaked(fs_int v, int32_t keep, int decay_bits) {
     int64_t kept;
-    if (keep == (int32_t)1 << decay_bits) return v;
+    if (decay_bits == 0) return keep ? v : 0;
     kept = (v < 0 ? -(int64_t)v : (int64_t)v) * keep / ((int64_t)1 << decay_bits);
     return (fs_int)(v < 0 ? -kept : kept);
 }
