@@ -21,39 +21,70 @@ struct Rows {
     int64_t neurons, width;
 
     Rows(int64_t sites, int64_t channels, int64_t least)
-        : neurons(sites * channels), width(channels * std::max<int64_t>(1, least / channels)) {}
+        : neurons(sites * channels), width(channels * std::max<int64_t>(1, std::min(least / channels, sites))) {}
     int64_t number() const { return (neurons + width - 1) / width; }
 };
 
 // run(from, number) for all rows, where number is below the width for the last one alone.
 template <class Run>
 void each_row(const Rows& rows, int threads, Run&& run) {
-    parallel_blocks(
-        rows.number(), std::max<int64_t>(1, kNeuronsPerTask / rows.width), threads, [&](int64_t first, int64_t number) {
-            for (int64_t at = first * rows.width; at < std::min((first + number) * rows.width, rows.neurons); at += rows.width)
-                run(at, std::min(rows.width, rows.neurons - at));
-        });
+    const int64_t tasks = std::min(rows.number(), rows.neurons / kNeuronsPerTask + 1);
+    parallel_ranges(rows.number(), tasks, threads,
+                    [&](int64_t, int64_t row) { run(row * rows.width, std::min(rows.width, rows.neurons - row * rows.width)); });
 }
 
-// N arrays [channels], repeated along a row by `repeat`. They begin at different cache lines modulo a page: what is read at once
-// would else fight for one set of the first cache.
+// Parameters of channels are worked out in double precision, a vector of channels at a time.
+constexpr int kDoubles = kLanes / 2;
+typedef double Doubles __attribute__((vector_size(kLanes * 4)));
+typedef float HalfVec __attribute__((vector_size(kLanes * 2)));
+
+Doubles doubles(double x) { return Doubles{} + x; }
+Doubles least_of(Doubles a, Doubles b) { return b < a ? b : a; }
+Doubles most_of(Doubles a, Doubles b) { return a < b ? b : a; }
+Doubles clamped(Doubles x, Doubles least, Doubles most) { return least_of(most_of(x, least), most); }
+// From 0 to 2^51.
+Doubles floor_of(Doubles x) {
+    const Doubles whole = (x + 0x1p52) - 0x1p52;
+    return whole > x ? whole - 1.0 : whole;
+}
+// The values of the channels from c on, `other` where there are none.
+Doubles channels_from(const float* values, int64_t channels, int64_t c, double other) {
+    HalfVec some = HalfVec{} + static_cast<float>(other);
+    if (values) std::memcpy(&some, values + c, static_cast<size_t>(std::min<int64_t>(kDoubles, channels - c)) * sizeof(float));
+    return __builtin_convertvector(some, Doubles);
+}
+void write_channels(float* values, int64_t channels, int64_t c, Doubles x) {
+    const HalfVec some = __builtin_convertvector(x, HalfVec);
+    if (values) std::memcpy(values + c, &some, static_cast<size_t>(std::min<int64_t>(kDoubles, channels - c)) * sizeof(float));
+}
+
+// N arrays [channels], repeated along a row, a vector of each side by side.
 template <int N>
 class RowParameters {
  public:
     RowParameters(int64_t channels, int64_t width)
-        : channels_(channels), width_(width), stride_((width + 15) / 16 * 16 + 16), values_(N * stride_) {}
+        : channels_(channels), width_(width), values_((width + kLanes - 1) / kLanes * N * kLanes) {}
 
-    float* operator[](int array) { return values_.data() + array * stride_; }
-    const float* operator[](int array) const { return values_.data() + array * stride_; }
-    void repeat() {
-        for (int array = 0; array < N; ++array)
-            for (int64_t i = channels_; i < width_; ++i) (*this)[array][i] = (*this)[array][i - channels_];
+    void set(int array, int64_t c, Doubles x) {  // of the channels from c on, a multiple of kDoubles
+        const HalfVec some = __builtin_convertvector(x, HalfVec);
+        std::memcpy(place(array, c), &some, sizeof some);
     }
+    void repeat() {
+        for (int64_t i = channels_, c = 0; i < width_; ++i, c = c + 1 < channels_ ? c + 1 : 0)
+            for (int array = 0; array < N; ++array) place(0, i)[array * kLanes] = place(0, c)[array * kLanes];
+    }
+    // The arrays' vectors from this place of a row on, a multiple of kLanes.
+    FIRSTSPIKE_INLINE const float* from(int64_t i) const { return values_.data() + i * N; }
 
  private:
-    int64_t channels_, width_, stride_;
+    float* place(int array, int64_t i) { return values_.data() + (i / kLanes * N + array) * kLanes + i % kLanes; }
+
+    int64_t channels_, width_;
     Buffer<float> values_;
 };
+
+// Array `array` of those at p, see RowParameters::from.
+FIRSTSPIKE_INLINE Vec take(const float* p, int array) { return load(p + array * kLanes); }
 
 // Sums over the sites of two values of each channel: sums[0, channel] and sums[1, channel]. add(at, place, count, a, b) adds to
 // the vectors a and b the values of `count` neurons, at most a vector, from number `at` on; they begin at this place of a row of
@@ -91,11 +122,13 @@ Buffer<double> sums_over_sites(const Rows& rows, int64_t channels, int threads, 
             }
         }
     });
-    Buffer<double> total(2 * channels);
+    Buffer<double> total(2 * channels + kDoubles);  // read in vectors
     std::fill_n(total.data(), 2 * channels, 0.0);
     for (int64_t part = 0; part < parts; ++part)
         for (int64_t which = 0; which < 2; ++which)
-            for (int64_t i = 0; i < width; ++i) total[which * channels + i % channels] += partial[(2 * part + which) * width + i];
+            for (int64_t from = 0; from < width; from += channels)
+                for (int64_t c = 0; c < channels; ++c)
+                    total[which * channels + c] += partial[(2 * part + which) * width + from + c];
     return total;
 }
 
@@ -105,95 +138,112 @@ Rows long_rows(int64_t sites, int64_t channels) { return {sites, channels, kLong
 // Bytes are codes of a window of as many steps; a code of more steps holds two levels, about.
 int coded_steps(int64_t window) { return window > kMostCodedSteps ? 128 : static_cast<int>(window); }
 
-// The parameters of one channel, in double precision.
-struct Channel {
-    double center = 0.0, inverse = 1.0, gamma = 1.0, beta = 0.0, clip = 1.0;
+// The parameters of the channels from c on.
+struct Channels {
+    Doubles center{}, inverse = doubles(1.0), gamma = doubles(1.0), beta, clip;
+    bool normal;
+    Doubles low, high;  // of n times the sign of gamma, where v is 0 and the clip
 
-    Channel(const WindowedNeurons& n, int64_t c) : clip(static_cast<double>(n.clip[n.clips == 1 ? 0 : c])) {
-        if (n.beta) beta = static_cast<double>(n.beta[c]);
-        if (!n.moments) return;
-        normal_ = true;
-        center = static_cast<double>(n.moments[c]);
-        inverse = 1.0 / std::sqrt(static_cast<double>(n.moments[n.channels + c]) + n.eps);
-        if (n.gamma) gamma = static_cast<double>(n.gamma[c]);
+    Channels(const WindowedNeurons& n, int64_t c)
+        : beta(channels_from(n.beta, n.channels, c, 0.0)),
+          clip(n.clips == 1 ? doubles(static_cast<double>(n.clip[0])) : channels_from(n.clip, n.channels, c, 1.0)),
+          normal(n.moments != nullptr) {
+        if (normal) {
+            center = channels_from(n.moments, n.channels, c, 0.0);
+            const Doubles variance = channels_from(n.moments + n.channels, n.channels, c, 1.0) + n.eps;
+            for (int i = 0; i < kDoubles; ++i) inverse[i] = std::sqrt(variance[i]);
+            inverse = 1.0 / inverse;
+            gamma = channels_from(n.gamma, n.channels, c, 1.0);
+        }
+        const Doubles per = 1.0 / most_of(size(), doubles(1e-30)), end = doubles(kMostDeviations);
+        low = clamped(-beta * per, -end, end), high = clamped((clip - beta) * per, -end, end);
     }
-    double sign() const { return gamma < 0.0 ? -1.0 : 1.0; }
-    // Of n times the sign, where v has this value.
-    double where(double v) const {
-        return std::clamp((v - beta) / std::max(std::abs(gamma), 1e-30), -kMostDeviations, kMostDeviations);
-    }
-    bool normal() const { return normal_; }
-
- private:
-    bool normal_ = false;
+    Doubles size() const { return gamma < 0.0 ? -gamma : gamma; }
+    Doubles sign() const { return gamma < 0.0 ? doubles(-1.0) : doubles(1.0); }
 };
 
-// How the neurons of a channel are codes (kernels.h). Codes below `early` are above the clip, those from `late` on below it.
+// How the neurons of channels are codes (kernels.h). Codes below `early` are above the clip, those from `late` on below it.
 // Counted from code late - 1 on, the level a and the number of cells before the neuron's, each at most `cells`, add up; a level
-// has one cell less than parts, and `skipped` cells come before the first one.
+// has one cell less than parts, and `skipped` cells come before the first one. All are whole numbers.
 struct Code {
-    int late = 0, early = 0;
-    double parts = 1.0, skipped = 0.0;
+    Doubles late, early, parts, skipped;
 
     // Of these steps, with parts and codes outside the clip as wide as 256 codes of 2 kMostDeviations allow.
-    Code(const Channel& c, int steps) {
-        const double slope = steps * std::abs(c.gamma) / c.clip, shift = steps * c.beta / c.clip + 0.5;  // of U = T u + 1/2 in n
-        const bool normal = c.normal() && std::isfinite(slope + shift);
-        const double low = normal ? c.where(0.0) : -kMostDeviations, high = normal ? c.where(c.clip) : kMostDeviations;  // inside
-        const auto level_at = [&](double n, double other) {
-            return normal ? std::clamp(slope * n + shift, 0.5, steps + 0.5) : other;
-        };
-        const double first = level_at(low, 0.5), last = level_at(high, steps + 0.5), share = (high - low) / (2 * kMostDeviations);
-        if (last > first)
-            parts =
-                std::clamp(std::floor(share * ((250 - steps) / (last - first) + 1)), 1.0, std::floor(kMostParts / (steps + 1)));
-        const auto cells_before = [&](double level) { return std::floor(parts * level) - std::floor(level); };
+    Code(const Channels& c, int number) {
+        const Doubles per = number / c.clip, slope = per * c.size(), shift = per * c.beta + 0.5;  // of U = T u + 1/2 in n
+        const Doubles end = doubles(kMostDeviations), steps = doubles(number), one = doubles(1.0);
+        const Doubles known = c.normal ? slope + shift : doubles(std::nan(""));
+        const auto inside = known - known == 0.0;  // finite
+        const Doubles low = inside ? c.low : -end, high = inside ? c.high : end;
+        const Doubles first = inside ? clamped(slope * low + shift, doubles(0.5), steps + 0.5) : doubles(0.5);
+        const Doubles last = inside ? clamped(slope * high + shift, doubles(0.5), steps + 0.5) : steps + 0.5;
+        const Doubles share = (high - low) / (2 * kMostDeviations), wanted = share * ((250 - steps) / (last - first) + 1);
+        parts = last > first ? floor_of(clamped(wanted, one, floor_of(kMostParts / (steps + 1)))) : one;
+        const auto cells_before = [&](Doubles level) { return floor_of(parts * level) - floor_of(level); };
         skipped = cells_before(first);
-        const double cells = std::min(cells_before(last) - skipped, 253.0 - steps);
-        const int used = steps + 1 + static_cast<int>(cells), rest = 256 - used;
-        const double below = share < 1.0 ? (low + kMostDeviations) / (2 * kMostDeviations * (1.0 - share)) : 0.5;
-        late = 256 - std::clamp(static_cast<int>(std::lround(rest * below)), 1, rest - 1), early = late - used;
+        const Doubles used = steps + 1 + least_of(cells_before(last) - skipped, 253 - steps), rest = 256 - used;
+        const Doubles below = share < 1.0 ? (low + kMostDeviations) / (2 * kMostDeviations * (1.0 - share)) : doubles(0.5);
+        late = 256 - clamped(floor_of(rest * below + 0.5), one, rest - 1), early = late - used;
     }
     Code(const float* scales, int64_t channels, int64_t c)
-        : late(static_cast<int>(scales[c]) / 256),
-          early(static_cast<int>(scales[c]) % 256),
-          parts(static_cast<double>(scales[channels + c])),
-          skipped(static_cast<double>(scales[2 * channels + c])) {}
+        : parts(channels_from(scales + channels, channels, c, 1.0)),
+          skipped(channels_from(scales + 2 * channels, channels, c, 0.0)) {
+        const Doubles ends = channels_from(scales, channels, c, 0.0);
+        late = floor_of(ends / 256), early = ends - 256 * late;
+    }
     void write(float* scales, int64_t channels, int64_t c) const {
-        scales[c] = static_cast<float>(256 * late + early);
-        scales[channels + c] = static_cast<float>(parts), scales[2 * channels + c] = static_cast<float>(skipped);
+        write_channels(scales, channels, c, 256 * late + early);
+        write_channels(scales + channels, channels, c, parts), write_channels(scales + 2 * channels, channels, c, skipped);
     }
     // From an end of the clip, in U, to the middle of the code there, so that beyond it the line below is never taken.
-    double edge() const { return parts > 1.0 ? 0.25 : 0.5; }
-    // n per code outside the clip.
-    double deviation(const Channel& c) const {
-        return std::max(2 * kMostDeviations - c.where(c.clip) + c.where(0.0), 1e-3) / (256 - late + early);
+    Doubles edge() const { return parts > 1.0 ? doubles(0.25) : doubles(0.5); }
+    // Codes outside the clip per n.
+    Doubles per_deviation(const Channels& c) const {
+        return (256 - late + early) / most_of(2 * kMostDeviations - c.high + c.low, doubles(1e-3));
     }
 };
 
 // What the neurons' parameters are in the arithmetic of `fire`: of d = z - center the level U = T u + 1/2; and the code, counted
-// from the last one so that it rises with u.
-enum { kCenter, kScale, kShift, kOutside, kBelow, kAbove, kParts, kSkipped, kCells, kFirst, kFolded };
+// from the last one so that it rises with u. kLast: of a level's parts, the middle of the last one.
+enum {
+    kCenter,
+    kScale,
+    kShift,
+    kParts,
+    kSkipped,
+    kLast,
+    kCells,
+    kFirst,
+    kOutside,
+    kBelow,
+    kBelowEnd,
+    kAbove,
+    kAboveFrom,
+    kFolded
+};
 
 RowParameters<kFolded> folded(const WindowedNeurons& n, int steps, float* scales, int64_t width) {
     RowParameters<kFolded> f(n.channels, width);
-    for (int64_t c = 0; c < n.channels; ++c) {
-        const Channel of(n, c);
-        const double slope = steps / of.clip;
-        f[kCenter][c] = static_cast<float>(of.center);
-        f[kScale][c] = static_cast<float>(slope * of.gamma * of.inverse);
-        f[kShift][c] = static_cast<float>(slope * of.beta + 0.5);
+    for (int64_t c = 0; c < n.channels; c += kDoubles) {
+        const Channels of(n, c);
+        const Doubles slope = steps / of.clip;
+        f.set(kCenter, c, of.center);
+        f.set(kScale, c, slope * of.gamma * of.inverse);
+        f.set(kShift, c, slope * of.beta + 0.5);
         if (!scales) continue;
         const Code code(of, steps);
-        const double per = 1.0 / code.deviation(of);
+        const Doubles per = code.per_deviation(of), first = 256 - code.late, above = 256 - code.early;
         code.write(scales, n.channels, c);
-        f[kOutside][c] = static_cast<float>(of.sign() * of.inverse * per);
-        f[kBelow][c] = static_cast<float>(256 - code.late - of.where(0.0) * per);
-        f[kAbove][c] = static_cast<float>(256 - code.early - of.where(of.clip) * per);
-        f[kParts][c] = static_cast<float>(code.parts);
-        f[kSkipped][c] = static_cast<float>(code.skipped);
-        f[kCells][c] = static_cast<float>(code.late - code.early - steps - 1);
-        f[kFirst][c] = static_cast<float>(256 - code.late);
+        f.set(kParts, c, code.parts);
+        f.set(kSkipped, c, code.skipped);
+        f.set(kLast, c, code.parts - 0.5 - code.skipped);
+        f.set(kCells, c, above - first - steps - 1);
+        f.set(kFirst, c, first);
+        f.set(kOutside, c, of.sign() * of.inverse * per);
+        f.set(kBelow, c, first - of.low * per);
+        f.set(kBelowEnd, c, first - 1);
+        f.set(kAbove, c, above - of.high * per);
+        f.set(kAboveFrom, c, above);
     }
     f.repeat();
     return f;
@@ -205,17 +255,26 @@ enum { kMostOf, kSlope, kShiftOf, kLeastOf, kDecoded };
 
 template <int N>
 void decode(const Code& code, int steps, RowParameters<N>& p, int64_t c) {
-    p[kMostOf][c] = static_cast<float>(code.late - code.edge());
-    p[kSlope][c] = static_cast<float>(-1.0 / code.parts);
-    p[kShiftOf][c] = static_cast<float>((code.late - 0.5 + code.skipped) / code.parts);
-    p[kLeastOf][c] = static_cast<float>(code.early + steps + code.edge());
+    p.set(kMostOf, c, code.late - code.edge());
+    p.set(kSlope, c, -1.0 / code.parts);
+    p.set(kShiftOf, c, (code.late - 0.5 + code.skipped) / code.parts);
+    p.set(kLeastOf, c, code.early + steps + code.edge());
 }
 
-template <int N>
-FIRSTSPIKE_INLINE Vec level_of(Ints byte, const RowParameters<N>& p, int64_t at) {
+// p: of `decode`.
+FIRSTSPIKE_INLINE Vec level_of(Ints byte, const float* p) {
     const Vec code = __builtin_convertvector(byte, Vec);
-    const Vec most = load(p[kMostOf] + at) - code, line = code * load(p[kSlope] + at) + load(p[kShiftOf] + at);
-    return larger(load(p[kLeastOf] + at) - code, most < line ? most : line);
+    const Vec most = take(p, kMostOf) - code, line = code * take(p, kSlope) + take(p, kShiftOf);
+    return larger(take(p, kLeastOf) - code, most < line ? most : line);
+}
+
+// `count` bytes, at most a vector, each as a word.
+FIRSTSPIKE_INLINE Ints read_bytes(const uint8_t* bytes, int64_t count) {
+#if defined(__AVX2__) && !(defined(__AVX512F__) && defined(__AVX512BW__))
+    if (count >= kLanes)
+        return reinterpret_cast<Ints>(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes))));
+#endif
+    return reinterpret_cast<Ints>(widen_some(bytes, count));
 }
 
 // The low bytes of `count` words, at most a vector. Compilers make many instructions of the conversion for AVX2.
@@ -233,31 +292,32 @@ FIRSTSPIKE_INLINE void write_bytes(uint8_t* out, Ints words, int64_t count) {
 
 template <bool kCodes>
 void fire(const float* z, const RowParameters<kFolded>& f, int steps, int64_t neurons, uint8_t* times, uint8_t* codes) {
-    const Vec half = splat(0.5f), most = splat(static_cast<float>(steps) + 0.5f), levels = splat(static_cast<float>(steps + 1));
-    const Vec most_code = splat(255.0f);
-    for (int64_t i = 0; i < neurons; i += kLanes) {
-        const int64_t count = neurons - i;
-        const Vec from_center = load_some(z + i, count) - load(f[kCenter] + i);
-        const Vec level = from_center * load(f[kScale] + i) + load(f[kShift] + i);
+    const Vec half = splat(0.5f), most = splat(static_cast<float>(steps) + 0.5f), last_code = splat(255.0f);
+    const auto neurons_from = [&](int64_t i, int64_t count) FIRSTSPIKE_ALWAYS_INLINE {
+        const float* p = f.from(i);
+        const Vec from_center = load_some(z + i, count) - take(p, kCenter);
+        const Vec level = from_center * take(p, kScale) + take(p, kShift);
         const Vec held = larger(level, Vec{});  // 0 of a NaN, which is no integer
         const Ints a = __builtin_convertvector(held < most ? held : most, Ints);
         write_bytes(times + i, a == 0 ? Ints{} + kSilent : steps - a, count);
         if constexpr (kCodes) {
-            const auto inside = (level >= half) & (level <= most), above = level > most;
             const Vec whole = __builtin_convertvector(a, Vec);
-            const Vec first = load(f[kFirst] + i), cells = load(f[kCells] + i), parts = load(f[kParts] + i);
-            const Vec part = (level - whole) * parts, last = parts - 0.5f;  // rounding reaches no other level's parts
-            const Vec cell = larger((part < last ? part : last) + (whole * (parts - 1.0f) - load(f[kSkipped] + i)), Vec{});
-            const Vec in = first + whole + (cell < cells ? cell : cells);
-            const Vec end = first + cells + levels;
-            const Vec least = above ? end : Vec{}, top = above ? splat(255.0f) : first - 1.0f;
-            const Vec out =
-                larger(from_center * load(f[kOutside] + i) + (above ? load(f[kAbove] + i) : load(f[kBelow] + i)), least);
-            const Vec from_last = larger(inside ? in : out < top ? out : top, Vec{});  // 0 of a NaN
-            const Vec held_last = from_last < most_code ? from_last : most_code;
-            write_bytes(codes + i, 255 - __builtin_convertvector(held_last, Ints), count);
+            const Vec part = level * take(p, kParts) - take(p, kSkipped);
+            const Vec last = whole * take(p, kParts) + take(p, kLast);  // rounding reaches no other level's parts
+            const Vec held_part = part < last ? part : last, most_cells = whole + take(p, kCells);
+            const Vec inside = take(p, kFirst) + larger(held_part < most_cells ? held_part : most_cells, whole);
+            const auto above = level > most;
+            const Vec line = from_center * take(p, kOutside) + (above ? take(p, kAbove) : take(p, kBelow));
+            const Vec top = above ? last_code : take(p, kBelowEnd), held_line = line < top ? line : top;
+            const Vec outside = larger(held_line, above ? take(p, kAboveFrom) : Vec{});  // 0 of a NaN
+            const auto in_clip = (level >= half) & (level <= most);
+            const Vec from_last = in_clip ? inside : outside;
+            write_bytes(codes + i, 255 - __builtin_convertvector(from_last, Ints), count);
         }
-    }
+    };
+    int64_t i = 0;
+    for (; i + kLanes <= neurons; i += kLanes) neurons_from(i, int64_t{kLanes});
+    if (i < neurons) neurons_from(i, neurons - i);
 }
 
 // run(levels, rows), where levels(bytes, at, count) are the levels a of `count` times or codes, at most a vector, from place `at`
@@ -267,15 +327,15 @@ void with_levels(const float* scales, int64_t scaled, int64_t window, const Rows
     const auto steps = static_cast<int>(window);
     if (!scales)
         return run([steps](const uint8_t* times, int64_t, int64_t count) FIRSTSPIKE_ALWAYS_INLINE {
-            const Ints t = reinterpret_cast<Ints>(widen_some(times, count));
+            const Ints t = read_bytes(times, count);
             return t == kSilent ? Ints{} : steps - t;
         });
     RowParameters<kDecoded> p(scaled, rows.width);
-    for (int64_t c = 0; c < scaled; ++c) decode(Code(scales, scaled, c), steps, p, c);
+    for (int64_t c = 0; c < scaled; c += kDoubles) decode(Code(scales, scaled, c), steps, p, c);
     p.repeat();
     const Vec most = splat(static_cast<float>(steps));
     run([&p, most](const uint8_t* codes, int64_t at, int64_t count) FIRSTSPIKE_ALWAYS_INLINE {
-        const Vec level = larger(level_of(reinterpret_cast<Ints>(widen_some(codes, count)), p, at), Vec{});
+        const Vec level = larger(level_of(read_bytes(codes, count), p.from(at)), Vec{});
         return __builtin_convertvector(level < most ? level : most, Ints);
     });
 }
@@ -287,13 +347,14 @@ template <bool kBatch>
 void current_gradient(const float* gradient, const uint8_t* codes, const RowParameters<kLines>& lines, float end, int64_t neurons,
                       float* out) {
     write_vectors(out, neurons, [&](int64_t i, int64_t count) {
-        const Vec level = level_of(reinterpret_cast<Ints>(widen_some(codes + i, count)), lines, i);
+        const float* p = lines.from(i);
+        const Vec level = level_of(read_bytes(codes + i, count), p);
         const auto above = level > end, inside = (level > Vec{}) & (level < end);
-        const Vec sent = inside ? load_some(gradient + i, count) * load(lines[kAlong] + i) : Vec{};
+        const Vec sent = inside ? load_some(gradient + i, count) * take(p, kAlong) : Vec{};
         if constexpr (!kBatch) return sent;
-        const Vec mean = above ? load(lines[kMeanAbove] + i) : load(lines[kMeanBelow] + i);
-        const Vec in = load(lines[kInsideMean] + i) + level * load(lines[kInsideTurn] + i);
-        return sent - (inside ? in : mean + level * load(lines[kTurn] + i));
+        const Vec mean = above ? take(p, kMeanAbove) : take(p, kMeanBelow);
+        const Vec in = take(p, kInsideMean) + level * take(p, kInsideTurn);
+        return sent - (inside ? in : mean + level * take(p, kTurn));
     });
 }
 
@@ -312,11 +373,11 @@ void clear_rest(const Windows& w, int threads, float* out) {
 void channel_moments(const float* current, int64_t sites, int64_t channels, int threads, float* moments) {
     const Rows rows = sum_rows(sites, channels);
     RowParameters<1> center(channels, rows.width);  // the first site's values, so that squares do not cancel
-    std::copy_n(current, channels, center[0]);
+    for (int64_t c = 0; c < channels; c += kDoubles) center.set(0, c, channels_from(current, channels, c, 0.0));
     center.repeat();
     const Buffer<double> sums =
         sums_over_sites(rows, channels, threads, [&](int64_t at, int64_t place, int64_t count, Vec& sum, Vec& squares) {
-            const Vec z = load_some(current + at, count) - load_some(center[0] + place, count);
+            const Vec z = load_some(current + at, count) - load_some(center.from(place), count);
             sum += z;
             squares += z * z;
         });
@@ -350,36 +411,39 @@ void windowed_gradient(const float* gradient, const uint8_t* codes, const float*
     const float end = static_cast<float>(steps + 1);
     const Rows summed = sum_rows(n.sites, n.channels), rows = long_rows(n.sites, n.channels);
     RowParameters<kLines> lines(n.channels, std::max(rows.width, summed.width));
-    for (int64_t c = 0; c < n.channels; ++c) decode(Code(scales, n.channels, c), steps, lines, c);
+    for (int64_t c = 0; c < n.channels; c += kDoubles) decode(Code(scales, n.channels, c), steps, lines, c);
     lines.repeat();
     const Buffer<double> sums =
         sums_over_sites(summed, n.channels, threads, [&](int64_t at, int64_t place, int64_t count, Vec& sum, Vec& along) {
-            const Vec level = level_of(reinterpret_cast<Ints>(widen_some(codes + at, count)), lines, place);
+            const Vec level = level_of(read_bytes(codes + at, count), lines.from(place));
             const Vec inside = (level > Vec{}) & (level < end) ? load_some(gradient + at, count) : Vec{};
             sum += inside;
             along += inside * level;
         });
     double shared_clip = 0.0;
-    for (int64_t c = 0; c < n.channels; ++c) {
-        const Channel of(n, c);
+    for (int64_t c = 0; c < n.channels; c += kDoubles) {
+        const Channels of(n, c);
         const Code code(scales, n.channels, c);
-        const double sum = sums[c], along = (sums[n.channels + c] - 0.5 * sum) / steps;  // of u
-        const bool seen = !of.normal() || std::abs(of.gamma) * kLeastGamma > of.clip;
-        const double slope = seen ? of.clip / of.gamma : 0.0, shift = seen ? of.beta / of.gamma : 0.0;  // of n in u
-        const double product = slope * along - shift * sum, at_clip = -along / of.clip;
-        if (out.gamma) out.gamma[c] = static_cast<float>(product / of.clip);
-        if (out.beta) out.beta[c] = static_cast<float>(sum / of.clip);
-        if (out.clip && n.clips > 1) out.clip[c] = static_cast<float>(at_clip);
-        shared_clip += at_clip;
-        const double factor = of.gamma * of.inverse / of.clip, each = batch ? factor / static_cast<double>(n.sites) : 0.0;
-        lines[kAlong][c] = static_cast<float>(factor);
-        const double mean = each * sum, turn = each * product, step = of.sign() * code.deviation(of);
-        lines[kTurn][c] = static_cast<float>(turn * step);
-        lines[kMeanBelow][c] = static_cast<float>(mean + turn * (of.sign() * of.where(0.0) + step * (code.edge() - 0.5)));
-        lines[kMeanAbove][c] =
-            static_cast<float>(mean + turn * (of.sign() * of.where(of.clip) - step * (steps + 0.5 + code.edge())));
-        lines[kInsideTurn][c] = static_cast<float>(turn * slope / steps);
-        lines[kInsideMean][c] = static_cast<float>(mean - turn * (slope * 0.5 / steps + shift));
+        Doubles sum, along;
+        std::memcpy(&sum, sums.data() + c, sizeof sum), std::memcpy(&along, sums.data() + n.channels + c, sizeof along);
+        along = (along - 0.5 * sum) / steps;  // of u
+        const auto seen = of.size() * (of.normal ? kLeastGamma : HUGE_VAL) > of.clip;
+        const Doubles per_gamma = seen ? 1.0 / of.gamma : Doubles{}, per_clip = 1.0 / of.clip;
+        const Doubles slope = of.clip * per_gamma, shift = of.beta * per_gamma;  // of n in u
+        const Doubles product = slope * along - shift * sum, at_clip = -along * per_clip;
+        write_channels(out.gamma, n.channels, c, product * per_clip);
+        write_channels(out.beta, n.channels, c, sum * per_clip);
+        if (n.clips > 1) write_channels(out.clip, n.channels, c, at_clip);
+        for (int i = 0; i < kDoubles && c + i < n.channels; ++i) shared_clip += at_clip[i];
+        const Doubles factor = of.gamma * of.inverse * per_clip,
+                      each = factor * (batch ? 1.0 / static_cast<double>(n.sites) : 0.0);
+        const Doubles mean = each * sum, turn = each * product * of.sign(), step = 1.0 / code.per_deviation(of);
+        lines.set(kAlong, c, factor);
+        lines.set(kTurn, c, turn * step);
+        lines.set(kMeanBelow, c, mean + turn * (of.low + step * (code.edge() - 0.5)));
+        lines.set(kMeanAbove, c, mean + turn * (of.high - step * (steps + 0.5 + code.edge())));
+        lines.set(kInsideTurn, c, each * product * slope / steps);
+        lines.set(kInsideMean, c, mean - each * product * (slope * 0.5 / steps + shift));
     }
     if (out.clip && n.clips == 1) out.clip[0] = static_cast<float>(shared_clip);
     if (!out.current) return;

@@ -185,11 +185,12 @@ def current_of(
     stride: tuple[int, int] = (1, 1),
     padding: tuple[int, int] = (0, 0),
     groups: int = 1,
+    bias: Tensor | None = None,
 ) -> Tensor:
     """Currents [B, O], or in site order [B, H', W', O] with a weight of four dimensions; the spikes are checked."""
-    given = _product_of(spikes, weight, avg_pool, stride, padding, groups)
+    *given, _, steps, pool, stride, padding, groups = _product_of(spikes, weight, avg_pool, stride, padding, groups)
     with full_precision(weight.device):
-        current: Tensor = ops.windowed.product(*given)
+        current: Tensor = ops.windowed.product(*given, weight, bias, steps, pool, stride, padding, groups)
     return current
 
 

@@ -142,7 +142,9 @@ class WindowedReadout(WindowedSynapses):
 
     def forward(self, spikes: SpikeTimes) -> Tensor:
         """Scores, float32 [B, out_features], of spikes [B, in_features] or maps [B, C, H, W]."""
-        return self.current(spikes) + self.bias
+        if self.dropout and self.training:
+            return self.current(spikes) + self.bias
+        return windowed.current_of(spikes, self.weight, self.avg_pool, bias=self.bias)
 
 
 class WindowedLayer(WindowedSynapses):
@@ -182,9 +184,9 @@ class WindowedLayer(WindowedSynapses):
 
         current: float32 of the shape of the output, added to W x before the normalisation; a shortcut's.
         """
-        gamma, running = self.gamma, self.running
+        gamma, bias, running = self.gamma, self.bias, self.running
         normalize = gamma is not None and self.training
-        normal = None if normalize else running, gamma, self.bias, self.eps
+        normal = None if normalize else running, gamma, bias, self.eps
         neurons = self.clip, self.steps, normal, normalize
         if current is None and self.training and not self.dropout and torch.is_grad_enabled():
             how = self.avg_pool, self.stride, self.padding, self.groups
@@ -198,7 +200,7 @@ class WindowedLayer(WindowedSynapses):
                 z = z + current
             fired, made = windowed.fired_of(z, *neurons)
         if normalize and running is not None:
-            if fired.times.numel() < 2 * len(self.bias):
+            if fired.times.numel() < 2 * bias.shape[0]:
                 raise ValueError(f"spikes must give two values per channel in training, got {tuple(spikes.shape)}")
             running.lerp_(made, self.momentum)
         return fired

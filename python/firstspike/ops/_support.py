@@ -58,7 +58,8 @@ def gradients_of(kernel: Callable[..., Any], a: Any, *inputs: Any) -> tuple[Tens
 def empty(shape: Sequence[int]) -> Tensor:
     """Uninitialised float32 memory that the kernels reuse once it is freed: fresh pages cost more than filling them."""
     size = math.prod(shape)
-    return torch.from_numpy(cpu.empty(size)).view(shape) if size >= _LARGE else torch.empty(shape, dtype=torch.float32)
+    # Sizes one by one: from a torch.Size, torch parses them in another microsecond.
+    return torch.from_numpy(cpu.empty(size)).view(*shape) if size >= _LARGE else torch.empty(shape, dtype=torch.float32)
 
 
 def decays_of(neuron: Sequence[float]) -> tuple[float, float]:

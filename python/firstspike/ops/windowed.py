@@ -52,7 +52,7 @@ class Neurons(NamedTuple):
 
     def rows(self, shape: Sequence[int]) -> tuple[int, int]:
         """Sites and channels of neurons; where channels share all parameters, one channel."""
-        shared = len(self.clip) == 1 and not self.batch and self.moments is None and self.beta is None
+        shared = self.clip.shape[0] == 1 and not self.batch and self.moments is None and self.beta is None
         return (math.prod(shape), 1) if shared else (math.prod(shape[:-1]), shape[-1])
 
 
@@ -64,10 +64,14 @@ def _bytes(shape: Sequence[int]) -> Tensor:
     return empty([(size + 3) // 4]).view(torch.uint8)[:size].view(shape)
 
 
-def _anchor(like: Tensor, shape: Sequence[int], record: bool = True) -> Tensor:
-    """The anchor of times of this shape, in site order where it is that of maps."""
-    zero = like.new_zeros((), dtype=torch.float32)
-    return zero.expand((0,) if not record else shape if len(shape) != 4 else [shape[i] for i in (0, 3, 1, 2)])
+def _bytes_like(x: Tensor) -> Tensor:
+    """`_bytes` of the shape of x, which is contiguous."""
+    return torch.empty_like(x, dtype=torch.uint8) if x.numel() < _LARGE else _bytes(x.shape)
+
+
+def _anchor(times: Tensor) -> Tensor:
+    """The anchor of times in site order, or of what has their shape."""
+    return _maps(times.new_zeros((), dtype=torch.float32).expand_as(times))
 
 
 def _maps(x: Tensor) -> Tensor:
@@ -118,15 +122,19 @@ def _unpool(gradient: Tensor, shape: list[int], pool: int) -> Tensor:
     return at_units
 
 
-def _product(times: Tensor, codes: Any, scales: Any, anchor: Any, weight: Tensor, *settings: Any) -> Tensor:
+def _product(
+    times: Tensor, codes: Any, scales: Any, anchor: Any, weight: Tensor, bias: Tensor | None, *settings: Any
+) -> Tensor:
     how = Product(*settings)
     values = _maps(_values(times, None, how.steps, how.pool))
     if weight.dim() == 2:
-        return torch.nn.functional.linear(values.flatten(1), weight)
-    return in_sites(torch.conv2d(values, weight, None, list(how.stride), list(how.padding), 1, how.groups))
+        return torch.nn.functional.linear(values.flatten(1), weight, bias)
+    return in_sites(torch.conv2d(values, weight, bias, list(how.stride), list(how.padding), 1, how.groups))
 
 
-def _product_fake(times: Tensor, codes: Any, scales: Any, anchor: Any, weight: Tensor, *settings: Any) -> Tensor:
+def _product_fake(
+    times: Tensor, codes: Any, scales: Any, anchor: Any, weight: Tensor, bias: Tensor | None, *settings: Any
+) -> Tensor:
     how = Product(*settings)
     batch, *size, _ = _sizes(_pooled(times.shape, how.pool))
     if weight.dim() == 2:
@@ -136,15 +144,24 @@ def _product_fake(times: Tensor, codes: Any, scales: Any, anchor: Any, weight: T
 
 
 def _product_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    times, codes, scales, anchor, weight, *ctx.settings = inputs
+    times, codes, scales, anchor, weight, _, *ctx.settings = inputs
     ctx.save_for_backward(times if codes is None else codes, scales, weight, anchor)
 
 
 def _product_gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor) -> tuple[Tensor | None, ...]:
     of, scales, weight, _ = saved
-    _, _, _, to_anchor, to_weight, *_ = ctx.needs_input_grad
+    _, _, _, to_anchor, to_weight, to_bias, *_ = ctx.needs_input_grad
     at_anchor, at_weight = product_backward(gradient, of, scales, weight, *ctx.settings, to_anchor, to_weight)
-    return None, None, None, _maps(at_anchor) if to_anchor else None, at_weight if to_weight else None, *[None] * 5
+    at_bias = gradient.flatten(0, -2).sum(0) if to_bias else None
+    return (
+        None,
+        None,
+        None,
+        _maps(at_anchor) if to_anchor else None,
+        at_weight if to_weight else None,
+        at_bias,
+        *[None] * 5,
+    )
 
 
 def _product_backward(
@@ -155,7 +172,9 @@ def _product_backward(
     values = _maps(_values(of, None, how.steps, how.pool, scales))
     none = gradient.new_empty(0)
     if weight.dim() == 2:
-        at_values = gradient.mm(weight).view(values.shape) if to_anchor else none
+        at_values = gradient.mm(weight) if to_anchor else none
+        if to_anchor and values.dim() == 4:
+            at_values = at_values.view(values.shape)
         at_weight = gradient.t().mm(values.flatten(1)) if to_weight else none
     else:
 
@@ -194,12 +213,12 @@ def _fire(current: Tensor, *settings: Any) -> tuple[Tensor, ...]:
     made = torch.empty((2, channels) if n.batch else 0, dtype=torch.float32)
     if n.batch:
         cpu.channel_moments(sites, channels, array(current), threads(), array(made))
-    times, codes = _bytes(current.shape), _bytes(current.shape if record else (0,))
+    times, codes = _bytes_like(current), _bytes_like(current) if record else _bytes((0,))
     scales = torch.empty((3, channels) if record else 0, dtype=torch.float32)
     given = n.arrays(made if n.batch else n.moments)
     to = array(times), *((array(codes), array(scales)) if record else (None, None))
     cpu.windowed_times((sites, channels, n.steps), given, array(current), threads(), *to)
-    return _anchor(current, current.shape, record), times, codes, scales, made
+    return _anchor(current) if record else current.new_empty(0), times, codes, scales, made
 
 
 def _fire_fake(current: Tensor, *settings: Any) -> tuple[Tensor, ...]:
@@ -209,7 +228,7 @@ def _fire_fake(current: Tensor, *settings: Any) -> tuple[Tensor, ...]:
     scales = current.new_empty((3, n.rows(current.shape)[1]) if record else 0)
     bytes_of = current.new_empty(current.shape, dtype=torch.uint8)
     codes = current.new_empty(current.shape if record else 0, dtype=torch.uint8)
-    return _anchor(current, current.shape, record), bytes_of, codes, scales, made
+    return _anchor(current) if record else current.new_empty(0), bytes_of, codes, scales, made
 
 
 def _fire_save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -230,8 +249,8 @@ def _fire_gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor, *_: Any) -
 
 def _fire_backward(gradient: Tensor, codes: Tensor, scales: Tensor, *parameters: Any) -> tuple[Tensor, ...]:
     n = Neurons(*parameters)
-    current, clip = empty(codes.shape), torch.empty(n.clip.shape, dtype=torch.float32)
-    gamma, beta = (torch.empty(0 if x is None else len(x), dtype=torch.float32) for x in (n.gamma, n.beta))
+    current, clip = empty(codes.shape), torch.empty_like(n.clip)
+    gamma, beta = (torch.empty(0, dtype=torch.float32) if x is None else torch.empty_like(x) for x in (n.gamma, n.beta))
     cpu.windowed_gradient(
         (*n.rows(codes.shape), n.steps),
         n.arrays(n.moments),
@@ -255,11 +274,11 @@ def _fire_backward_fake(gradient: Tensor, codes: Tensor, scales: Tensor, *parame
 
 
 def _layer(times: Tensor, codes: Any, scales: Any, anchor: Any, weight: Tensor, *settings: Any) -> tuple[Tensor, ...]:
-    return _fire(_product(times, codes, scales, anchor, weight, *settings[:5]), *settings[5:], True)
+    return _fire(_product(times, codes, scales, anchor, weight, None, *settings[:5]), *settings[5:], True)
 
 
 def _layer_fake(times: Tensor, codes: Any, scales: Any, anchor: Any, weight: Tensor, *settings: Any) -> tuple[Any, ...]:
-    return _fire_fake(_product_fake(times, codes, scales, anchor, weight, *settings[:5]), *settings[5:], True)
+    return _fire_fake(_product_fake(times, codes, scales, anchor, weight, None, *settings[:5]), *settings[5:], True)
 
 
 def _layer_save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -289,14 +308,15 @@ def _earliest(times: Tensor, codes: Tensor | None, scales: Any, anchor: Any, ste
         cpu.windowed_earliest(tuple(times.shape), pool, array(given), threads(), array(made))
         return made
 
-    return _anchor(times, shape), pooled(times), _bytes((0,)) if codes is None else pooled(codes)
+    left = pooled(times)
+    return _anchor(left), left, _bytes((0,)) if codes is None else pooled(codes)
 
 
 def _earliest_fake(
     times: Tensor, codes: Tensor | None, scales: Any, anchor: Any, steps: int, pool: int
 ) -> tuple[Tensor, ...]:
-    shape = _pooled(times.shape, pool)
-    return _anchor(times, shape), times.new_empty(shape), times.new_empty(0 if codes is None else shape)
+    left = times.new_empty(_pooled(times.shape, pool))
+    return _anchor(left), left, times.new_empty(0 if codes is None else left.shape)
 
 
 def _earliest_save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -332,7 +352,8 @@ unpool = operator("windowed_unpool(Tensor gradient, SymInt[] shape, int pool) ->
 # Products of these values: [B, O] with a weight [O, N] of maps flattened in the order C, H, W, and the convolution
 # [B, H', W', O] with a weight [O, C / groups, kh, kw]. The bytes are kept for the gradient; floats are made of them anew.
 product = operator(
-    f"windowed_product(Tensor times, Tensor? codes, Tensor? scales, Tensor? anchor, Tensor weight, {_PRODUCT}) -> Tensor"
+    "windowed_product(Tensor times, Tensor? codes, Tensor? scales, Tensor? anchor, Tensor weight, Tensor? bias, "
+    f"{_PRODUCT}) -> Tensor"
 )(cpu=_product, fake=_product_fake, save=_product_save, gradients=_product_gradients)
 product_backward = operator(
     f"windowed_product_backward(Tensor gradient, Tensor of, Tensor? scales, Tensor weight, {_PRODUCT}, bool to_anchor,"
