@@ -35,9 +35,9 @@ STEPS = (
 def best(profile: Profile, store: Store) -> pd.DataFrame:
     """For each data set and kind of net the row of the highest accuracy, of those whose ReLU counterpart was run as well."""
     step = table1_of(profile, store).raw.assign(kind="step by step")
-    windows = frame(profile, store, "windows")
-    relu = windows[windows["model"] == "relu"].set_index("setup")
-    windows = windows[windows["model"] == "ttfs"].assign(kind="windows")
+    layered = pd.concat([frame(profile, store, name) for name in ("windows", "time")])
+    relu = layered[layered["label"] == "ReLU, batch normalisation"].set_index("setup")
+    windows = layered[layered["label"].str.startswith("windows")].assign(kind="windows")
     for name in [name.removeprefix("relu_") for name in map(str, step.columns) if name.startswith("relu_")]:
         windows[f"relu_{name}"] = windows["setup"].map(relu[name])
     rows = pd.concat([windows, step], ignore_index=True)
