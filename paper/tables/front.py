@@ -36,7 +36,7 @@ def best(profile: Profile, store: Store) -> pd.DataFrame:
     """For each data set and kind of net the row of the highest accuracy, of those whose ReLU counterpart was run as well."""
     step = table1_of(profile, store).raw.assign(kind="step by step")
     layered = pd.concat([frame(profile, store, name) for name in ("windows", "time")])
-    relu = layered[layered["label"] == "ReLU, batch normalisation"].set_index("setup")
+    relu = layered[layered["label"] == "ReLU, batch normalisation"].drop_duplicates("setup").set_index("setup")
     windows = layered[layered["label"].str.startswith("windows")].assign(kind="windows")
     for name in [name.removeprefix("relu_") for name in map(str, step.columns) if name.startswith("relu_")]:
         windows[f"relu_{name}"] = windows["setup"].map(relu[name])
