@@ -66,9 +66,9 @@ def claims(profile: Profile, store: Store) -> Table:
         "Differences are paired by seed, with 95 % intervals by Student's t over seeds; a claim is answered where its "
         "interval lies on one side of the bound. The interval is over initialisations and data orders, not over test "
         "images: of those the choice of 10,000 adds a standard error of 0.26 points at 93 % and of 0.07 at 99.5 %. Of "
-        "several nets, those that pass are not corrected for their number. Rows of the small ablation jump by points with the "
-        "last bits of a learning rate (NOTES.md): rely on the ablation at full size, whose intervals are of "
-        "seeds alone: with learning rates chosen anew its gain was a point smaller. Steps are those of the first "
+        "several nets, those that pass are not corrected for their number. Rely on the ablation at full size: rows of the small "
+        "net jump by points when a learning rate changes in its last digits (NOTES.md). At full size, newly chosen learning "
+        "rates lowered the gain by one point. Steps are those of the first "
         "output spike; TWD has ten outputs per class and first spike one, and with TWD later spikes still change the "
         "prediction. Of the gradients the order is asked, not the published factor of 10^4."
     )

@@ -27,7 +27,7 @@ class MissingReason:
 
 
 #: Of a run for which nobody has noted a reason.
-NO_REASON = MissingReason("not run", "Run the reproduction again; it resumes where it stopped.")
+NO_REASON = MissingReason("not run", "Run the reproduction with --keep; it makes what is missing.")
 LARGE = MissingReason("not run: not asked for", "Add `--large` (it takes days on a few cores).")
 
 

@@ -46,7 +46,7 @@ TABLES: dict[str, tuple[str, Callable[[Profile, Store], Table]]] = {
         "windows",
         sweep(
             "windows",
-            "Nets of windows, as accurate as we get them, each beside the same net with ReLU.",
+            "Nets of windows made for accuracy, each beside the same net with ReLU.",
             (Column("parameters", "parameters", "{:,.0f}"), Column("steps", "T", "{:.0f}"), _SPIKES),
         ),
     ),

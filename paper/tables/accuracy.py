@@ -78,7 +78,7 @@ def table1(profile: Profile, store: Store) -> Table:
         "group (PLIF) says that its accuracies are usually those of the best test epoch; whether these are is not known, so "
         "the best epoch stands beside the last. The published nets are not known; a difference compares data sets, not nets. "
         "A JPEG copy of a data set is not the original, for which the figure was published, so it has no difference. "
-        "Dropout: the share of neurons that are silent for a fully connected layer in a training step, not those of the "
+        "Dropout silences this share of each fully connected layer's inputs in a training step, but never those of the "
         "data. The ReLU counterpart has the same sizes, data, epochs, batches and dropout, a learning rate of its own "
         "(0.004; 0.05 with Muon), He initialisation, no normalisation. Seconds are of training and testing, on so many "
         "threads. "
