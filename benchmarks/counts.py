@@ -80,7 +80,5 @@ def additions(reached: Tensor, last: Tensor, outputs: int, tile: int) -> int:
 def multiply_additions(offset: Tensor, cells: tuple[int, int], groups: tuple[int, ...], shape: Shape) -> int:
     """Multiply-additions of dL/ds: each entry with the weights of all inputs that lie within the map."""
     entries = (offset[1:] - offset[:-1]).reshape(groups).sum(-1)  # [B, H', W']
-    within = F.conv2d(
-        torch.ones(1, 1, *cells), torch.ones(1, 1, *shape.kernel), stride=shape.stride, padding=shape.padding
-    )
+    within = F.conv2d(torch.ones(1, 1, *cells), torch.ones(1, 1, *shape.kernel), stride=shape.stride, padding=shape.padding)
     return int((entries * within[0].long()).sum()) * shape.channels

@@ -68,18 +68,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--section", nargs="+", choices=sections.NAMES, help="only these sections")
     parser.add_argument("--full", action="store_true", help="everything, with many rounds; half an hour or more")
-    parser.add_argument(
-        "--name", help="of the records' folder, to keep those of another machine (default: full or quick)"
-    )
+    parser.add_argument("--name", help="of the records' folder, to keep those of another machine (default: full or quick)")
     parser.add_argument("--resume", action="store_true", help="keep the cells that were measured, measure the others")
     parser.add_argument("--tables", action="store_true", help="measure nothing: tables and figures from the records")
-    parser.add_argument(
-        "--sweep", action="store_true", help="measure both sides of the plan's thresholds, and print them"
-    )
+    parser.add_argument("--sweep", action="store_true", help="measure both sides of the plan's thresholds, and print them")
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1), help="of torch (default: 2)")
-    parser.add_argument(
-        "--oracle", metavar="PYTHON", help="an interpreter that has nengo-loihi, for the section emulator"
-    )
+    parser.add_argument("--oracle", metavar="PYTHON", help="an interpreter that has nengo-loihi, for the section emulator")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     return parser
 
@@ -96,9 +90,7 @@ def _measure(options: argparse.Namespace) -> int:
     from .session import Session
 
     torch.set_num_threads(options.threads)
-    session = Session(
-        full=options.full, resume=options.resume, threads=options.threads, oracle=options.oracle, name=options.name
-    )
+    session = Session(full=options.full, resume=options.resume, threads=options.threads, oracle=options.oracle, name=options.name)
     for name in options.section:
         sections.section(name).measure(session)
     return 0

@@ -47,9 +47,7 @@ class Session:
         """The record of a section."""
         return SectionRecord(self.folder, section, resume=self.resume, neighbours=self.neighbours)
 
-    def alternate(
-        self, sides: Mapping[str, timing.Call], effort: timing.Effort | None = None
-    ) -> dict[str, dict[str, Any]]:
+    def alternate(self, sides: Mapping[str, timing.Call], effort: timing.Effort | None = None) -> dict[str, dict[str, Any]]:
         """The record of `timing.alternate`, with the processors brought near to each other before each round."""
         return timed(timing.alternate(sides, effort or self.effort, self.neighbours.bring))
 

@@ -27,9 +27,7 @@ def main() -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     print("dL/dW, a convolution's way / the way of small fields, by weight rows; T =", *STEPS)
-    for (channels, kernel), outputs in (
-        (size, o) for o in (32, 64) for size in ((1, 3), (2, 3), (1, 5), (3, 3), (4, 3), (6, 3))
-    ):
+    for (channels, kernel), outputs in ((size, o) for o in (32, 64) for size in ((1, 3), (2, 3), (1, 5), (3, 3), (4, 3), (6, 3))):
         ratios = [_ratio(call, SMALL_FIELD, 0, 1 << 20) for call in _convolutions(channels, outputs, kernel)]
         print(f"{channels * kernel**2:4} rows, {outputs} outputs ", *(f"{ratio:.2f}" for ratio in ratios), flush=True)
     print("dL/ds of a linear layer, joined steps / entries by tile, by outputs")

@@ -29,15 +29,11 @@ def recording(number: int) -> np.ndarray:
 def part(name: str) -> data.Dataset:
     numbers, labels = np.loadtxt(FOLDER / f"{name}.txt", dtype=np.int64).T
     recordings = [recording(number) for number in numbers]
-    return data.from_events(
-        recordings, labels, sensor_size=(34, 34, 2), steps=8, window=(0, 100_000), name="N-MNIST, small"
-    )
+    return data.from_events(recordings, labels, sensor_size=(34, 34, 2), steps=8, window=(0, 100_000), name="N-MNIST, small")
 
 
 train_set, test = part("train1K"), part("test100")
-config = train.Config(
-    spec="16C5-AP2-32C3-AP2-32C3-AP2-10", encoder="spikes", steps=8, epochs=20, batch=50, lr=5e-3, dropout=0.2
-)
+config = train.Config(spec="16C5-AP2-32C3-AP2-32C3-AP2-10", encoder="spikes", steps=8, epochs=20, batch=50, lr=5e-3, dropout=0.2)
 result = train.fit(config, datasets=(train_set, test))
 print(f"test accuracy {result.test.accuracy:.0%} of {len(test)} recordings")
 

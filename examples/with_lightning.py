@@ -33,9 +33,7 @@ def loader(train: bool) -> DataLoader:
 
 
 lightning.seed_everything(0)
-trainer = lightning.Trainer(
-    max_epochs=5, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
-)
+trainer = lightning.Trainer(max_epochs=5, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
 model = Classifier()
 trainer.fit(model, loader(True))
 (measured,) = trainer.test(model, loader(False), verbose=False)

@@ -84,17 +84,13 @@ def summary(profile: Profile, store: Store) -> str:
     answered = " ".join(f"**{group}:** {'; '.join(found)}." for group, found in groups.items() if found)
     absent = {DATASETS[each] for each in published.DATASETS if not _has_records(profile, store, each)}
     missing = f" **No runs:** {', '.join(sorted(absent))}." if absent else ""
-    more = " One seed resolves no difference: `nox -s reproduce -- --profile paper` trains three." * (
-        len(profile.seeds) == 1
-    )
+    more = " One seed resolves no difference: `nox -s reproduce -- --profile paper` trains three." * (len(profile.seeds) == 1)
     return f"{answered}{missing}{more} {READ}"
 
 
 def _has_records(profile: Profile, store: Store, dataset: str) -> bool:
     """Whether a run on the data set itself, not on a copy, is there."""
-    made = (
-        run for condition in profile.of("table1") for run in condition.runs if run.data == dataset and not run.images
-    )
+    made = (run for condition in profile.of("table1") for run in condition.runs if run.data == dataset and not run.images)
     return any(store.get(run) is not None for run in made)
 
 

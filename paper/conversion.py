@@ -28,9 +28,7 @@ from .records import Job, Log, read_job, run_jobs
 from .tables.table import mean_and_sd, of_seeds
 
 HERE = Path(__file__).resolve().parent
-CAPTION = (
-    "Conversion of trained ReLU nets to nets of windows: test accuracy, and its change by T, mean ± sd over seeds."
-)
+CAPTION = "Conversion of trained ReLU nets to nets of windows: test accuracy, and its change by T, mean ± sd over seeds."
 Shape = tuple[int, ...]
 
 
@@ -76,9 +74,7 @@ def depthwise(shape: Shape) -> nn.Module:
 
 
 def _of_spec(spec: str, normalization: bool = False) -> Callable[[Shape], nn.Module]:
-    return lambda shape: models.relu_counterpart(
-        spec.format(math.prod(shape)), input_shape=shape, normalization=normalization
-    )
+    return lambda shape: models.relu_counterpart(spec.format(math.prod(shape)), input_shape=shape, normalization=normalization)
 
 
 #: The nets by name: from the shape of an image to a net with weights drawn from torch's generator.
@@ -95,9 +91,7 @@ def jobs(profile: str) -> list[Job]:
     """All runs of a profile, as plain values, seed by seed."""
     whole = tomllib.loads((HERE / "conversion.toml").read_text(encoding="utf-8"))
     part, shared = whole[profile], {name: whole[name] for name in ("steps", "calibration")}
-    return [
-        {"net": net, "config": {**part["config"], "seed": seed}, **shared} for seed in part["seeds"] for net in NETS
-    ]
+    return [{"net": net, "config": {**part["config"], "seed": seed}, **shared} for seed in part["seeds"] for net in NETS]
 
 
 def measure(job: Job, folder: Path, root: str | None) -> Job:

@@ -19,7 +19,5 @@ def cost(run: Run) -> float:
     channels, *size = _SHAPES.get(run.data, (1, 28, 28))
     shape = (channels, run.image_size or size[0], run.image_size or size[1])
     image = _PER_IMAGE + macs_of_spec(run.spec, shape, run.population)
-    total: float = (
-        run.epochs * (run.limit or _IMAGES.get(run.data, 60_000)) * image * (1.0 if run.model == "ttfs" else _RELU)
-    )
+    total: float = run.epochs * (run.limit or _IMAGES.get(run.data, 60_000)) * image * (1.0 if run.model == "ttfs" else _RELU)
     return total

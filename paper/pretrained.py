@@ -63,9 +63,7 @@ def main(
     data_root: Annotated[Path | None, typer.Option("--data", help="Folder with the data sets.", exists=True)] = None,
     only: Annotated[list[str] | None, typer.Option(help=f"These nets only: {', '.join(NETS)}.")] = None,
     profile: Annotated[str, typer.Option(help=f"Whose settings: {', '.join(grid.PROFILES)}.")] = "paper",
-    to: Annotated[
-        Path | None, typer.Option(help="Folder for the nets; for the profile paper by default the package.")
-    ] = None,
+    to: Annotated[Path | None, typer.Option(help="Folder for the nets; for the profile paper by default the package.")] = None,
     chips: Annotated[bool, typer.Option("--chips", help="Train nothing; run the nets on emulated chips.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Train nothing; compare the page with the records.")] = False,
 ) -> None:

@@ -36,15 +36,11 @@ def main(
     profile: Annotated[str, typer.Option(help=f"How much is run: {', '.join(grid.PROFILES)}.")] = "quick",
     data: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder with the data sets; else the cache, else they are fetched.", exists=True, file_okay=False
-        ),
+        typer.Option(help="Folder with the data sets; else the cache, else they are fetched.", exists=True, file_okay=False),
     ] = None,
     only: Annotated[list[str] | None, typer.Option(help="Run these experiments only (repeat, or use commas).")] = None,
     setup: Annotated[list[str] | None, typer.Option(help="Of these setups only, such as mnist-cnn (repeat).")] = None,
-    row: Annotated[
-        list[str] | None, typer.Option(help="Of rows with these labels only, such as ReLU (repeat).")
-    ] = None,
+    row: Annotated[list[str] | None, typer.Option(help="Of rows with these labels only, such as ReLU (repeat).")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="With these seeds only (repeat).")] = None,
     address: Annotated[str | None, typer.Option(help="Scheduler of a running dask.distributed cluster.")] = None,
     workers: Annotated[
@@ -57,9 +53,7 @@ def main(
     large: Annotated[
         bool, typer.Option("--large", help="Run the large setups (a wider net for MNIST, CIFAR, DVS Gesture) as well.")
     ] = False,
-    report_only: Annotated[
-        bool, typer.Option("--report-only", help="Train nothing; make tables and reports anew.")
-    ] = False,
+    report_only: Annotated[bool, typer.Option("--report-only", help="Train nothing; make tables and reports anew.")] = False,
     keep: Annotated[
         bool, typer.Option("--keep", help="Count records that came with the repository; else they are made anew.")
     ] = False,

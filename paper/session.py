@@ -60,15 +60,10 @@ def choose(profile: Profile, selection: Selection = Selection()) -> list[Conditi
     for seed in selection.seeds:
         if seed not in seeds:
             raise ValueError(f"profile {profile.name} has no seed {seed} here; it has {seeds}")
-    return [
-        replace(condition, runs=tuple(run for run in condition.runs if run.seed in selection.seeds))
-        for condition in chosen
-    ]
+    return [replace(condition, runs=tuple(run for run in condition.runs if run.seed in selection.seeds)) for condition in chosen]
 
 
-def plan(
-    conditions: list[Condition], store: Store, folder: str | None, large: bool, log: Callable[[str], None]
-) -> Plan:
+def plan(conditions: list[Condition], store: Store, folder: str | None, large: bool, log: Callable[[str], None]) -> Plan:
     """Sort out the runs that have no record; look for (and fetch) the data that they need, and note what is missing.
 
     The runs of a condition whose learning rate is not chosen yet are left out: its trials come first.
@@ -132,9 +127,7 @@ def _look_for(run: Run, folder: str | None, fetch: bool, log: Callable[[str], No
     return None
 
 
-def execute(
-    todo: Iterable[Run], store: Store, executor: Executor, job: Job, folder: str | None, progress: Progress
-) -> None:
+def execute(todo: Iterable[Run], store: Store, executor: Executor, job: Job, folder: str | None, progress: Progress) -> None:
     """Run what is to be run and write each record as soon as it is there."""
     head = provenance.commit(Path(__file__).resolve().parents[1], (".", ":!paper/results"))
     for outcome in executor(job, [Task(run, store.workplace(run), folder) for run in todo]):
@@ -152,9 +145,7 @@ def execute(
         progress.finished(outcome)
 
 
-def write(
-    profile: Profile, store: Store, png: Mapping[str, Path] | None = None, log: Callable[[str], None] = print
-) -> Path:
+def write(profile: Profile, store: Store, png: Mapping[str, Path] | None = None, log: Callable[[str], None] = print) -> Path:
     """Write all tables, figures and the report into the store's folder; `png` names figures to write as PNG besides.
 
     Tables and figures of an earlier session go where this one has no records for them.

@@ -49,9 +49,7 @@ def close(got: Tensor | None, expected: Tensor | None, what: str, noise: float =
     assert got is not None and expected is not None, what
     assert got.dtype == torch.float32 and got.shape == expected.shape, what
     largest = float(expected.abs().max()) if expected.numel() else 0.0
-    torch.testing.assert_close(
-        got.double(), expected, rtol=1e-4, atol=1e-5 * largest + noise, msg=lambda m: f"{what}: {m}"
-    )
+    torch.testing.assert_close(got.double(), expected, rtol=1e-4, atol=1e-5 * largest + noise, msg=lambda m: f"{what}: {m}")
 
 
 def clear_neurons(current: Tensor, options: dict) -> Tensor:
@@ -86,9 +84,7 @@ def check_layer(name: str, case: Layer, seed: int = 1, enough: float = 0.7) -> S
     got = getattr(functional, name)(SpikeTimes.from_dense(x), w, b, **case.options)
     assert got.times.dtype == torch.uint8 and got.steps == case.steps
     wrong = (got.times != expected.times) & clear
-    assert not wrong.any(), (
-        f"{int(wrong.sum())} of {wrong.numel()} times differ, first at {wrong.nonzero()[0].tolist()}"
-    )
+    assert not wrong.any(), f"{int(wrong.sum())} of {wrong.numel()} times differ, first at {wrong.nonzero()[0].tolist()}"
     with torch.no_grad():  # without a gradient to record, kernels may leave early
         inferred = getattr(functional, name)(SpikeTimes(case.times, case.steps), w, b, **case.options)
     assert torch.equal(inferred.times, got.times)

@@ -44,9 +44,7 @@ def spike_times(shape: tuple[int, ...], steps: int, pattern: str, g: torch.Gener
     if pattern == "late":
         return torch.full(shape, steps - 1, dtype=torch.uint8)
     if pattern == "tied":
-        return torch.where(torch.rand(shape, generator=g, dtype=torch.float32) < 0.5, steps // 3, steps // 2).to(
-            torch.uint8
-        )
+        return torch.where(torch.rand(shape, generator=g, dtype=torch.float32) < 0.5, steps // 3, steps // 2).to(torch.uint8)
     times = torch.randint(0, steps, shape, generator=g).to(torch.uint8)
     if pattern == "spread":
         return times
@@ -119,9 +117,7 @@ def layer(
 class Rescaled(torch.nn.Module):
     """Two layers over different steps: the times of the first are rescaled for the last, those of the last for the readout."""
 
-    def __init__(
-        self, first: torch.nn.Module, last: torch.nn.Module, readout: torch.nn.Module, end: int | None = None
-    ) -> None:
+    def __init__(self, first: torch.nn.Module, last: torch.nn.Module, readout: torch.nn.Module, end: int | None = None) -> None:
         super().__init__()
         self.first, self.last, self.readout, self.end = first, last, readout, end
 

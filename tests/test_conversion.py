@@ -72,9 +72,7 @@ NETS: dict[str, Callable[[], nn.Module]] = {
         *(nn.Linear(64, 48), nn.BatchNorm1d(48), nn.ReLU(), nn.Dropout(0.1)),
         *(nn.Linear(48, 32), nn.ReLU6(), nn.Linear(32, 10)),
     ),
-    "cnn": lambda: nn.Sequential(
-        *block(1, 8), nn.MaxPool2d(2), *block(8, 16), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(64, 10)
-    ),
+    "cnn": lambda: nn.Sequential(*block(1, 8), nn.MaxPool2d(2), *block(8, 16), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(64, 10)),
     "vgg": lambda: nn.Sequential(
         fs.Normalize(0.3, 0.35),
         *(*block(1, 8), *block(8, 8), nn.MaxPool2d(2), *block(8, 16), nn.MaxPool2d(2)),
@@ -120,9 +118,7 @@ def test_digits(trained: nn.Module) -> None:
         errors.append(float((scores - expected).norm() / expected.norm()))
         assert steps < 64 or (scores.argmax(1) == labels).double().mean() >= hits - 0.005
         assert len(net.report) == sum(hasattr(m, "clip") for m in net.modules())
-        assert (net.report["rounding"] < 1 / steps**0.5).all() and net.report.attrs["agreement"] > (
-            0.8 if steps < 16 else 0.97
-        )
+        assert (net.report["rounding"] < 1 / steps**0.5).all() and net.report.attrs["agreement"] > (0.8 if steps < 16 else 0.97)
     assert errors == sorted(errors, reverse=True) and errors[-1] < 0.03
 
 

@@ -57,11 +57,7 @@ def test_latency(values: list[float], steps: int, curve: str) -> None:
     x = torch.tensor([values])
     got, expected = encode.latency(x, steps, curve), reference.latency(x.double(), steps, curve)
     assert torch.equal(got.silent, x == 0) and torch.equal(expected.silent, x == 0)
-    depth = (
-        x.double().clamp(min=1 / 255).log() / torch.tensor(1 / 255, dtype=torch.float64).log()
-        if curve == "log"
-        else 1 - x
-    )
+    depth = x.double().clamp(min=1 / 255).log() / torch.tensor(1 / 255, dtype=torch.float64).log() if curve == "log" else 1 - x
     exact = depth.clamp(0, 1) * (steps - 1)
     clear = ((exact - exact.floor() - 0.5).abs() > 1e-4) | (x == 0)
     assert torch.equal(got.times[clear], expected.times[clear])
@@ -76,9 +72,7 @@ def test_latency_halves_to_even(levels: list[int]) -> None:
 
 
 @given(shape=SHAPES, steps=STEPS, pattern=st.sampled_from(PATTERNS), seed=SEEDS, classes=st.sampled_from([1, 2, 3, 6]))
-def test_first_spike_and_its_relatives(
-    shape: tuple[int, int], steps: int, pattern: str, seed: int, classes: int
-) -> None:
+def test_first_spike_and_its_relatives(shape: tuple[int, int], steps: int, pattern: str, seed: int, classes: int) -> None:
     g = generator(seed)
     spikes = SpikeTimes(spike_times(shape, min(steps, 8), pattern, g), steps)
     over = torch.randint(-2, 3, shape, generator=g).float()

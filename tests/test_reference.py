@@ -89,9 +89,7 @@ def test_conv2d_by_hand() -> None:
     weight = torch.tensor([[[[1.0, 10.0]]]], dtype=F64)
     current = reference.conv2d_current(SpikeTrain.from_times(times, 2), weight, stride=(1, 2), padding=(0, 1))
     assert current.reshape(2, 2).tolist() == [[10.0, 0.0], [0.0, 1.0]]
-    assert reference.conv2d(SpikeTrain.from_times(times, 2), weight, stride=2, padding=(0, 1)).times.tolist() == [
-        [[[0, 1]]]
-    ]
+    assert reference.conv2d(SpikeTrain.from_times(times, 2), weight, stride=2, padding=(0, 1)).times.tolist() == [[[[0, 1]]]]
 
 
 def test_ramp_by_hand() -> None:
@@ -120,9 +118,7 @@ def test_integrate_has_the_true_gradient() -> None:
 @pytest.mark.parametrize("surrogate", [triangle(0.5), triangle(2.0), rectangle(0.5), atan(3.0), sigmoid(2.0)], ids=str)
 def test_surrogates_agree_with_the_package(surrogate: Surrogate) -> None:
     u = torch.linspace(-3, 3, 2001, dtype=F64)
-    torch.testing.assert_close(
-        reference.surrogate_derivative(u, surrogate), surrogate.derivative(u), rtol=1e-12, atol=1e-15
-    )
+    torch.testing.assert_close(reference.surrogate_derivative(u, surrogate), surrogate.derivative(u), rtol=1e-12, atol=1e-15)
 
 
 def test_margin_ignores_what_comes_after_the_spike() -> None:
@@ -152,9 +148,7 @@ def test_decoders_by_hand() -> None:
     assert reference.ties(spikes).tolist() == [True, False]
     assert reference.population(torch.tensor([[1.0, 3.0, 5.0, 9.0]]), 2).tolist() == [[2.0, 7.0]]
     assert reference.ties(spikes, 2).tolist() == [True, False]
-    assert reference.ties(SpikeTrain.from_times(torch.tensor([[1, 1, 2, 3]], dtype=torch.uint8), 4), 2).tolist() == [
-        False
-    ]
+    assert reference.ties(SpikeTrain.from_times(torch.tensor([[1, 1, 2, 3]], dtype=torch.uint8), 4), 2).tolist() == [False]
     v = torch.tensor([[[3.0]], [[6.0]], [[9.0]]])
     assert [float(reference.decode_membrane(v, mode)) for mode in ("last", "mean", "weighted")] == [9.0, 6.0, 5.0]
 

@@ -64,9 +64,7 @@ def test_every_header_is_guarded_and_included() -> None:
     headers = [p for p in SOURCES if p.suffix in (".h", ".cuh")]
     assert headers
     assert [str(p.relative_to(ROOT)) for p in headers if "#pragma once" not in p.read_text()] == []
-    files = [
-        p for kind in ("h", "cpp", "cu", "cuh", "in") for f in ("cpp", "tests") for p in (ROOT / f).rglob(f"*.{kind}")
-    ]
+    files = [p for kind in ("h", "cpp", "cu", "cuh", "in") for f in ("cpp", "tests") for p in (ROOT / f).rglob(f"*.{kind}")]
     included = {Path(name).name for path in files for name in includes(path)}
     assert sorted(str(p.relative_to(ROOT)) for p in headers if p.name not in included) == []
 

@@ -4,6 +4,4 @@ import pytest
 import torch
 
 TORCH = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
-needs_one_graph = pytest.mark.skipif(
-    TORCH < (2, 7), reason="torch 2.6 breaks the graphs of nets (docs: Compile and export)"
-)
+needs_one_graph = pytest.mark.skipif(TORCH < (2, 7), reason="torch 2.6 breaks the graphs of nets (docs: Compile and export)")

@@ -179,9 +179,7 @@ def full_disk(folder: Path) -> str:
         subprocess.run(["mount", "-o", "remount,size=16m", place], check=True)
         succeed(*training(folder, place / "run"))
         assert same(place / "run", reference)
-    return (
-        "one line (No space left on device), status 1, no partial file; with room, the same command gives the same bits"
-    )
+    return "one line (No space left on device), status 1, no partial file; with room, the same command gives the same bits"
 
 
 @trial("the folder is read-only")
@@ -191,9 +189,7 @@ def read_only(folder: Path) -> str:
         shutil.copytree(reference, place / "run")
         subprocess.run(["mount", "-o", "remount,ro", place], check=True)
         succeed(*COMMAND, "eval", place / "run")
-        succeed(
-            *COMMAND, "emulate", place / "run", "--limit", "20", HOME=str(place), XDG_CACHE_HOME=str(place / "cache")
-        )
+        succeed(*COMMAND, "emulate", place / "run", "--limit", "20", HOME=str(place), XDG_CACHE_HOME=str(place / "cache"))
         status, text = end(start(*training(folder, place / "new")))
         assert status == 1 and "Read-only" in one_line(text), text[-1000:]
     return "`eval` and `emulate` read from it; `train` into it ends with one line, status 1"

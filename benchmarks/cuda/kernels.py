@@ -59,9 +59,7 @@ def layers() -> Iterator[Case]:
             yield from _layer(f"{name} T={steps}", inputs, steps, weights, options)
 
 
-def _layer(
-    name: str, inputs: tuple[int, ...], steps: int, shape: tuple[int, ...], options: dict[str, int]
-) -> Iterator[Case]:
+def _layer(name: str, inputs: tuple[int, ...], steps: int, shape: tuple[int, ...], options: dict[str, int]) -> Iterator[Case]:
     x = functional.ramp(torch.rand(inputs, device=DEVICE).requires_grad_(), steps)  # about half of the neurons fire
     fan_in = torch.Size(shape[1:]).numel() / options.get("avg_pool", 1) ** 2
     weight = torch.randn(shape, device=DEVICE) * (steps / fan_in) ** 0.5

@@ -51,18 +51,14 @@ def settings(library: str, *, maps: bool, steps: int) -> list[Setting]:
         for kind in ("loop", "scan"):
             found += [Setting("dense", f"{kind}{more}", options={"neurons": kind, **extra}) for more, extra in last]
         for kind in ("loop", "scan") if steps <= MOST_UNROLLED else ("scan",):
-            found += [
-                Setting("dense", f"{kind}{more}, compiled", True, {"neurons": kind, **extra}) for more, extra in last
-            ]
+            found += [Setting("dense", f"{kind}{more}, compiled", True, {"neurons": kind, **extra}) for more, extra in last]
         return found
     once = {"fires_once": True} if library == FIRES_ONCE else {}
     found = [Setting("spikingjelly", f"multi-step{more}", options={**once, **extra}) for more, extra in last]
     if library == "spikingjelly":
         found.append(Setting(library, "multi-step, reset to zero", options={"soft": False}))
         found.append(Setting(library, "single-step", options={"step_mode": "s"}))
-    return found + [
-        Setting("spikingjelly", f"multi-step{more}, compiled", True, {**once, **extra}) for more, extra in last
-    ]
+    return found + [Setting("spikingjelly", f"multi-step{more}, compiled", True, {**once, **extra}) for more, extra in last]
 
 
 #: Steps up to which a loop over time is compiled: it is unrolled, and the compiler takes a minute or more for so many.

@@ -23,8 +23,7 @@ class SnnTorch(nn.Module):
         self.stages = stages(workload, steps, seed=seed)
         self.synapses = nn.ModuleList(stage.synapse for stage in self.stages)
         self.neurons = nn.ModuleList(
-            snntorch.Leaky(beta=1.0, spike_grad=surrogate.atan(alpha=2.0), reset_mechanism="none")
-            for _ in self.stages[1:]
+            snntorch.Leaky(beta=1.0, spike_grad=surrogate.atan(alpha=2.0), reset_mechanism="none") for _ in self.stages[1:]
         )
 
     def forward(self, x: Tensor) -> Tensor:

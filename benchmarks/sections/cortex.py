@@ -69,9 +69,7 @@ def run(folder: Path, cpu: str, name: str) -> str:
     """What a program prints in QEMU, one instruction per nanosecond of its clock."""
     board = ["-M", BOARDS[cpu][0], "-nographic", "-icount", "shift=0", "-semihosting-config", "enable=on,target=native"]
     command = [EMULATOR, *board, "-kernel", str(folder / f"{name}.elf")]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=True, timeout=600, stdin=subprocess.DEVNULL
-    ).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=600, stdin=subprocess.DEVNULL).stdout
 
 
 def spiking(program: em.Program, images: torch.Tensor, cpu: str, folder: Path) -> dict[str, Any]:
@@ -134,15 +132,11 @@ def plain(net: models.ReluNet, images: torch.Tensor, vectors: torch.Tensor, cpu:
             following = x.max().item() / 255
             n, factor = len(records), round(scale * step / following * 2**24)
             parts += [_table(f"int8_t weights_{n}", codes), _table(f"int32_t bias_{n}", bias)]
-            records.append(
-                f"{{{int(conv)}, {pooled}, {height}, {width}, {inputs}, {number}, weights_{n}, bias_{n}, {factor}}}"
-            )
+            records.append(f"{{{int(conv)}, {pooled}, {height}, {width}, {inputs}, {number}, weights_{n}, bias_{n}, {factor}}}")
             largest = max(largest, x[0].numel(), before[0].numel())
             macs += codes.size * (height * width if conv else 1)
             scale, pooled = following, 0
-    parts.append(
-        f"const plain_layer plain_layers[] = {{{', '.join(records)}}};\nconst int plain_count = {len(records)};\n"
-    )
+    parts.append(f"const plain_layer plain_layers[] = {{{', '.join(records)}}};\nconst int plain_count = {len(records)};\n")
     pixels: NDArray[np.uint8] = vectors.flatten(1).numpy()
     driver = f'#include "plain.h"\n{_table("uint8_t pixels", pixels)}'
     driver += f"extern const int samples;\nconst int samples = {len(pixels)};\nint classify(int sample);\n"
@@ -161,9 +155,7 @@ def plain(net: models.ReluNet, images: torch.Tensor, vectors: torch.Tensor, cpu:
         SOURCES / "start.c",
     ]
     sizes = build(folder, cpu, sources, "plain")
-    return _row(run(folder, cpu, "plain"), sizes["plain"], sizes["plain_net"], sizes["plain RAM"]) | {
-        "operations": macs
-    }
+    return _row(run(folder, cpu, "plain"), sizes["plain"], sizes["plain_net"], sizes["plain RAM"]) | {"operations": macs}
 
 
 def _table(declaration: str, values: NDArray[Any]) -> str:
@@ -184,9 +176,7 @@ def measure(session: Session) -> None:
         windows = firstspike.convert(net, train.images[:500], steps=LEVELS)
         programs = {
             f"step by step, T = {steps.steps}": em.quantize(steps, calibration=train.images[:200], name=shipped),
-            f"windows, T = {LEVELS}": em.quantize(
-                windows, calibration=train.images[:200], name=f"{shipped} of windows"
-            ),
+            f"windows, T = {LEVELS}": em.quantize(windows, calibration=train.images[:200], name=f"{shipped} of windows"),
         }
         for cpu in BOARDS:
             for kind in (*programs, "plain bytes"):

@@ -95,9 +95,7 @@ def _cpu_seconds(core: Any, times: NDArray[np.uint8]) -> float:
     return time.process_time() - began
 
 
-def _nengo(
-    python: str, program: em.Program, times: NDArray[np.uint8]
-) -> tuple[NDArray[np.bool_], list[float], list[float]]:
+def _nengo(python: str, program: em.Program, times: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], list[float], list[float]]:
     """nengo-loihi's spikes [B, steps, neurons], and its seconds for each image."""
     given: dict[str, Any] = {"layers": len(program.layers), "steps": program.total_steps, "times": times}
     for n, layer in enumerate(program.layers):

@@ -29,9 +29,7 @@ def measure(session: Session) -> None:
     record = session.record("growth")
     for workload in (MLP, CNN):
         numbers = ALL if session.full else (4, 8, 64)
-        record.measure(
-            f"{workload.name}-ours", partial(_alone, session, workload, numbers), work=workload.name, side=OURS
-        )
+        record.measure(f"{workload.name}-ours", partial(_alone, session, workload, numbers), work=workload.name, side=OURS)
         for steps in numbers if session.full else ():
             if steps <= DENSE_UP_TO[workload.name]:
                 found = sides(workload, steps)

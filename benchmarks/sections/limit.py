@@ -174,9 +174,7 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
                     size = f"{peak['bytes'] // 1024}"
                     measured.append((f"bytes read, {level}", peak["read"], size))
                     measured.append((f"bytes read and added, {level}", peak["read_and_add"], size))
-            machine_rows += [
-                {"peak": name, "G/s": number(rate / 1e9), "working set, KiB": size} for name, rate, size in measured
-            ]
+            machine_rows += [{"peak": name, "G/s": number(rate / 1e9), "working set, KiB": size} for name, rate, size in measured]
             continue
         time = row["times"][row["kernel"]]
         lines.append(

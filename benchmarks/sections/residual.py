@@ -29,9 +29,7 @@ def measure(session: Session) -> None:
     record = session.record("residual")
     for plain, (residual, size) in NETS.items() if session.full else list(NETS.items())[:1]:
         batch = inputs.batch("fashion-mnist", size, STEPS, flat=False)
-        nets = {
-            side: Ours(Workload(side, spec, size, {}), STEPS) for side, spec in ((PLAIN, plain), (RESIDUAL, residual))
-        }
+        nets = {side: Ours(Workload(side, spec, size, {}), STEPS) for side, spec in ((PLAIN, plain), (RESIDUAL, residual))}
         for kind in ("training", "inference"):
             head = {"nets": {PLAIN: plain, RESIDUAL: residual}, "steps": STEPS, "batch": size, "kind": kind}
             record.measure(f"{residual}-{kind}", partial(_times, session, nets, batch, kind), **head)

@@ -100,9 +100,7 @@ def _channels_last(x: Tensor) -> Tensor:
 
 def _net(workload: Workload, steps: int) -> nn.Module:
     generator = torch.Generator().manual_seed(0)
-    return models.build(
-        workload.spec, input_shape=workload.input_shape, steps=steps, timing="layer", generator=generator
-    )
+    return models.build(workload.spec, input_shape=workload.input_shape, steps=steps, timing="layer", generator=generator)
 
 
 def _relu(workload: Workload, normalization: bool = True) -> nn.Module:

@@ -20,9 +20,7 @@ def decisions(profile: Profile, store: Store) -> NamedFigure | None:
         return None
     columns = min(2, len(setups))
     rows = -(-len(setups) // columns)
-    drawn, grid = figure(
-        6.8 if columns > 1 else 4.2, 0.3 + 2.4 * rows, nrows=rows, ncols=columns, sharey=True, squeeze=False
-    )
+    drawn, grid = figure(6.8 if columns > 1 else 4.2, 0.3 + 2.4 * rows, nrows=rows, ncols=columns, sharey=True, squeeze=False)
     panels = list(grid.flat)
     handles: dict[str, Any] = {}
     for axes, (setup, conditions) in zip(panels, setups.items(), strict=False):

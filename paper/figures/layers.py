@@ -60,9 +60,7 @@ def signal(profile: Profile, store: Store) -> NamedFigure | None:
             axes = grid[row][column]
             for condition in conditions:
                 group = groups.index(condition.group)
-                _profile_line(
-                    axes, records(condition, store), stage, name, condition.label, labels.index(condition.label), group
-                )
+                _profile_line(axes, records(condition, store), stage, name, condition.label, labels.index(condition.label), group)
             if row == 0:
                 axes.set_title(title)
             else:
@@ -114,9 +112,7 @@ def _violins(axes: Any, found: list[dict[str, Any]]) -> None:
     axes.set_xticks(range(1, layers + 1))
 
 
-def _profile_line(
-    axes: Any, found: list[dict[str, Any]], stage: str, name: str, label: str, index: int, group: int
-) -> None:
+def _profile_line(axes: Any, found: list[dict[str, Any]], stage: str, name: str, label: str, index: int, group: int) -> None:
     if not found:
         return
     rows = [record["results"]["diagnosis"][stage] for record in found]

@@ -61,9 +61,7 @@ def timing(profile: Profile, store: Store) -> NamedFigure | None:
         for index, group in enumerate(groups):
             _line(axes, [condition for condition in swept if condition.group == group], store, "accuracy", index, group)
         for condition in conditions:
-            values = [
-                value for record in records(condition, store) if (value := MEASURES["accuracy"](record)) is not None
-            ]
+            values = [value for record in records(condition, store) if (value := MEASURES["accuracy"](record)) is not None]
             if condition.value is None and values:
                 style = {**line_style(groups.index(condition.group)).plot(), "marker": ""}
                 axes.axhline(np.mean(values), **style, label=condition.group)

@@ -15,9 +15,7 @@ from .table import DECISION, SILENT, TIES, Table, spread
 from .timing import timing
 
 _SPIKES = Column("spikes_per_neuron", "spikes per neuron", spread("spikes_per_neuron", 3))
-_CHOSEN = (
-    "The best setting is chosen by the validation column; where it is empty nothing was held out and nothing chosen."
-)
+_CHOSEN = "The best setting is chosen by the validation column; where it is empty nothing was held out and nothing chosen."
 
 #: Every table, in the order of the report; those that a profile has nothing for are left out.
 TABLES: dict[str, tuple[str, Callable[[Profile, Store], Table]]] = {

@@ -37,12 +37,8 @@ def table1(profile: Profile, store: Store) -> Table:
     raw = pd.concat([part for _, part in raw.groupby("group", sort=False)], ignore_index=True)  # block by block
     for name in _OF_RELU:
         raw[f"relu_{name}"] = raw["setup"].map(relu[name])
-    raw["published_method"] = [
-        TWD_METHOD if str(readout).startswith("twd") else MEMBRANE_METHOD for readout in raw["readout"]
-    ]
-    figures = [
-        published.of(dataset, method) for dataset, method in zip(raw["dataset"], raw["published_method"], strict=True)
-    ]
+    raw["published_method"] = [TWD_METHOD if str(readout).startswith("twd") else MEMBRANE_METHOD for readout in raw["readout"]]
+    figures = [published.of(dataset, method) for dataset, method in zip(raw["dataset"], raw["published_method"], strict=True)]
     raw["published"] = [figure.value if figure else None for figure in figures]
     raw["published_tag"] = [figure.tag if figure else None for figure in figures]
     raw["difference"] = (raw["accuracy"] - pd.to_numeric(raw["published"])).where(raw["images"] == "")  # not of a copy
@@ -118,7 +114,5 @@ def literature(profile: Profile, store: Store) -> Table:
         Column("tag", "source"),
     )
     tags = "; ".join(f"{tag}: {text}" for tag, text in published.TAGS.items() if tag != "m")
-    note = (
-        f"Sources: {tags}. {published.withheld()} more methods are known to us from memory only, and are not printed."
-    )
+    note = f"Sources: {tags}. {published.withheld()} more methods are known to us from memory only, and are not printed."
     return Table("published", "Published test accuracies, %.", raw, columns, note)

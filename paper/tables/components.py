@@ -37,8 +37,7 @@ def table4(profile: Profile, store: Store) -> Table:
         columns.insert(0, SETUP)
     return Table(
         "table4",
-        "Ablation (the paper's Table 4): five components added one after the other, and each one left out of the "
-        "whole.",
+        "Ablation (the paper's Table 4): five components added one after the other, and each one left out of the whole.",
         raw,
         tuple(columns),
         f"Published for Fashion-MNIST: {ours['none']:.2f} % with none of the five, {ours['all']:.2f} % with all "
@@ -91,9 +90,7 @@ def learning_rates(profile: Profile, store: Store) -> Table:
         *(Column(name, f"{name.removeprefix('lr ')}, %", "{:.2f}") for name in names),
         Column("chosen", "chosen", "{:g}"),
     )
-    note = (
-        "One seed, on images held out of train; the test images choose nothing. Of equal accuracies the smaller rate."
-    )
+    note = "One seed, on images held out of train; the test images choose nothing. Of equal accuracies the smaller rate."
     return Table(
         "learning_rates",
         "Learning rates of the ablation: validation accuracy of each row with each rate.",

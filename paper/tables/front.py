@@ -44,9 +44,7 @@ def best(profile: Profile, store: Store) -> pd.DataFrame:
     rows = rows[(rows["seeds"] > 0) & (rows["relu_seeds"] > 0) & (rows["dataset"] != "digits")]
     chosen = rows.loc[rows.groupby(["dataset", "kind"])["accuracy"].idxmax()]
     order = {name: index for index, name in enumerate(DATASETS)}
-    chosen = chosen.sort_values(
-        ["dataset", "kind"], key=lambda column: column.map(lambda value: order.get(value, value))
-    )
+    chosen = chosen.sort_values(["dataset", "kind"], key=lambda column: column.map(lambda value: order.get(value, value)))
     columns = (
         Column("dataset", "data set", lambda row: DATASETS[row["dataset"]] + (", JPEG copy" if row["images"] else "")),
         Column("kind", "neurons"),

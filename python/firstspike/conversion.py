@@ -416,9 +416,7 @@ class _Reader:
             factor = _factor(pool, shape)
             windowed = isinstance(pool, nn.AvgPool2d) and not (pool.ceil_mode or pool.divisor_override)
             if self.at_input or not (factor or (windowed and (pool.count_include_pad or not any(_pair(pool.padding))))):
-                _refuse(
-                    node, f"is an average before {name} that no layer computes", "use AvgPool2d with stride = kernel"
-                )
+                _refuse(node, f"is an average before {name} that no layer computes", "use AvgPool2d with stride = kernel")
             kernel, stride, padding = (factor, factor), (factor, factor), (0, 0)
             if not factor:
                 kernel, stride, padding = (_pair(x) for x in (pool.kernel_size, pool.stride, pool.padding))

@@ -12,9 +12,7 @@ TEMPORAL_MODES = ("exp", "linear")
 MEMBRANE_MODES = ("last", "mean", "weighted")
 
 
-def temporal_weights(
-    steps: int, *, gamma: float, mode: str = "exp", device: torch.device | str | None = None
-) -> Tensor:
+def temporal_weights(steps: int, *, gamma: float, mode: str = "exp", device: torch.device | str | None = None) -> Tensor:
     """The weights w[t] of temporal weighting decoding, float32 [T], falling in t (arXiv 2410.23619, Eq. 20-24).
 
     mode "exp": w[t] = gamma^-t, gamma >= 1. mode "linear": w[t] = gamma (T - t) / T, gamma > 0.

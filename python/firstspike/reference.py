@@ -350,9 +350,7 @@ def _split_mix(x: int) -> int:
     return x ^ x >> 31
 
 
-def normalize_weight(
-    weight: Tensor, deviation: float, gamma: Tensor | None = None, *, granularity: str = "layer"
-) -> Tensor:
+def normalize_weight(weight: Tensor, deviation: float, gamma: Tensor | None = None, *, granularity: str = "layer") -> Tensor:
     """(W - mean) / std * deviation * gamma; gamma [O] or [1].
 
     Mean and std (biased) are over the whole weight [O, ...], or per output with granularity "channel".

@@ -53,9 +53,7 @@ class SpikeTimes:
 
     times: Tensor  # bytes, without a gradient
     steps: int
-    _codes: (
-        tuple[Tensor, Tensor] | None
-    )  # of a layer of windows, which hold the times too, and scales (ops/windowed.py)
+    _codes: tuple[Tensor, Tensor] | None  # of a layer of windows, which hold the times too, and scales (ops/windowed.py)
     __slots__ = ("__weakref__", "_anchor", "_codes", "_support", "steps", "times")
 
     def __init__(self, times: Tensor, steps: int) -> None:
@@ -69,9 +67,7 @@ class SpikeTimes:
             wrong = (times >= steps) & (times != SILENT)
             if bool(wrong.any()):
                 where = tuple(int(i) for i in wrong.nonzero()[0])
-                raise ValueError(
-                    f"times must be below steps = {steps} or 255 (silent), got {int(times[where])} at {where}"
-                )
+                raise ValueError(f"times must be below steps = {steps} or 255 (silent), got {int(times[where])} at {where}")
         if times.dim() == 4:
             times = times.contiguous(memory_format=torch.channels_last)
         self.times = times
@@ -98,9 +94,7 @@ class SpikeTimes:
                 raise ValueError(f"x must hold zeros and ones, got {float(x[where])} at [step, batch, ...] = {where}")
             if keep is None and bool(twice.any()):
                 where = tuple(twice.nonzero()[0].tolist())
-                raise ValueError(
-                    f"x must fire once per neuron, as {where} does not; keep='first' takes the first spike"
-                )
+                raise ValueError(f"x must fire once per neuron, as {where} does not; keep='first' takes the first spike")
         if keep == "first":
             x = x * (x.detach().cumsum(0) - x.detach() == 0)
         return cls._of_fired(x)
@@ -216,18 +210,14 @@ class SpikeTimes:
         if times is self.times:
             return self
         anchor, _ = self._anchor_and_lead()
-        return SpikeTimes._trusted(
-            times, self.steps, None if anchor is None else anchor.to(device, non_blocking=non_blocking)
-        )
+        return SpikeTimes._trusted(times, self.steps, None if anchor is None else anchor.to(device, non_blocking=non_blocking))
 
     def detach(self) -> SpikeTimes:
         """The same spikes, cut from the graph."""
         return SpikeTimes._trusted(self.times, self.steps)
 
     @classmethod
-    def _trusted(
-        cls, times: Tensor, steps: int, anchor: Tensor | None = None, support: Support | None = None
-    ) -> SpikeTimes:
+    def _trusted(cls, times: Tensor, steps: int, anchor: Tensor | None = None, support: Support | None = None) -> SpikeTimes:
         """Times that a kernel made: nothing is checked."""
         compiling = torch.compiler.is_compiling()
         made = cls(times, steps) if compiling else cls.__new__(cls)  # torch 2.6 does not trace __new__
@@ -248,9 +238,7 @@ class SpikeTimes:
     def _dense_anchor(self) -> Tensor | None:
         """The anchor as [T, B, ...], whichever form it has; TypeError where it is that of values."""
         if self._is_valued():
-            raise TypeError(
-                "these spikes carry the gradient of their values: layers of windows take it, detach() is for others"
-            )
+            raise TypeError("these spikes carry the gradient of their values: layers of windows take it, detach() is for others")
         if self._anchor is None or self._support is None:
             return self._anchor
         offset, _, place = self._support
@@ -300,9 +288,7 @@ def cat(trains: Sequence[SpikeTimes], dim: int = 1) -> SpikeTimes:
     for train in trains[1:]:
         shapes = [[n for d, n in enumerate(each.shape) if d != dim] for each in (first, train)]
         if train.times.dim() != dims or shapes[0] != shapes[1] or train.steps != first.steps:
-            raise ValueError(
-                f"trains must have the same steps, and shapes but for dimension {dim}, got {first}, {train}"
-            )
+            raise ValueError(f"trains must have the same steps, and shapes but for dimension {dim}, got {first}, {train}")
         checks.same_device("trains", first.times, "one of them", train.times)
     times, anchor = torch.cat([train.times for train in trains], dim), None
     if any(train._anchor is not None for train in trains):

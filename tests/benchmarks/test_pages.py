@@ -63,9 +63,7 @@ def test_documents_are_filled_from_the_records_and_filling_again_changes_nothing
     assert "9.0x" in filled and "old" not in filled and filled.startswith("before\n") and filled.endswith("after\n")
     assert embed_tables.fill(filled, tmp_path) == filled
     elsewhere = text.replace("bench steps", f"bench {tmp_path.name}/steps")
-    assert embed_tables.fill(elsewhere, tmp_path.parent / "full") == filled.replace(
-        "bench steps", f"bench {tmp_path.name}/steps"
-    )
+    assert embed_tables.fill(elsewhere, tmp_path.parent / "full") == filled.replace("bench steps", f"bench {tmp_path.name}/steps")
     missing = embed_tables.fill("<!-- bench limit 0 -->\n<!-- end -->", tmp_path)
     assert embed_tables.MISSING in missing
     with pytest.raises(ValueError, match="one of steps's tables 0, 1, summary"):

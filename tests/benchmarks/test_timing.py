@@ -39,9 +39,7 @@ def test_sides_take_turns_and_the_first_one_changes(clock):
 
 def test_quick_calls_are_repeated_until_a_block_is_full(clock):
     log = []
-    samples = timing.alternate(
-        {"quick": clock(0.25, log, "q")}, timing.Effort(rounds=2, seconds=0.0, block=1.0, warmup=2)
-    )
+    samples = timing.alternate({"quick": clock(0.25, log, "q")}, timing.Effort(rounds=2, seconds=0.0, block=1.0, warmup=2))
     assert len(log) == 2 + 2 * 4
     assert samples["quick"] == pytest.approx([0.25, 0.25])  # a call, not a block
 

@@ -76,9 +76,7 @@ def run(first: int, number: int, seed: int, note: Path | None = None) -> Counter
         except REFUSALS as error:
             outcomes[type(error).__name__] += 1
         except Exception as error:
-            raise AssertionError(
-                f"call {n} of seed {seed} ({kind.__name__}): {type(error).__name__}: {error}"
-            ) from error
+            raise AssertionError(f"call {n} of seed {seed} ({kind.__name__}): {type(error).__name__}: {error}") from error
     return outcomes
 
 

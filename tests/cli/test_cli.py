@@ -186,9 +186,7 @@ def test_a_net_that_ships_is_a_run(call, tmp_path):
 @pytest.mark.parametrize("pool", [False, True])
 def test_pictures_of_a_given_net(call, tmp_path, pool):
     """One that begins with a pool; one whose first layer pools its maps."""
-    layers = (
-        [nn.EarliestPool2d(2), nn.TTFSLinear(16, 10, steps=4)] if pool else [nn.TTFSLinear(16, 10, steps=4, avg_pool=2)]
-    )
+    layers = [nn.EarliestPool2d(2), nn.TTFSLinear(16, 10, steps=4)] if pool else [nn.TTFSLinear(16, 10, steps=4, avg_pool=2)]
     net = models.TTFSNet(layers, encoder="latency", readout="first-spike", input_shape=(1, 8, 8))
     config = train.Config(data="digits", epochs=1, batch=64, limit=200)
     train.fit(config, model=net, directory=tmp_path / "run", progress=False)

@@ -49,9 +49,7 @@ def short(mangled: str) -> str:
 def wrong(found: list[Kernel]) -> list[str]:
     """One line for each kernel that uses local memory."""
     return [
-        f"{k.name} for {k.architecture}: {k.stack} bytes of stack, {k.spills} bytes spilled"
-        for k in found
-        if k.stack or k.spills
+        f"{k.name} for {k.architecture}: {k.stack} bytes of stack, {k.spills} bytes spilled" for k in found if k.stack or k.spills
     ]
 
 

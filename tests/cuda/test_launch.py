@@ -65,9 +65,7 @@ def test_large_layers_stay_within_the_grid(noted: ModuleType, sizes: tuple[int, 
     noted.input_gradient(synapses, NEURON, (NONE, 0, 0), NONE, 0, 0)
     noted.weight_gradient(synapses, NEURON, (NONE, 0, 0), 0, 0, 0)
     launches = noted.launches()
-    assert {"pack_by_output", "fire_layer", "integrate_layer", "input_gradient", "weight_gradient"} <= {
-        x[0] for x in launches
-    }
+    assert {"pack_by_output", "fire_layer", "integrate_layer", "input_gradient", "weight_gradient"} <= {x[0] for x in launches}
     assert all(grid[1:] == [1, 1] for _, grid, _ in launches)
 
 

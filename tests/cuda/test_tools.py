@@ -48,9 +48,7 @@ BAD = GOOD.replace("0 bytes stack frame, 0 bytes spill stores", "8 bytes stack f
 
 def test_report_is_read() -> None:
     assert resources.kernels(GOOD) == [resources.Kernel("fire_kernel<4, 0>", "sm_90", 0, 0, 64)]
-    assert resources.wrong(resources.kernels(GOOD + BAD)) == [
-        "fire_kernel<4, 0> for sm_90: 8 bytes of stack, 12 bytes spilled"
-    ]
+    assert resources.wrong(resources.kernels(GOOD + BAD)) == ["fire_kernel<4, 0> for sm_90: 8 bytes of stack, 12 bytes spilled"]
 
 
 @pytest.mark.parametrize(("log", "status"), [(GOOD, 0), (BAD, 1), ("ninja: no work to do.", 2)])

@@ -84,9 +84,7 @@ def small(monkeypatch: pytest.MonkeyPatch, mirror: Mirror) -> Small:
         for high, shape in ((256, (count, 28, 28)), (10, (count,)))
     )
     raws = tuple(sources.idx_bytes(array) for array in arrays)
-    hashes = tuple(
-        (hashlib.md5(gzip.compress(raw, mtime=0)).hexdigest(), hashlib.sha256(raw).hexdigest()) for raw in raws
-    )
+    hashes = tuple((hashlib.md5(gzip.compress(raw, mtime=0)).hexdigest(), hashlib.sha256(raw).hexdigest()) for raw in raws)
 
     def no_package(folder: Path) -> list[bytes]:
         raise OSError("no such package")

@@ -27,9 +27,7 @@ def test_the_loudest_band_is_that_of_the_tone(rate, frequency):
     mel = np.linspace(2595 * np.log10(1 + 60 / 700), 2595 * np.log10(1 + rate / 1400), bands + 2)[1:-1]
     own = np.abs(mel - 2595 * np.log10(1 + frequency / 700)).argmin()
     assert picture.dtype == np.uint8 and picture.shape == (bands, 30)
-    assert (
-        abs(int(picture[:, 5].argmax()) - own) <= 1
-    )  # at low tones a band is narrower than a frequency of the transform
+    assert abs(int(picture[:, 5].argmax()) - own) <= 1  # at low tones a band is narrower than a frequency of the transform
 
 
 @given(rate=RATES, loudness=st.floats(1e-3, 1e3))

@@ -39,9 +39,7 @@ def found_at(name: str) -> Any:
 
 def members(module: ModuleType) -> list[str]:
     """What a module offers: its `__all__`, or all that it defines under names without underscore."""
-    own = [
-        n for n, v in vars(module).items() if not n.startswith("_") and getattr(v, "__module__", "") == module.__name__
-    ]
+    own = [n for n, v in vars(module).items() if not n.startswith("_") and getattr(v, "__module__", "") == module.__name__]
     return list(getattr(module, "__all__", own))
 
 

@@ -125,9 +125,7 @@ def run(layers, total_steps, times, early_exit=False):
             if layer.shortcut is not None:
                 source = layer.shortcut.source
                 more = _sent(times if source < 0 else fired_at[source], t - layer.shortcut.delay)
-                weights, synapses = (
-                    np.concatenate([x, y[more]]) for x, y in zip((weights, synapses), beside[n], strict=True)
-                )
+                weights, synapses = (np.concatenate([x, y[more]]) for x, y in zip((weights, synapses), beside[n], strict=True))
             register = None if layer.current is None else current[n]
             _step(layer, weights, synapses, reads[n], biases[n], v[n], register, last_v[n], fired_at[n], counts[n], t)
             trace[n][t] = np.where(fired_at[n] == 255, v[n], 0)

@@ -44,9 +44,7 @@ def program_of(seed: int) -> tuple[em.Program, torch.Tensor]:
         for layer in net.modules():
             if isinstance(layer, nn.Synapse) and layer.bias is not None and not windows:
                 layer.bias.copy_(0.1 * torch.randn(layer.bias.shape, generator=draw))
-    return em.quantize(
-        net, chip, bits=int(pick.choice([4, 8])) if chip != "odin-like" else 4, calibration=images
-    ), images
+    return em.quantize(net, chip, bits=int(pick.choice([4, 8])) if chip != "odin-like" else 4, calibration=images), images
 
 
 def compare(seed: int, folder: Path) -> tuple[int, int]:
@@ -66,9 +64,7 @@ def compare(seed: int, folder: Path) -> tuple[int, int]:
     for b in range(len(images) if program.pixels is not None else 0):
         first = golden.pixel_times(program.pixels, program.pixels.pixels(images[b : b + 1])[0])
         made = golden.run(program.layers, program.total_steps, first).times
-        different += sum(
-            int((one != kept[b]).sum()) for one, kept in zip((first, *made), (times, *neurons), strict=True)
-        )
+        different += sum(int((one != kept[b]).sum()) for one, kept in zip((first, *made), (times, *neurons), strict=True))
     first = 0 if program.pixels is None else program.pixels.neurons
     return len(images) * (first + sum(layer.neurons for layer in program.layers)), different
 

@@ -55,9 +55,7 @@ def test_is_copied_and_pickled(made):
 def test_refuses_more_than_16_bits(made):
     program, _ = made
     last = program.layers[-1]
-    wide = program.replace(
-        layers=(*program.layers[:-1], last.replace(weight=last.weight.astype(np.int32) * 0 + 40_000))
-    )
+    wide = program.replace(layers=(*program.layers[:-1], last.replace(weight=last.weight.astype(np.int32) * 0 + 40_000)))
     with pytest.raises(ValueError, match="16 bits"):
         emulator.IntegerNet(wide)
 

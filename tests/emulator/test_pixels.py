@@ -89,9 +89,7 @@ def test_the_net_of_qat_is_the_program(spec, name):
     model = scaled(spec, True)
     x = bytes_for(model, 50)
     made = em.qat.prepare(model, name)
-    em.qat.finetune(
-        made, x, model(x).argmax(1), epochs=1, batch=25, lr=1e-3, generator=torch.Generator().manual_seed(0)
-    )
+    em.qat.finetune(made, x, model(x).argmax(1), epochs=1, batch=25, lr=1e-3, generator=torch.Generator().manual_seed(0))
     program = em.quantize(made, name)
     with torch.no_grad():
         seen = made.observe(x)

@@ -174,9 +174,7 @@ def test_links_and_axons_are_those_of_the_synapse_matrices(data):
     layers = [layer.replace(delay=0, start=0, stop=steps, shortcut=_at_once(layer.shortcut)) for layer in drawn]
     size = data.draw(st.integers(1, 40))
     most = max(layer.neurons for layer in layers)
-    chip = profile.load("generic8").replace(
-        cores=cores(neurons=max(size, most // 30), count=200), threshold_groups=None
-    )
+    chip = profile.load("generic8").replace(cores=cores(neurons=max(size, most // 30), count=200), threshold_groups=None)
     placed = place(Program(layers=layers, steps=steps, profile=chip))
     expected = by_hand(placed)
     assert {(link.layer, link.core, link.target): link.neurons for link in placed.links} == expected

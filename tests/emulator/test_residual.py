@@ -61,16 +61,12 @@ def test_exported_c(tmp_path):
     made = em.export_c(em.quantize(model, "loihi-like"), tmp_path, samples=images(model, 10))
     status, text = compiled(tmp_path)
     assert status == 0 and "equal to the emulator: 10 of 10 samples" in text, text
-    assert [path.name for path in made.files if "shortcut" in path.name] == [
-        f"layer.{n}.shortcut.mem" for n in (2, 3, 6)
-    ]
+    assert [path.name for path in made.files if "shortcut" in path.name] == [f"layer.{n}.shortcut.mem" for n in (2, 3, 6)]
 
 
 def test_what_is_refused():
     model = residual(bias=False)
-    with pytest.raises(
-        em.DoesNotFit, match=r"layer 1.1:TTFSConv2d: shortcuts of residual blocks: required 1, available 0"
-    ):
+    with pytest.raises(em.DoesNotFit, match=r"layer 1.1:TTFSConv2d: shortcuts of residual blocks: required 1, available 0"):
         em.place(em.quantize(model, "speck-like"))
     found = em.check(model, "speck-like")
     assert {finding.remedy for finding in found.findings} == {"leave residual blocks out of spec"}
@@ -119,8 +115,6 @@ def test_shortcuts_that_do_not_fit_are_refused():
 
 def test_a_block_whose_linear_layer_would_get_a_map_is_refused():
     block = nn.Residual([nn.TTFSLinear(4, 4, steps=4)])
-    model = models.TTFSNet(
-        [block, nn.Integrate(4, 2, steps=4)], encoder="spikes", readout="membrane", input_shape=(1, 2, 2)
-    )
+    model = models.TTFSNet([block, nn.Integrate(4, 2, steps=4)], encoder="spikes", readout="membrane", input_shape=(1, 2, 2))
     with pytest.raises(em.CannotQuantize, match="whose input is a map of 2 x 2"):
         em.quantize(model)

@@ -112,9 +112,7 @@ def composed(f: Any, *arguments: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.mark.parametrize(("decay", "synaptic_decay"), [(1.0, 0.0), (0.75, 0.0), (1.0, 1.0)])
 @pytest.mark.parametrize("name", CASES)
-def test_as_a_layer_on_both_trains(
-    name: str, decay: float, synaptic_decay: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_as_a_layer_on_both_trains(name: str, decay: float, synaptic_decay: float, monkeypatch: pytest.MonkeyPatch) -> None:
     x = arguments(name, CASES[name][2][1])
     options = {"surrogate": triangle(2.5), "decay": decay, "synaptic_decay": synaptic_decay}
     one = run(functional, name, x, options, False, True)

@@ -15,9 +15,7 @@ from ..compare import same_on_threads
 from ..samples import SILENT, generator, spike_times
 
 STEPS = st.sampled_from([1, 2, 3, 4, 16, 64, 254, 255])
-SHAPES = st.sampled_from(
-    [(1, 1), (7, 5), (130, 33), (3, 70), (2, 3, 4, 5), (9, 32, 7, 6), (4, 70, 5, 5), (40, 16, 9, 9)]
-)
+SHAPES = st.sampled_from([(1, 1), (7, 5), (130, 33), (3, 70), (2, 3, 4, 5), (9, 32, 7, 6), (4, 70, 5, 5), (40, 16, 9, 9)])
 SEEDS = st.integers(0, 2**20)
 
 
@@ -56,9 +54,7 @@ class Codes:
         return torch.where(inside, n, gamma.sign() * (edge + steps * self.deviation(gamma, beta, clip)))
 
 
-@given(
-    shape=SHAPES, steps=STEPS, mode=st.sampled_from(["plain", "bias", "fixed", "batch"]), per=st.booleans(), seed=SEEDS
-)
+@given(shape=SHAPES, steps=STEPS, mode=st.sampled_from(["plain", "bias", "fixed", "batch"]), per=st.booleans(), seed=SEEDS)
 def test_fire_and_its_gradient(shape: tuple[int, ...], steps: int, mode: str, per: bool, seed: int) -> None:
     g, channels = generator(seed), shape[1]
     current = torch.randn(shape, generator=g).requires_grad_()
@@ -157,9 +153,7 @@ def test_gradient_is_the_formula_on_the_codes(
     torch.testing.assert_close(got[0].flatten(0, -2).double(), want, rtol=1e-5, atol=1e-5 * size)
     noise = 1e-5 * size * len(kept) ** 0.5
     torch.testing.assert_close(got[2].double(), total * per_clip, rtol=1e-4, atol=noise)
-    torch.testing.assert_close(
-        got[3].double(), at_clip if per else at_clip.sum()[None], rtol=1e-4, atol=noise * channels
-    )
+    torch.testing.assert_close(got[3].double(), at_clip if per else at_clip.sum()[None], rtol=1e-4, atol=noise * channels)
     if normal:
         torch.testing.assert_close(got[1].double(), product * per_clip, rtol=1e-4, atol=8 * noise)
 
@@ -281,9 +275,7 @@ def test_earliest_pooling_is_the_maximum(sizes: tuple[int, int, int, int], k: in
 def test_images_of_eight_bits_are_exact() -> None:
     pixels = torch.arange(256, dtype=torch.uint8).view(2, 2, 8, 8)
     spikes = functional.window_encode(pixels)
-    assert spikes.steps == 255 and torch.equal(
-        spikes.times, torch.where(pixels == 0, SILENT, 255 - pixels.int()).byte()
-    )
+    assert spikes.steps == 255 and torch.equal(spikes.times, torch.where(pixels == 0, SILENT, 255 - pixels.int()).byte())
     assert torch.equal(functional.window_values(spikes), pixels.float() / 255)
     assert torch.equal(functional.window_encode(pixels.float() / 255).times, spikes.times)
 
@@ -312,9 +304,7 @@ def test_views_of_spikes_keep_the_gradient_of_values() -> None:
         (cat([spikes, spikes[:, :2].detach()]), torch.cat([x, x[:, :2].detach()], 1)),
     ):
         at = torch.randn(of.shape, generator=generator(1))
-        (one,), (other,) = (
-            torch.autograd.grad(y, x, at, retain_graph=True) for y in (functional.window_values(view), of)
-        )
+        (one,), (other,) = (torch.autograd.grad(y, x, at, retain_graph=True) for y in (functional.window_values(view), of))
         torch.testing.assert_close(one, other)
 
 

@@ -12,9 +12,7 @@ def test_counts_by_hand():
     layer = nn.TTFSLinear(3, 2, steps=4, bias=False, normalization=False, affine=None)
     with torch.no_grad():
         layer.weight.copy_(torch.tensor([[2.0, 0.0, 0.5], [0.0, 0.0, 0.0]]))
-    found = neurobench(
-        torch_nn.Sequential(layer), SpikeTimes(torch.tensor([[0, 1, 255], [255, 255, 2]], dtype=torch.uint8), 4)
-    )
+    found = neurobench(torch_nn.Sequential(layer), SpikeTimes(torch.tensor([[0, 1, 255], [255, 255, 2]], dtype=torch.uint8), 4))
     assert found == {
         "Footprint": sum(4 * each.numel() for each in layer.parameters()),
         "ConnectionSparsity": 4 / 6,
@@ -27,9 +25,7 @@ def test_counts_by_hand():
 @pytest.mark.parametrize("spec", ["4C3-AP2-3", "4C3-AP2-4C3-3"])
 @pytest.mark.parametrize("encoder", ["direct", "latency"])
 def test_agrees_with_profile_where_no_weight_is_zero(spec, encoder):
-    net = models.build(
-        spec, input_shape=(1, 6, 6), steps=5, encoder=encoder, generator=torch.Generator().manual_seed(0)
-    )
+    net = models.build(spec, input_shape=(1, 6, 6), steps=5, encoder=encoder, generator=torch.Generator().manual_seed(0))
     x = torch.rand(7, 1, 6, 6, generator=torch.Generator().manual_seed(1)) + 1e-3
     found, total = neurobench(net, x.clamp(max=1), batch=4), profile(net, x.clamp(max=1)).iloc[-1]
     assert found["SynapticOperations"]["Effective_ACs"] == pytest.approx(total["synaptic_operations"])
@@ -88,8 +84,7 @@ def test_the_harness_counts_the_same():
 
     draw = torch.Generator().manual_seed(0)
     weights = [  # sums of such numbers are exact, whatever their order
-        torch.randint(-3, 7, (m, n), generator=draw) / 8 * (torch.rand(m, n, generator=draw) > 0.3)
-        for n, m in ((12, 9), (9, 5))
+        torch.randint(-3, 7, (m, n), generator=draw) / 8 * (torch.rand(m, n, generator=draw) > 0.3) for n, m in ((12, 9), (9, 5))
     ]
     ours = torch_nn.Sequential(
         *(nn.TTFSLinear(*w.T.shape, steps=6, bias=False, normalization=False, affine=None) for w in weights)

@@ -160,9 +160,7 @@ def test_a_net_and_its_total():
     relu_first = (4 * 4 + 8 * 6 + 4 * 9) * 4
     until_spike = float((model.layers[0](x).times.double() + 1).clamp(max=5).flatten(1).sum(1).mean())
     assert first["macs"] == first["dense_macs"] == relu_first
-    assert first["updates"] == pytest.approx(until_spike) and first["idle_updates"] == pytest.approx(
-        64 * 5 - until_spike
-    )
+    assert first["updates"] == pytest.approx(until_spike) and first["idle_updates"] == pytest.approx(64 * 5 - until_spike)
     assert last["dense_macs"] == 16 * 3 and last["spikes"] == 0
     observed = model.observe(x)
     assert first["spikes"] == pytest.approx(float(observed.spikes().double().mean()))

@@ -88,9 +88,7 @@ class Silenced(nn.Identity):
 
 
 def test_a_part_with_a_forward_of_its_own_is_not_passed_over() -> None:
-    chain = nn.Sequential(
-        fs.DirectLinear(16, 8, steps=T), Silenced(), fs.Integrate(8, 4, steps=T), fs.MembraneReadout()
-    )
+    chain = nn.Sequential(fs.DirectLinear(16, 8, steps=T), Silenced(), fs.Integrate(8, 4, steps=T), fs.MembraneReadout())
     x = torch.rand(5, 16, generator=generator(0))
     assert torch.equal(models.as_net(chain.eval())(x), chain(x))
     with pytest.raises(TypeError, match="Silenced"):

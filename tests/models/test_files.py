@@ -108,9 +108,7 @@ def test_pruned_and_parametrized_weights_become_plain(tmp_path: Path) -> None:
     x = torch.rand(5, 16, generator=generator(1))
     fs.save(net, tmp_path / "net")
     loaded = fs.load(tmp_path / "net")
-    assert torch.equal(loaded(x), net(x)) and set(loaded.state_dict()) == set(
-        models.mlp("16-8-4", steps=4).state_dict()
-    )
+    assert torch.equal(loaded(x), net(x)) and set(loaded.state_dict()) == set(models.mlp("16-8-4", steps=4).state_dict())
     assert prune.is_pruned(net)  # what is saved is a copy
 
 

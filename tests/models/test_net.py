@@ -252,8 +252,7 @@ def test_a_custom_encoder_gets_spikes() -> None:
     spikes = SpikeTimes(torch.randint(0, 4, (7, 1, 6, 6), dtype=torch.uint8), 4)
     stack = [fs.TTFSLinear(36, 12, steps=STEPS), fs.Integrate(12, 4, steps=STEPS)]
     net, plain = (
-        models.TTFSNet(stack, encoder=encoder, readout="membrane", input_shape=(1, 6, 6))
-        for encoder in (Later(), "spikes")
+        models.TTFSNet(stack, encoder=encoder, readout="membrane", input_shape=(1, 6, 6)) for encoder in (Later(), "spikes")
     )
     assert torch.equal(net(spikes), plain(Later()(spikes)))
     assert torch.equal(net.observe(spikes).scores, net(spikes))
@@ -261,9 +260,7 @@ def test_a_custom_encoder_gets_spikes() -> None:
     assert torch.equal(coded(Later()(spikes)), plain(Later()(spikes)))
 
 
-@pytest.mark.parametrize(
-    ("readout", "counts"), [("membrane", False), ("membrane-mean", True), ("membrane-weighted", True)]
-)
+@pytest.mark.parametrize(("readout", "counts"), [("membrane", False), ("membrane-mean", True), ("membrane-weighted", True)])
 def test_which_readouts_count_the_times_of_the_last_hidden_layer(readout: str, counts: bool) -> None:
     """What the docstrings of `build` and `decode.membrane` say."""
     net = of_string(readout=readout)

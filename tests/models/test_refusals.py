@@ -41,10 +41,7 @@ BUILD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"output_surrogate": triangle(1.5)}, ValueError, "output_surrogate"),
     ({"output_surrogate": 1.5, "readout": "twd-exp"}, TypeError, "output_surrogate"),
     ({"spec": "16-4", "output_gain": 0.5, "readout": "twd-exp"}, ValueError, "output_gain"),
-    *(
-        ({"input_shape": shape}, ValueError, "input_shape")
-        for shape in (None, "1,8,8", (1.0, 8, 8), (4, 4), (0,), 16.0)
-    ),
+    *(({"input_shape": shape}, ValueError, "input_shape") for shape in (None, "1,8,8", (1.0, 8, 8), (4, 4), (0,), 16.0)),
 ]
 
 

@@ -12,9 +12,7 @@ from ..samples import generator
 
 
 def test_layers() -> None:
-    counterpart = models.relu_counterpart(
-        "4C3-AP2-6C5-MP2-8C1-EP2-20-10", input_shape=(3, 24, 17), generator=generator(0)
-    ).layers
+    counterpart = models.relu_counterpart("4C3-AP2-6C5-MP2-8C1-EP2-20-10", input_shape=(3, 24, 17), generator=generator(0)).layers
     kinds = "Conv2d ReLU AvgPool2d Conv2d ReLU MaxPool2d Conv2d ReLU MaxPool2d Flatten Linear ReLU Linear"
     assert " ".join(type(layer).__name__ for layer in counterpart) == kinds
     assert counterpart(torch.rand(2, 3, 24, 17)).shape == (2, 10)

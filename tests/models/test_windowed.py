@@ -18,9 +18,7 @@ from ..samples import Refusal, generator, refusals
 RESIDUAL = "8C3-R(8C3)-AP2-R(8C3-12C3s2)-EP2-16-R(16)-10"
 
 
-def net(
-    spec: str = RESIDUAL, shape: tuple[int, ...] = (1, 8, 8), steps: int = 16, **options: Any
-) -> models.WindowedNet:
+def net(spec: str = RESIDUAL, shape: tuple[int, ...] = (1, 8, 8), steps: int = 16, **options: Any) -> models.WindowedNet:
     return models.build(spec, input_shape=shape, steps=steps, timing="layer", generator=generator(0), **options)
 
 
@@ -76,9 +74,7 @@ def test_files(tmp_path: Path) -> None:
 
 
 def test_fit(tmp_path: Path) -> None:
-    config = train.Config(
-        data="digits", spec="64-48-10", timing="layer", steps=16, dropout=0.05, epochs=10, lr=1e-2, batch=32
-    )
+    config = train.Config(data="digits", spec="64-48-10", timing="layer", steps=16, dropout=0.05, epochs=10, lr=1e-2, batch=32)
     result = train.fit(config, directory=tmp_path, progress=False)
     measured = train.evaluate(result.model, data.load("digits", train=False))
     assert measured.accuracy > 0.87 and measured.steps_mean == 16

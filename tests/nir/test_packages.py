@@ -140,11 +140,7 @@ OURS = {
     "block": lambda: our_net("4C3-R(6C3s2-6C3)-AP2-5", (2, 8, 8), decay=0.75),
     "default": lambda: our_net(encoder="direct"),
     "default maps": lambda: our_net("8C3-AP2-8C3-AP2-16-5", (1, 8, 8), encoder="direct"),
-    **{
-        name: lambda name=name: models.load_pretrained(name)
-        for name in models.shipped.names()
-        if "windowed" not in name
-    },
+    **{name: lambda name=name: models.load_pretrained(name) for name in models.shipped.names() if "windowed" not in name},
 }
 
 

@@ -50,9 +50,7 @@ def test_is_the_functions_with_larger_weights(kind: Any, sizes: tuple[int, ...],
     torch.manual_seed(3)
     left = functional.dropout(x, 0.4)
     weight, bias = layer.effective_weight_and_bias()
-    function = {nn.TTFSLinear: functional.linear, nn.TTFSConv2d: functional.conv2d, nn.Integrate: functional.integrate}[
-        kind
-    ]
+    function = {nn.TTFSLinear: functional.linear, nn.TTFSConv2d: functional.conv2d, nn.Integrate: functional.integrate}[kind]
     assert torch.equal(got, plain(function(left, weight / 0.6, bias)))
 
 
@@ -61,7 +59,5 @@ def test_dense_train_loses_whole_neurons() -> None:
     ones = torch.ones(8, 6, 40)
     torch.manual_seed(0)
     membrane = layer(ones)
-    torch.testing.assert_close(
-        membrane, membrane[:1] * torch.arange(1, 9).reshape(-1, 1, 1)
-    )  # the same current in every step
+    torch.testing.assert_close(membrane, membrane[:1] * torch.arange(1, 9).reshape(-1, 1, 1))  # the same current in every step
     assert not torch.allclose(membrane[0], layer.eval()(ones)[0])

@@ -40,9 +40,7 @@ def test_synapse_in_one_pass_is_gamma_times_the_normalised_weight(affine: nn.Aff
     torch.testing.assert_close(layer.effective_weight_and_bias()[0], plain)
     grad = torch.randn(plain.shape, generator=generator(2))
     parameters = [layer.weight, layer.gamma]
-    gradients = [
-        torch.autograd.grad(weight, parameters, grad) for weight in (layer.effective_weight_and_bias()[0], plain)
-    ]
+    gradients = [torch.autograd.grad(weight, parameters, grad) for weight in (layer.effective_weight_and_bias()[0], plain)]
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 

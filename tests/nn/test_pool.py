@@ -55,9 +55,7 @@ def test_earliest_keeps_the_entries_of_the_winners(seed: int, k: int, steps: int
 
 def test_a_window_may_be_wider_than_the_kernel_takes() -> None:
     times = spike_times((1, 2, 20, 20), 5, "mixed", generator(0))
-    assert torch.equal(
-        nn.EarliestPool2d(17)(SpikeTimes(times, 5)).times, times[:, :, :17, :17].amin((2, 3), keepdim=True)
-    )
+    assert torch.equal(nn.EarliestPool2d(17)(SpikeTimes(times, 5)).times, times[:, :, :17, :17].amin((2, 3), keepdim=True))
 
 
 def test_earliest_gradient_goes_to_the_winner() -> None:

@@ -36,9 +36,7 @@ def test_the_last_layer_gets_the_input_too() -> None:
     made, spikes = block(), maps()
     hidden = made.layers[0](spikes)
     weight, bias = made.layers[1].effective_weight_and_bias()
-    current = torch.nn.functional.conv2d(hidden.dense().flatten(0, 1), weight, bias, padding=(0, 1)).unflatten(
-        0, (STEPS, 3)
-    )
+    current = torch.nn.functional.conv2d(hidden.dense().flatten(0, 1), weight, bias, padding=(0, 1)).unflatten(0, (STEPS, 3))
     expected = functional.fire(current + 0.5 * spikes.dense())
     assert torch.equal(made(spikes).dense(), expected)
     assert "scale=0.5" in repr(made) and list(made.state_dict())[-0] == "scale"
@@ -129,9 +127,7 @@ def test_a_pool_that_leaves_a_rest_is_refused() -> None:
     with pytest.raises(ValueError, match="one row in 2 and one column in 2 make the block's output"):
         nn.Residual(layers)(spikes)
     assert nn.Residual(layers)(spikes[:, :, :6, :6]).shape == (2, 4, 3, 3)
-    chain = torch.nn.Sequential(
-        nn.LatencyEncoder(5), nn.Residual(layers), nn.Integrate(36, 3, steps=5), nn.MembraneReadout()
-    )
+    chain = torch.nn.Sequential(nn.LatencyEncoder(5), nn.Residual(layers), nn.Integrate(36, 3, steps=5), nn.MembraneReadout())
     with pytest.raises(ValueError, match="one row in 2 and one column in 2 make the block's output"):
         emulator.quantize(models.as_net(chain, input_shape=(4, 7, 7)), "generic8")
 

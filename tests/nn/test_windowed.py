@@ -83,9 +83,7 @@ def test_folding_keeps_the_spikes(clip_per_channel: bool) -> None:
     assert (times[-1] != spikes.times).double().mean() < 1e-3  # by rounding alone
 
 
-@pytest.mark.parametrize(
-    "layer", [m for m in net().modules() if isinstance(m, Settings)], ids=lambda m: type(m).__name__
-)
+@pytest.mark.parametrize("layer", [m for m in net().modules() if isinstance(m, Settings)], ids=lambda m: type(m).__name__)
 def test_settings_build_the_module_again(layer: Any) -> None:
     made = type(layer)(**layer.settings())
     assert [p.shape for p in made.parameters()] == [p.shape for p in layer.parameters()]

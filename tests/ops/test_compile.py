@@ -56,9 +56,7 @@ def test_inductor(make: type[torch.nn.Module]) -> None:
 
 
 @pytest.mark.parametrize("make", [Mlp, Cnn], ids=["mlp", "cnn"])
-def test_the_width_of_a_group_is_part_of_the_graph(
-    make: type[torch.nn.Module], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_width_of_a_group_is_part_of_the_graph(make: type[torch.nn.Module], monkeypatch: pytest.MonkeyPatch) -> None:
     """So the key of inductor's cache differs where the instruction set does."""
     net, graphs = make(), []
 
@@ -83,9 +81,7 @@ def test_a_graph_of_another_width_is_refused() -> None:
         ramp(current, 4, [1.0, 1.0, 0.0, 1.0, 0.0], True, width + 1)
 
 
-@pytest.mark.filterwarnings(
-    "ignore:The .grad attribute of a Tensor:UserWarning"
-)  # torch hides it, unless it is an error
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # torch hides it, unless it is an error
 def test_a_graph_that_ends_between_two_layers() -> None:
     """The gradient passes from graph to graph."""
     net = Mlp()

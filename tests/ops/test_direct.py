@@ -67,9 +67,7 @@ def test_the_same_bits_for_any_number_of_threads() -> None:
 def test_exact_convolutions_restore_torchs_settings() -> None:
     """On CUDA torch's convolutions round to TF32 by default; here only the settings can be looked at."""
     cudnn: Any = torch.backends.cudnn
-    owner, name, exact = (
-        (cudnn.conv, "fp32_precision", "ieee") if hasattr(cudnn, "conv") else (cudnn, "allow_tf32", False)
-    )
+    owner, name, exact = (cudnn.conv, "fp32_precision", "ieee") if hasattr(cudnn, "conv") else (cudnn, "allow_tf32", False)
     before = getattr(owner, name), cudnn.deterministic
     with pytest.raises(RuntimeError, match="inside"), direct.exact_convolutions():
         assert (getattr(owner, name), cudnn.deterministic) == (exact, True) != before

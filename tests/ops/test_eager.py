@@ -53,9 +53,7 @@ def test_same_bits_without_a_gradient(make: type[torch.nn.Module]) -> None:
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode, torch.enable_grad])
 def test_plain_calls_bypass_the_dispatcher(context: Callable[[], Any]) -> None:
     with context():
-        assert bypasses_dispatcher(
-            torch.zeros(2), None, torch.nn.Parameter(torch.zeros(1)), torch.zeros(1, dtype=torch.uint8)
-        )
+        assert bypasses_dispatcher(torch.zeros(2), None, torch.nn.Parameter(torch.zeros(1)), torch.zeros(1, dtype=torch.uint8))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert bypasses_dispatcher(torch.zeros(2))
 

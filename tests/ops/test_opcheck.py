@@ -56,9 +56,7 @@ def leaf(x: Any) -> Any:
     """A tensor of the same values, strides and `requires_grad`, without its history."""
     if not isinstance(x, Tensor):
         return x
-    made = (
-        torch.empty_strided(x.shape, x.stride(), dtype=x.dtype).copy_(x.detach()) if 0 not in x.stride() else x.detach()
-    )
+    made = torch.empty_strided(x.shape, x.stride(), dtype=x.dtype).copy_(x.detach()) if 0 not in x.stride() else x.detach()
     return made.requires_grad_(x.requires_grad and torch.is_grad_enabled())
 
 
@@ -89,9 +87,7 @@ def run_layer(function: Callable[..., SpikeTimes], case: Layer, **options: Any) 
 
 def run_integrate(case: Layer) -> None:
     """The readout."""
-    backward(
-        functional.integrate(train(case), case.weight.clone().requires_grad_(), case.bias.clone().requires_grad_())
-    )
+    backward(functional.integrate(train(case), case.weight.clone().requires_grad_(), case.bias.clone().requires_grad_()))
     functional.integrate(SpikeTimes(case.times, case.steps), case.weight)
 
 
@@ -230,9 +226,7 @@ def record(run: Callable[[], None]) -> Iterator[tuple[Any, tuple, dict]]:
         run()
     seen = set()
     for op, args, kwargs in recorder.calls:
-        key = str(
-            tree_map(lambda x: (x.dtype, x.shape, x.requires_grad) if isinstance(x, Tensor) else x, (op, args, kwargs))
-        )
+        key = str(tree_map(lambda x: (x.dtype, x.shape, x.requires_grad) if isinstance(x, Tensor) else x, (op, args, kwargs)))
         if key not in seen:
             seen.add(key)
             yield op, args, kwargs

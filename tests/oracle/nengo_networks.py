@@ -87,9 +87,7 @@ def random_networks(count, path):
         v, spikes = emulate(weights, thetas, biases, times, steps)
         for layer, (weight, theta, bias) in enumerate(zip(weights, thetas, biases, strict=True)):
             out.update({f"{n}.weight{layer}": weight, f"{n}.theta{layer}": theta, f"{n}.bias{layer}": bias})
-        out.update(
-            {f"{n}.times": times, f"{n}.steps": np.array([input_steps, steps]), f"{n}.v": v, f"{n}.spikes": spikes}
-        )
+        out.update({f"{n}.times": times, f"{n}.steps": np.array([input_steps, steps]), f"{n}.v": v, f"{n}.spikes": spikes})
     np.savez_compressed(path, **out)
 
 

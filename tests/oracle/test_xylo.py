@@ -48,8 +48,7 @@ def simulate(weights, theta, bias, shifts, spikes):
     fired_out = np.array(layer.evolve(spikes))
     fired = np.array(layer.rec_recurrent_spikes)
     states = [
-        [np.array(x).T for x in pair]
-        for pair in ((layer.rec_i_syn, layer.rec_v_mem), (layer.rec_i_syn_out, layer.rec_v_mem_out))
+        [np.array(x).T for x in pair] for pair in ((layer.rec_i_syn, layer.rec_v_mem), (layer.rec_i_syn_out, layer.rec_v_mem_out))
     ]
     return [(spikes, *states[0], fired), (np.vstack([np.zeros_like(fired[:1]), fired[:-1]]), *states[1], fired_out)]
 

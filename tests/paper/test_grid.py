@@ -28,9 +28,7 @@ def test_the_ablation_differs_by_one_component_in_each_row(name, setup):
         for condition in grid.load(name).of("table4")
         if condition.setup == setup
     ]
-    cumulative = [
-        condition.runs[0].to_dict() for condition in conditions if condition.group == "added one after the other"
-    ]
+    cumulative = [condition.runs[0].to_dict() for condition in conditions if condition.group == "added one after the other"]
     for before, after in itertools.pairwise(cumulative):
         assert sum(before[name] != after[name] for name in before) == 1
     whole = cumulative[-1]

@@ -44,9 +44,7 @@ def test_the_tables_of_the_readme(tmp_path):
     made, store = profile(tmp_path), Store(tmp_path / "results")
     fill(store, [*made.of("table1"), *made.of("time")])
     shown = best(made, store)
-    assert shown.values.tolist() == [
-        ["MNIST", "step by step", "4C3-AP2-10", "8", "2", "90.50 ± 0.71", "90.50 ± 0.71", "99.48"]
-    ]
+    assert shown.values.tolist() == [["MNIST", "step by step", "4C3-AP2-10", "8", "2", "90.50 ± 0.71", "90.50 ± 0.71", "99.48"]]
     time = made.of("time")
     made = replace(made, conditions=tuple(replace(each, setup="fashion-mlp-time") for each in time))
     steps = [("windows", "mlp", 8, "fashion-mlp-time"), ("step by step", "mlp", 2, "fashion-mlp-time")]

@@ -126,9 +126,7 @@ def test_weights_are_drawn_with_one_symmetric_scale():
     weight = layer.effective_weight_and_bias()[0].detach()
     assert len(images) == 5
     assert torch.equal(torch.as_tensor(images[3].get_array().filled()), weight[3, 1])
-    assert {image.get_clim() for image in images} == {
-        (-float(weight[:, 1].abs().max()), float(weight[:, 1].abs().max()))
-    }
+    assert {image.get_clim() for image in images} == {(-float(weight[:, 1].abs().max()), float(weight[:, 1].abs().max()))}
     assert any("current per unit of input" in axis.get_ylabel() for axis in figure.axes)
 
 

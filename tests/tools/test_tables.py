@@ -24,8 +24,7 @@ def test_csv_keeps_full_numbers():
 
 def test_markdown():
     assert markdown(shown()) == (
-        "| net | test, % | sd |\n| :--- | ---: | ---: |\n"
-        "| a\\|b | 98.12 ± 0.10 | 0.1 |\n| c_d | not run: no data | – |\n"
+        "| net | test, % | sd |\n| :--- | ---: | ---: |\n| a\\|b | 98.12 ± 0.10 | 0.1 |\n| c_d | not run: no data | – |\n"
     )
 
 

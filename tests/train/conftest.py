@@ -37,9 +37,7 @@ def run(config: Config, datasets: object, **options: Any) -> Result:
 
 def curves(result: Result) -> list[dict[str, Any]]:
     """The history without times."""
-    return [
-        {name: value for name, value in entry.to_dict().items() if "seconds" not in name} for entry in result.history
-    ]
+    return [{name: value for name, value in entry.to_dict().items() if "seconds" not in name} for entry in result.history]
 
 
 def same_bits(one: nn.Module, other: nn.Module) -> bool:

@@ -30,10 +30,7 @@ def test_processes_share_each_batch_without_rest(world):
     order = torch.randperm(23, generator=draw)
     draws = augment.draw(Augmentation(shift=1, flip=True), 23, (6, 6), draw)
     whole = list(batches(dataset, 4, order=order, draws=draws))
-    shares = [
-        list(batches(dataset, 4, order=order, draws=draws, processes=ProcessGroup(rank, world)))
-        for rank in range(world)
-    ]
+    shares = [list(batches(dataset, 4, order=order, draws=draws, processes=ProcessGroup(rank, world))) for rank in range(world)]
     for index, batch in enumerate(whole):
         parts = [share[index] for share in shares]
         assert torch.equal(torch.cat([p.x for p in parts]), batch.x)
@@ -70,9 +67,7 @@ def test_spikes_and_bytes_of_a_loader():
     (batch,) = loader_batches(DataLoader([0], collate_fn=lambda _: (times, [0] * 6)), ProcessGroup())
     assert isinstance(batch.x, SpikeTimes) and batch.y.dtype == torch.int64
     pixels = torch.full((2, 1, 2, 2), 51, dtype=torch.uint8)
-    (batch,) = loader_batches(
-        DataLoader([0], collate_fn=lambda _: (pixels, torch.zeros(2, dtype=torch.int8))), ProcessGroup()
-    )
+    (batch,) = loader_batches(DataLoader([0], collate_fn=lambda _: (pixels, torch.zeros(2, dtype=torch.int8))), ProcessGroup())
     assert batch.x.unique().tolist() == [torch.tensor(0.2).item()]
 
 

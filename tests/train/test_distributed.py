@@ -133,9 +133,7 @@ def test_two_processes_do_what_one_does(tmp_path):
                 scale = float(value.abs().max())
                 torch.testing.assert_close(part[name], value, rtol=1e-4, atol=1e-5 * scale, msg=f"{spec} {name}")
     (first, told, measured), (second, *others) = (torch.load(tmp_path / f"buffers-{rank}.pt") for rank in range(2))
-    assert all(
-        torch.equal(value, second[name]) for name, value in first.items()
-    )  # so all measure the net that is saved
+    assert all(torch.equal(value, second[name]) for name, value in first.items())  # so all measure the net that is saved
     assert others == [told, measured] and told == pytest.approx(measured, rel=1e-6)
     for rank in range(2):
         assert "every process of torchrun must be given the same run" in (tmp_path / f"refused-{rank}").read_text()

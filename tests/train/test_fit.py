@@ -30,9 +30,7 @@ from .conftest import curves, resumes_with_the_same_bits, run, same_bits
 
 def dense(seed=0):
     torch.manual_seed(seed)
-    return nn.Sequential(
-        nn.Flatten(), nn.Linear(36, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, 4)
-    )
+    return nn.Sequential(nn.Flatten(), nn.Linear(36, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, 4))
 
 
 class Learned(nn.Module):
@@ -142,9 +140,7 @@ def test_a_run_on_loaders_resumes_with_the_same_bits(config, sets, tmp_path):
 
 def test_same_seed_same_bits_other_seed_other_bits(config, sets, tmp_path):
     config = config.replace(epochs=1)
-    one, same, other = (
-        run(config.replace(seed=s), sets, directory=tmp_path / n) for n, s in zip("abc", (5, 5, 6), strict=True)
-    )
+    one, same, other = (run(config.replace(seed=s), sets, directory=tmp_path / n) for n, s in zip("abc", (5, 5, 6), strict=True))
     assert same_bits(one.model, same.model) and curves(one) == curves(same) != curves(other)
     assert (tmp_path / "a" / "model.safetensors").read_bytes() == (tmp_path / "b" / "model.safetensors").read_bytes()
 
@@ -250,10 +246,7 @@ DIGITS = Config(data="digits", spec="64-48-10", steps=6, epochs=6, batch=32, lr=
 def test_a_killed_process_resumes(tmp_path):
     """kill -9 at any moment: the next call goes on, and the end is the uninterrupted run's."""
     (tmp_path / "run.toml").write_text(DIGITS.to_toml(), encoding="utf-8")
-    code = (
-        "import sys; from firstspike.train import Config, fit\n"
-        "fit(Config.from_toml(sys.argv[1]), directory=sys.argv[2])"
-    )
+    code = "import sys; from firstspike.train import Config, fit\nfit(Config.from_toml(sys.argv[1]), directory=sys.argv[2])"
     command = [sys.executable, "-c", code, str(tmp_path / "run.toml"), str(tmp_path / "killed")]
     kills = 0
     for _ in range(8):

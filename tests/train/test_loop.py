@@ -87,9 +87,7 @@ def test_a_net_that_works_in_place_leaves_the_data_as_they_are(config, sets):
 @pytest.mark.parametrize("what", ["loss", "weight", "rate"])
 def test_what_is_not_finite_ends_the_run(config, sets, what):
     if what == "weight":
-        net = nn.Sequential(
-            nn.Flatten(), fs.DirectLinear(36, 4, steps=4), fs.Integrate(4, 4, steps=4), fs.MembraneReadout()
-        )
+        net = nn.Sequential(nn.Flatten(), fs.DirectLinear(36, 4, steps=4), fs.Integrate(4, 4, steps=4), fs.MembraneReadout())
         net[1].weight.data[0, 0] = math.nan  # its neuron never fires; scores stay finite
         with pytest.raises(Diverged, match=r"1\.weight holds NaN or infinity before training"):
             run(config, sets, model=net)

@@ -48,9 +48,7 @@ def lint(session: nox.Session) -> None:
     session.install(*groups, *typed, "matplotlib", "pytest", "hypothesis")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
-    sources = sorted(
-        str(path) for kind in ("h", "cpp", "cu") for folder in SOURCES for path in Path(folder).glob(f"**/*.{kind}")
-    )
+    sources = sorted(str(path) for kind in ("h", "cpp", "cu") for folder in SOURCES for path in Path(folder).glob(f"**/*.{kind}"))
     session.run("clang-format", "--dry-run", "--Werror", *sources, silent=True)
     session.run("mypy")
     session.run("lint-imports", env={"PYTHONPATH": "python"})

@@ -35,9 +35,7 @@ def built(session: nox.Session, *defines: str) -> str:
     return str(next(folder.glob("firstspike-*.whl")))
 
 
-def install(
-    session: nox.Session, *, extras: str = "", groups: tuple[str, ...] = (), defines: tuple[str, ...] = ()
-) -> None:
+def install(session: nox.Session, *, extras: str = "", groups: tuple[str, ...] = (), defines: tuple[str, ...] = ()) -> None:
     """Install the package (built here), with extras and dependency groups."""
     requirements = [r for group in groups for r in nox.project.dependency_groups(PYPROJECT, group)]
     wheel = built(session, *defines)

@@ -68,9 +68,7 @@ def sanitize_threads(session: nox.Session) -> None:
         "FIRSTSPIKE_SANITIZE": "thread",
         "FIRSTSPIKE_BENCH": "ON",
     }
-    session.run(
-        "cmake", "-S", ".", "-B", folder, "-G", "Ninja", *(f"-D{key}={value}" for key, value in settings.items())
-    )
+    session.run("cmake", "-S", ".", "-B", folder, "-G", "Ninja", *(f"-D{key}={value}" for key, value in settings.items()))
     session.run("cmake", "--build", folder, "--target", "firstspike_bench")
     layers = ("linear:300-200", "conv:16x12x12-40", "conv:3x20x20-16")
     # With its addresses at random the sanitiser does not find room for its tables on newer kernels of Linux.

@@ -44,9 +44,7 @@ Each `[[cores]]` is a kind of core. A limit that is left out is not checked.
 
 
 _ENTRY = re.compile(r"( *)([a-z_]+(?:, [a-z_]+)*) ?: (.+)")
-_TYPE = re.compile(
-    r"(str|int|float|bool|tuple|Surrogate|Generator)\b[^.]*"
-)  # alone on its line, in a section of Parameters
+_TYPE = re.compile(r"(str|int|float|bool|tuple|Surrogate|Generator)\b[^.]*")  # alone on its line, in a section of Parameters
 
 
 def described(text: str) -> dict[str, str]:

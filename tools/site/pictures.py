@@ -85,9 +85,7 @@ def decision(seen: Monitor, test: data.Dataset, sample: int) -> Any:
             color = red if label == best else "#b0b0b0"
             axes[-1].plot(range(steps), line, color=color, linewidth=2 if label == best else 0.8)
         axes[-1].axvline(decided, color="#444444", linewidth=0.8, linestyle=":")
-        axes[-1].annotate(
-            f"{best}", (steps - 1, scores[-1, best]), textcoords="offset points", xytext=(4, -3), color=red
-        )
+        axes[-1].annotate(f"{best}", (steps - 1, scores[-1, best]), textcoords="offset points", xytext=(4, -3), color=red)
         axes[-1].annotate(
             f"{runner_up}",
             (steps - 1, scores[-1, runner_up]),

@@ -44,9 +44,7 @@ def page(script: Path, pictures: Path) -> str:
                 name = f"{script.stem}-{drawn}.svg"
                 write_svg(value, pictures / name)
                 parts.append(f"![]({os.path.relpath(f'docs/pictures/{name}', FOLDER)})")
-    parts.append(
-        f"[{script.name}]({script.name}) is this page as a script; `jupytext --to ipynb` makes a notebook of it."
-    )
+    parts.append(f"[{script.name}]({script.name}) is this page as a script; `jupytext --to ipynb` makes a notebook of it.")
     return "\n\n".join(parts) + "\n"
 
 

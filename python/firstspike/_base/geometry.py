@@ -96,9 +96,7 @@ def padding_of(value: object, kernel: tuple[int, int], stride: tuple[int, int]) 
     if value != "same":
         return checks.pair("padding", value, 0)
     if stride != (1, 1) or not all(size % 2 for size in kernel):
-        raise ValueError(
-            f'padding = "same" needs a stride of 1 and odd kernel sizes, got stride {stride} and kernel {kernel}'
-        )
+        raise ValueError(f'padding = "same" needs a stride of 1 and odd kernel sizes, got stride {stride} and kernel {kernel}')
     return kernel[0] // 2, kernel[1] // 2
 
 

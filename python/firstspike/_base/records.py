@@ -32,9 +32,7 @@ class Record(BaseModel):
     several fields (`model_validator`) begins its message with the name of one, as in "warmup: must be at most epochs".
     """
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, arbitrary_types_allowed=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
 
     def __init__(self, **values: Any) -> None:
         known = type(self).model_fields
@@ -59,9 +57,7 @@ class Record(BaseModel):
         """Make a record from plain values, as JSON or TOML holds them; ValueError names the origin and the field."""
         start = f"{origin}: " if origin else ""
         if not isinstance(values, Mapping):
-            raise FieldError(
-                f"{start}a {cls.__name__} must be a table of names and values, got {type(values).__name__}"
-            )
+            raise FieldError(f"{start}a {cls.__name__} must be a table of names and values, got {type(values).__name__}")
         try:
             return cls(**values)
         except FieldError as error:

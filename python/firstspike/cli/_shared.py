@@ -20,12 +20,8 @@ DataFolder = Annotated[Path | None, typer.Option("--data", help="Folder that hol
 Images = Annotated[Path | None, typer.Option(help="Folder of images, train/CLASS/* and test/CLASS/*, not a data set.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never fetch data, as with FIRSTSPIKE_OFFLINE=1.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Changes = Annotated[
-    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Replace a setting; repeatable.")
-]
-Run = Annotated[
-    Path, typer.Argument(metavar="RUN", help="Run, its model.safetensors, or a net that ships (mnist-cnn).")
-]
+Changes = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Replace a setting; repeatable.")]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run, its model.safetensors, or a net that ships (mnist-cnn).")]
 SHAPES = {
     "digits": (1, 8, 8),
     "mnist": (1, 28, 28),

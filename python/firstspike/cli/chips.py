@@ -132,9 +132,7 @@ def emulate_command(
             _check_program_options(context, path, dataset, images)
             program = emulator.load(path)
         if export is not None and program.encoder.weight is not None:
-            raise ValueError(
-                "--export-c writes whole nets; leave out --first-layer float, which leaves a layer to a host"
-            )
+            raise ValueError("--export-c writes whole nets; leave out --first-layer float, which leaves a layer to a host")
         if tables is None:
             program.profile.energy_table()  # raises before the run if it is missing
         placement, refusal = _place(program, strict)

@@ -183,9 +183,7 @@ def profile_command(
         if len(dearer):
             pairs = zip(dearer["layer"], dearer["energy_nj"] / dearer["dense_energy_nj"], strict=True)
             told = ", ".join(f"{layer} ({ratio:.2f} times)" for layer, ratio in pairs)
-            typer.echo(
-                f"More energy than with ReLU: {told}. Each spike of an averaged cell is an event; updates recur per step."
-            )
+            typer.echo(f"More energy than with ReLU: {told}. Each spike of an averaged cell is an event; updates recur per step.")
 
 
 def _net_and_images(path: Path, count: int, **options: Any) -> tuple[TTFSNet, Tensor]:

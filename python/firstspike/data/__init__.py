@@ -60,9 +60,7 @@ def load(name: str, *, root: Folder = None, train: bool, download: bool | None =
     return dataclasses.replace(dataset, recipe={"kind": "named", "name": name})
 
 
-def reload(
-    recipe: Mapping[str, Any] | None, *, train: bool, root: Folder = None, download: bool | None = None
-) -> Dataset:
+def reload(recipe: Mapping[str, Any] | None, *, train: bool, root: Folder = None, download: bool | None = None) -> Dataset:
     """Load a data set again by its `Dataset.recipe`, as a run's record holds it.
 
     Raises

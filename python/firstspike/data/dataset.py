@@ -70,9 +70,7 @@ class Dataset:
             checks.steps(self.steps)
             wrong = self.images[(self.images >= self.steps) & (self.images != SILENT)]
             if wrong.numel():
-                raise ValueError(
-                    f"images must be steps 0..{self.steps - 1}, or {SILENT} for silent, got {int(wrong[0])}"
-                )
+                raise ValueError(f"images must be steps 0..{self.steps - 1}, or {SILENT} for silent, got {int(wrong[0])}")
 
     def __repr__(self) -> str:
         kind = str(self.images.dtype)[6:] if self.steps is None else f"spike times of {self.steps} steps"
@@ -117,9 +115,7 @@ class Dataset:
         return digest.hexdigest()
 
 
-def split(
-    dataset: Dataset, *, validation: float | int, generator: torch.Generator | None = None
-) -> tuple[Dataset, Dataset]:
+def split(dataset: Dataset, *, validation: float | int, generator: torch.Generator | None = None) -> tuple[Dataset, Dataset]:
     """Split a training set into train and validation parts; the classes keep their shares in both.
 
     Parameters
@@ -186,9 +182,7 @@ def drawn(dataset: Dataset, wanted: int, generator: torch.Generator | None = Non
     return chosen
 
 
-def from_arrays(
-    x: Any, y: Any, *, classes: int | None = None, name: str = "arrays", source: str = "given in Python"
-) -> Dataset:
+def from_arrays(x: Any, y: Any, *, classes: int | None = None, name: str = "arrays", source: str = "given in Python") -> Dataset:
     """Make a data set from arrays or tensors. It holds copies: later changes in x or y do not reach it.
 
     Parameters
@@ -271,7 +265,5 @@ def from_events(
     [[255, 9], [1, 255]]
     """
     checks.in_order("recordings", recordings, np.ndarray, "structured arrays of events")
-    times = [
-        encode.first_events(each, sensor_size=sensor_size, steps=steps, window=window).times for each in recordings
-    ]
+    times = [encode.first_events(each, sensor_size=sensor_size, steps=steps, window=window).times for each in recordings]
     return from_arrays(SpikeTimes(torch.cat(times), steps), y, classes=classes, name=name, source=source)

@@ -124,9 +124,7 @@ def _below(folder: Path) -> Iterator[Path]:
         yield from (Path(place, name) for name in names if name[0] != ".")
 
 
-def _dataset(
-    folder: Path, files: list[tuple[Path, int]], shape: tuple[int, ...], grey: bool, recipe: dict[str, Any]
-) -> Dataset:
+def _dataset(folder: Path, files: list[tuple[Path, int]], shape: tuple[int, ...], grey: bool, recipe: dict[str, Any]) -> Dataset:
     images = np.empty((len(files), *shape), np.uint8)
     for index, (path, _) in enumerate(files):
         pixels = _read(path, grey, recipe["size"])

@@ -145,9 +145,7 @@ class Costs:
         beside: Any = 0  # synapses of each channel from the shortcut
         if side is not None:
             beside = np.arange(self.channels) < len(side.weight) if side.weight.ndim == 1 else len(side.weight)
-        fan_in = (
-            layer.sources_per_site().reshape(-1, 1) * layer.fan_channels + np.zeros(self.channels, np.int64) + beside
-        )
+        fan_in = layer.sources_per_site().reshape(-1, 1) * layer.fan_channels + np.zeros(self.channels, np.int64) + beside
         self._before = np.concatenate([[0], np.cumsum(fan_in)])
         self.neediest = int(fan_in.argmax())  # the first of the neurons with the most synapses
         self._every_theta = frozenset(np.unique(layer.theta).tolist()) if layer.fires else frozenset()

@@ -250,9 +250,7 @@ def dropout(spikes: SpikeTimes, p: float, *, seed: Tensor | None = None) -> Spik
     return thinned(spikes, anchor, left)
 
 
-def normalize_weight(
-    weight: Tensor, deviation: float, gamma: Tensor | None = None, *, granularity: str = "layer"
-) -> Tensor:
+def normalize_weight(weight: Tensor, deviation: float, gamma: Tensor | None = None, *, granularity: str = "layer") -> Tensor:
     """Weight normalisation with affine: (W - mean) / std * deviation * gamma (arXiv 2410.23619, Eq. 16 and 17).
 
     Parameters
@@ -314,9 +312,7 @@ def fire(
     """
     current = checks.float32("current", current)
     if current.dim() < 2 or current.shape[0] < 1:
-        raise ValueError(
-            f"current must have shape [steps, batch, ...] with at least one step, got {tuple(current.shape)}"
-        )
+        raise ValueError(f"current must have shape [steps, batch, ...] with at least one step, got {tuple(current.shape)}")
     neuron = neuron_of(threshold, decay, surrogate, len(current), synaptic_decay)
     fired: Tensor = ops.fire.fire(current.contiguous(), neuron)
     return fired

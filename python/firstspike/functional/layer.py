@@ -123,9 +123,7 @@ def dense_current(x: Tensor, weight: Tensor, bias: Tensor | None, sizes: Sizes) 
         return torch.unflatten(convolve(x.flatten(0, 1), weight, bias, sizes.stride, sizes.padding), 0, x.shape[:2])
 
 
-def _convolution(
-    x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, int], padding: tuple[int, int]
-) -> Tensor:
+def _convolution(x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
     """As torch.conv2d; kernels of one pixel are a product."""
     if weight.shape[2:] != (1, 1):
         return F.conv2d(x, weight, bias, stride, padding)
@@ -224,9 +222,7 @@ def _checked_shortcut(
         out, size = geometry.out_size, (shape[2], shape[3])
         down, across = shortcut_stride(size, out)
         if (-(-size[0] // down), -(-size[1] // across)) != out:
-            raise ValueError(
-                f"shortcut must have a map of which every n-th row and column give the output's {out}, got {size}"
-            )
+            raise ValueError(f"shortcut must have a map of which every n-th row and column give the output's {out}, got {size}")
         pads, kernel = (geometry.pad_y, geometry.pad_x), (geometry.kernel_height, geometry.kernel_width)
         if any(2 * pad > side - 1 for pad, side in zip(pads, kernel, strict=True)):
             raise ValueError(f"shortcut needs a padding of at most half the kernel {kernel}, got {pads}")
@@ -234,16 +230,12 @@ def _checked_shortcut(
         return Shortcut(shortcut, weight.new_full((shape[1],), checks.real("shortcut_scale", scale)))
     scale = checks.float32("shortcut_scale", scale)
     if scale.dim() > 1 or scale.numel() not in (1, shape[1], outputs):
-        raise ValueError(
-            f"shortcut_scale must be a number, [{shape[1]}] or [{outputs}], got shape {tuple(scale.shape)}"
-        )
+        raise ValueError(f"shortcut_scale must be a number, [{shape[1]}] or [{outputs}], got shape {tuple(scale.shape)}")
     checks.same_device("shortcut_scale", scale, "weight", weight)
     return Shortcut(shortcut, scale.expand(shape[1]) if scale.numel() == 1 else scale[: shape[1]])
 
 
-def with_shortcut(
-    spikes: SpikeTimes, weight: Tensor, shortcut: Shortcut, geometry: Geometry
-) -> tuple[SpikeTimes, Tensor]:
+def with_shortcut(spikes: SpikeTimes, weight: Tensor, shortcut: Shortcut, geometry: Geometry) -> tuple[SpikeTimes, Tensor]:
     """(spikes, weight) of a layer that gets the shortcut's spikes as further channels of its input.
 
     geometry: of the layer without the shortcut.

@@ -220,9 +220,7 @@ def _product_of(
     if len(spikes.shape) not in ((4,) if weight.dim() == 4 else (2, 4)):
         raise ValueError(f"spikes must be maps [B, C, H, W], or [B, N] of linear layers, got {tuple(spikes.shape)}")
     if channels % groups or weight.shape[0] % groups:
-        raise ValueError(
-            f"groups must divide the channels of spikes and weight, {channels} and {weight.shape[0]}, got {groups}"
-        )
+        raise ValueError(f"groups must divide the channels of spikes and weight, {channels} and {weight.shape[0]}, got {groups}")
     geometry = geometry_of((batch, channels // groups, *size), weight, spikes.steps, avg_pool, stride, padding)
     times, anchor = valued_of(spikes)
     return times, *codes_of(spikes), anchor, weight, spikes.steps, geometry.pool, stride, padding, groups
@@ -238,9 +236,7 @@ def fired_of(
     """(spikes, moments of the batch) of currents in site order; normal: moments, gamma, bias, eps."""
     moments, gamma, bias, eps = normal
     record = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (current, gamma, bias, clip))
-    anchor, times, codes, scales, made = ops.windowed.fire(
-        current, moments, gamma, bias, clip, eps, steps, batch, record
-    )
+    anchor, times, codes, scales, made = ops.windowed.fire(current, moments, gamma, bias, clip, eps, steps, batch, record)
     return _spikes_of(anchor if record else None, times, codes, scales, steps), made
 
 

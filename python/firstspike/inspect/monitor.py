@@ -344,9 +344,7 @@ def _signals(seen: Seen) -> dict[str, Any]:
 
 def weight_gradient(layer: nn.Module) -> Tensor | None:
     """The present gradient of the parameters that a layer's weight is computed from, flattened; None without any."""
-    parts = [
-        parameter.grad.flatten() for parameter in trained_parameters(layer, "weight") if parameter.grad is not None
-    ]
+    parts = [parameter.grad.flatten() for parameter in trained_parameters(layer, "weight") if parameter.grad is not None]
     return torch.cat(parts) if parts else None
 
 

@@ -151,9 +151,7 @@ def products(units: Tensor, layer: Any) -> float:
     return float(reached.sum(dtype=torch.float64)) * (weight.shape[0] // getattr(layer, "groups", 1))
 
 
-def additions_and_macs(
-    layer: nn.Module, received: Any, shortcut: SpikeTimes | None, outputs: torch.Size
-) -> tuple[float, float]:
+def additions_and_macs(layer: nn.Module, received: Any, shortcut: SpikeTimes | None, outputs: torch.Size) -> tuple[float, float]:
     """The operations of one call: additions for spikes, multiply-accumulates for numbers; outputs: the shape of its output."""
     events, steps = input_events(received, layer)
     operations = synaptic_operations(events if steps else torch.ones_like(events), layer)
@@ -295,9 +293,7 @@ def profile(
     idle_pj = None if figures.all_inclusive else figures.update_inactive_pj
     frame["energy_nj"] = energy_pj / 1e3
     frame["idle_energy_nj"] = frame["idle_updates"] * (math.nan if idle_pj is None else idle_pj) / 1e3
-    frame["dense_energy_nj"] = (
-        frame["dense_macs"] * (math.nan if figures.host_mac_pj is None else figures.host_mac_pj) / 1e3
-    )
+    frame["dense_energy_nj"] = frame["dense_macs"] * (math.nan if figures.host_mac_pj is None else figures.host_mac_pj) / 1e3
     total = {"layer": "total", "kind": "", **frame.drop(columns=["layer", "kind"]).sum(skipna=False)}
     total["steps_to_decision"] = math.nan if decisions is None else decisions / len(x)
     return _Profile(pd.DataFrame([*frame.to_dict("records"), total]).astype({"neurons": int}))

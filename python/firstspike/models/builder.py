@@ -245,9 +245,7 @@ class _Maker:
         shared = ("steps", "bias", "affine", "init", "normalization")
         self.config = config
         self.synapse: dict[str, Any] = {name: config[name] for name in shared} | {"generator": generator}
-        self.neuron: dict[str, Any] = {
-            name: config[name] for name in ("threshold", "decay", "surrogate", "synaptic_decay")
-        }
+        self.neuron: dict[str, Any] = {name: config[name] for name in ("threshold", "decay", "surrogate", "synaptic_decay")}
 
     def coded(self, item: SizedLayer, outputs: int) -> Any:
         """A directly coded layer."""

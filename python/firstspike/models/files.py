@@ -31,9 +31,7 @@ _PARTS, _DEPTH, _NUMBER, _TEXT = 4096, 32, 2**31, 4096
 # The kinds that their settings describe: classes of `firstspike.nn`, and torch's with the attributes that are settings.
 _OTHERS = (fs.FiringLayer, fs.Residual, fs.Synapse, fs.WindowedResidual)
 _KINDS: dict[str, type[nn.Module]] = {
-    name: kind
-    for name, kind in vars(fs).items()
-    if isinstance(kind, type) and hasattr(kind, "settings") and kind not in _OTHERS
+    name: kind for name, kind in vars(fs).items() if isinstance(kind, type) and hasattr(kind, "settings") and kind not in _OTHERS
 }
 _TORCH: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Identity: (), nn.Flatten: ("start_dim", "end_dim"), nn.Dropout: ("p",),

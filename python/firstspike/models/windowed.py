@@ -125,9 +125,7 @@ def build_windowed(config: dict[str, Any], generator: Generator | None) -> Windo
                 raise fail(spec, token, f"a block of fully connected layers must keep its {item.inputs} neurons")
             side = None
             if item.inputs != item.outputs or stride != (1, 1):
-                side = fs.WindowedShortcut(
-                    item.inputs, item.outputs, stride=stride, avg_pool=factor, generator=generator
-                )
+                side = fs.WindowedShortcut(item.inputs, item.outputs, stride=stride, avg_pool=factor, generator=generator)
             layers.append(fs.WindowedResidual(body, side))
         else:
             layers.append(made(item, factor, not layers))

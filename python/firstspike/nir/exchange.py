@@ -126,9 +126,7 @@ def parts_of(net: nn.Module) -> Iterator[tuple[str, Part]]:
 def _folded(net: nn.Module, input_shape: tuple[int, ...] | None) -> tuple[nn.Module, tuple[int, ...]]:
     """A copy whose weights and biases are those that act, and the shape of one sample."""
     if isinstance(net, WindowedNet):
-        raise ValueError(
-            "NIR has no node for a neuron that fires in its own window; see emulator.quantize and export_c"
-        )
+        raise ValueError("NIR has no node for a neuron that fires in its own window; see emulator.quantize and export_c")
     net = plain_copy(net).cpu()
     if isinstance(net, nn.Sequential) and isinstance([*net.modules()][-1], Readout):
         net = as_net(net, input_shape)

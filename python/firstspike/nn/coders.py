@@ -84,9 +84,7 @@ class TemporalWeighting(Settings):
 
     _settings = ("gamma", "mode", "classes", "scale")
 
-    def __init__(
-        self, gamma: float = 1.2, mode: str = "exp", *, classes: int | None = None, scale: float = 1.0
-    ) -> None:
+    def __init__(self, gamma: float = 1.2, mode: str = "exp", *, classes: int | None = None, scale: float = 1.0) -> None:
         super().__init__()
         decode.temporal_weights(1, gamma=gamma, mode=mode)
         self.gamma, self.mode = float(gamma), mode

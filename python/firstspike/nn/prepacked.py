@@ -45,9 +45,7 @@ class Prepacked(nn.Module):
     def __init__(self, layers: Iterable[nn.Module], input_shape: tuple[int, ...]) -> None:
         super().__init__()
         if not isinstance(input_shape, (tuple, list)) or len(input_shape) not in (1, 3):
-            raise ValueError(
-                f"input_shape must be (neurons,) or (channels, height, width), got {checks.shown(input_shape)}"
-            )
+            raise ValueError(f"input_shape must be (neurons,) or (channels, height, width), got {checks.shown(input_shape)}")
         shape = self.input_shape = tuple(checks.integer("input_shape", size, 1) for size in input_shape)
         packed: list[PrepackedLayer] = []
         for number, layer in enumerate(checks.in_order("layers", layers, nn.Module, "layers")):
@@ -59,9 +57,7 @@ class Prepacked(nn.Module):
             packed.append(_packed(layer, shape))
             shape = _out_shape(packed[-1])
         if len({layer.geometry.steps for layer in packed}) != 1:
-            raise ValueError(
-                f"layers must be at least one, all of the same steps, got {[x.geometry.steps for x in packed]}"
-            )
+            raise ValueError(f"layers must be at least one, all of the same steps, got {[x.geometry.steps for x in packed]}")
         self.steps, self.output_shape, self._fires = packed[-1].geometry.steps, shape, packed[-1].fires
         self._packed = packed
         self._layers = PrepackedLayers(packed)

@@ -45,9 +45,7 @@ class _OnSpikes(Synapse):
             steps, size = spikes.shape[0], spikes.shape[1:]
         else:
             got = f"a tensor of shape {tuple(spikes.shape)}" if isinstance(spikes, Tensor) else type(spikes).__name__
-            raise TypeError(
-                f"spikes must be SpikeTimes (or PooledSpikes, or a dense train [steps, batch, ...]), got {got}"
-            )
+            raise TypeError(f"spikes must be SpikeTimes (or PooledSpikes, or a dense train [steps, batch, ...]), got {got}")
         if steps != self.steps:
             hint = ", the first size of a dense train [steps, batch, ...]" if isinstance(spikes, Tensor) else ""
             raise ValueError(f"spikes must have the layer's steps = {self.steps}, got {steps}{hint}")

@@ -39,9 +39,7 @@ class WindowEncoder(Settings):
 
     _settings = ("steps", "padding", "fill")
 
-    def __init__(
-        self, steps: int = 255, padding: int | tuple[int, int] = 0, fill: float | Sequence[float] = 0.0
-    ) -> None:
+    def __init__(self, steps: int = 255, padding: int | tuple[int, int] = 0, fill: float | Sequence[float] = 0.0) -> None:
         super().__init__()
         self.steps, self.padding = checks.window(steps), checks.pair("padding", padding, 0)
         self.fill = [checks.real("fill", x, 0, 1) for x in (fill if isinstance(fill, Sequence) else [fill])]
@@ -258,9 +256,7 @@ class WindowedLinear(WindowedLayer):
     SpikeTimes(shape=(4, 30), steps=16, silent=..., requires_grad=True)
     """
 
-    def __init__(
-        self, in_features: int, out_features: int, *, dropout: float = 0.0, **options: Unpack[WindowedOptions]
-    ) -> None:
+    def __init__(self, in_features: int, out_features: int, *, dropout: float = 0.0, **options: Unpack[WindowedOptions]) -> None:
         shape = checks.size("out_features", out_features), checks.size("in_features", in_features)
         super().__init__(shape, **options)
         self.dropout = checks.real("dropout", dropout, 0.0, 0.99)
@@ -366,9 +362,7 @@ class WindowedResidual(nn.Module):
 
     scale: Tensor
 
-    def __init__(
-        self, layers: Sequence[nn.Module], shortcut: WindowedShortcut | None = None, *, channels: int = 1
-    ) -> None:
+    def __init__(self, layers: Sequence[nn.Module], shortcut: WindowedShortcut | None = None, *, channels: int = 1) -> None:
         super().__init__()
         checks.optional("shortcut", shortcut, WindowedShortcut, "a WindowedShortcut or None")
         self.layers = nn.ModuleList(layers)

@@ -196,9 +196,7 @@ def _wants_gradient(arguments: tuple[Any, ...]) -> bool:
     return False
 
 
-def _recorded(
-    kernel: Callable[..., Any], save: Callable[..., None] | None, gradients: Callable[..., Any]
-) -> Callable[..., Any]:
+def _recorded(kernel: Callable[..., Any], save: Callable[..., None] | None, gradients: Callable[..., Any]) -> Callable[..., Any]:
     class Eager(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, *arguments: Any) -> Any:  # a separate setup_context would cost 20 microseconds

@@ -81,9 +81,7 @@ def threads() -> int:
 def tile_of(device: torch.device) -> int:
     """Neurons per support group on this device; RuntimeError if firstspike has no kernels for it."""
     if device.type not in TILES:
-        raise RuntimeError(
-            f"spikes must be on the CPU or a CUDA device, where firstspike's kernels run, got device {device}"
-        )
+        raise RuntimeError(f"spikes must be on the CPU or a CUDA device, where firstspike's kernels run, got device {device}")
     return TILES[device.type]
 
 

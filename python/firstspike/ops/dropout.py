@@ -32,17 +32,13 @@ def _steps(gradient: Tensor, place: Tensor | None) -> int:
     return gradient.shape[0] if place is None else MAX_STEPS
 
 
-def _forward(
-    times: Tensor, anchor: Maybe, offset: Maybe, place: Maybe, seed: Tensor, keep: int
-) -> tuple[Tensor, Tensor]:
+def _forward(times: Tensor, anchor: Maybe, offset: Maybe, place: Maybe, seed: Tensor, keep: int) -> tuple[Tensor, Tensor]:
     left = torch.empty(times.shape, dtype=torch.uint8)
     cpu.drop_spikes(*_sizes(times.shape), array(times), array(seed), keep, threads(), array(left))
     return anchor_like(anchor, times), left
 
 
-def _forward_cuda(
-    times: Tensor, anchor: Maybe, offset: Maybe, place: Maybe, seed: Tensor, keep: int
-) -> tuple[Tensor, Tensor]:
+def _forward_cuda(times: Tensor, anchor: Maybe, offset: Maybe, place: Maybe, seed: Tensor, keep: int) -> tuple[Tensor, Tensor]:
     left, at = torch.empty_like(times), Arguments(times.device)
     source = at.bytes("times", times, times.numel()), at.integers("seed", seed, 1)
     with on_device(times) as stream:
@@ -57,9 +53,7 @@ def _backward(gradient: Tensor, offset: Maybe, place: Maybe, seed: Tensor, shape
     return left
 
 
-def _backward_cuda(
-    gradient: Tensor, offset: Maybe, place: Maybe, seed: Tensor, shape: Sequence[int], keep: int
-) -> Tensor:
+def _backward_cuda(gradient: Tensor, offset: Maybe, place: Maybe, seed: Tensor, shape: Sequence[int], keep: int) -> Tensor:
     gradient, at, sizes = gradient.contiguous(), Arguments(gradient.device), _sizes(shape)
     left, size = torch.empty_like(gradient), gradient.shape[0] * math.prod(sizes)
     support: tuple[int, ...] = (0, 0, 0)
@@ -90,6 +84,5 @@ dropout = operator(f"dropout({INPUT}, Tensor seed, int keep) -> (Tensor anchor, 
     gradients=_gradients,
 )
 dropout_backward = operator(
-    "dropout_backward(Tensor gradient, Tensor? in_offset, Tensor? in_place, Tensor seed, SymInt[] shape, int keep)"
-    " -> Tensor"
+    "dropout_backward(Tensor gradient, Tensor? in_offset, Tensor? in_place, Tensor seed, SymInt[] shape, int keep) -> Tensor"
 )(cpu=_backward, cuda=_backward_cuda, fake=same_shape)

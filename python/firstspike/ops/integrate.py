@@ -90,9 +90,7 @@ def _entries_cuda(gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     values = torch.empty(gradient.numel(), dtype=torch.float32, device=gradient.device)
     place = torch.empty((2, gradient.numel()), dtype=torch.uint8, device=gradient.device)
     with on_device(gradient) as stream:
-        kernels().support_of_dense(
-            steps, sites, channels, pointer(gradient), pointer(offset), pointers(values, *place), stream
-        )
+        kernels().support_of_dense(steps, sites, channels, pointer(gradient), pointer(offset), pointers(values, *place), stream)
     return offset, values, place
 
 
@@ -101,9 +99,7 @@ def _backward(*arguments: Any, entries: Callable[[Tensor], tuple[Tensor, ...]] =
     a = Backward(*arguments)
     offset, values, place = entries(a.gradient)
     source = a.times, a.in_offset, a.in_place, a.weight
-    gradients: tuple[Tensor, ...] = fire_layer_backward(
-        values, *source, offset, None, place, a.geometry, a.decays, a.needs
-    )
+    gradients: tuple[Tensor, ...] = fire_layer_backward(values, *source, offset, None, place, a.geometry, a.decays, a.needs)
     return gradients
 
 
@@ -127,9 +123,9 @@ def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor) -> tuple[Tensor
 
 
 # Membranes [steps, batch, height, width, channels].
-integrate_layer = operator(
-    f"integrate_layer({INPUT}, Tensor weight, Tensor? bias, SymInt[] geometry, float[] decays) -> Tensor"
-)(cpu=_forward, cuda=_forward_cuda, fake=_forward_fake, save=_save, gradients=_gradients)
+integrate_layer = operator(f"integrate_layer({INPUT}, Tensor weight, Tensor? bias, SymInt[] geometry, float[] decays) -> Tensor")(
+    cpu=_forward, cuda=_forward_cuda, fake=_forward_fake, save=_save, gradients=_gradients
+)
 integrate_layer_backward = operator(
     "integrate_layer_backward(Tensor gradient, Tensor times, Tensor? in_offset, Tensor? in_place, Tensor weight,"
     " SymInt[] geometry, float[] decays, bool[] needs) -> (Tensor, Tensor, Tensor)"

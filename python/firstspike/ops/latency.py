@@ -40,6 +40,4 @@ def _forward_fake(x: Tensor, steps: int, curve: int) -> Tensor:
 
 
 # Times of the shape of `x`; curve: an index of `CURVES`.
-latency = operator("latency(Tensor x, int steps, int curve) -> Tensor")(
-    cpu=_forward, cuda=_forward_cuda, fake=_forward_fake
-)
+latency = operator("latency(Tensor x, int steps, int curve) -> Tensor")(cpu=_forward, cuda=_forward_cuda, fake=_forward_fake)

@@ -88,9 +88,7 @@ def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor, *_: Any) -> tup
         (shortcut_backward, side, (LAYER + 1, LAYER + 4)),
     ):
         needs = [ctx.needs_input_grad[n] for n in numbers]
-        results += (
-            only(backward(gradient, *inputs, *support, *rest, needs), needs) if any(needs) else [None] * len(needs)
-        )
+        results += only(backward(gradient, *inputs, *support, *rest, needs), needs) if any(needs) else [None] * len(needs)
     at_anchor, at_weight, at_bias, at_shortcut, at_scale = results
     at_layer = None, at_anchor, None, None, at_weight, at_bias, None, None, None, None
     return *at_layer, None, at_shortcut, None, None, at_scale

@@ -66,9 +66,7 @@ def _at_support(gradient: Tensor, offset: Tensor, place: Tensor) -> Tensor:
     steps, batch, height, width, channels = gradient.shape
     out = torch.empty(place.shape[1], dtype=torch.float32)
     support = support_of(offset, place)
-    cpu.gather_at_support(
-        steps, batch * height * width, channels, array(gradient.contiguous()), support, threads(), array(out)
-    )
+    cpu.gather_at_support(steps, batch * height * width, channels, array(gradient.contiguous()), support, threads(), array(out))
     return out
 
 

@@ -122,9 +122,7 @@ def _unpool(gradient: Tensor, shape: list[int], pool: int) -> Tensor:
     return at_units
 
 
-def _product(
-    times: Tensor, codes: Any, scales: Any, anchor: Any, weight: Tensor, bias: Tensor | None, *settings: Any
-) -> Tensor:
+def _product(times: Tensor, codes: Any, scales: Any, anchor: Any, weight: Tensor, bias: Tensor | None, *settings: Any) -> Tensor:
     how = Product(*settings)
     values = _maps(_values(times, None, how.steps, how.pool))
     if weight.dim() == 2:
@@ -312,9 +310,7 @@ def _earliest(times: Tensor, codes: Tensor | None, scales: Any, anchor: Any, ste
     return _anchor(left), left, _bytes((0,)) if codes is None else pooled(codes)
 
 
-def _earliest_fake(
-    times: Tensor, codes: Tensor | None, scales: Any, anchor: Any, steps: int, pool: int
-) -> tuple[Tensor, ...]:
+def _earliest_fake(times: Tensor, codes: Tensor | None, scales: Any, anchor: Any, steps: int, pool: int) -> tuple[Tensor, ...]:
     left = times.new_empty(_pooled(times.shape, pool))
     return _anchor(left), left, times.new_empty(0 if codes is None else left.shape)
 
@@ -331,9 +327,7 @@ def _earliest_gradient(ctx: Any, saved: Sequence[Any], gradient: Tensor, *_: Any
     return None, None, None, _maps(at_units), None, None
 
 
-def _earliest_backward(
-    gradient: Tensor, of: Tensor, pooled: Tensor, scales: Tensor | None, steps: int, pool: int
-) -> Tensor:
+def _earliest_backward(gradient: Tensor, of: Tensor, pooled: Tensor, scales: Tensor | None, steps: int, pool: int) -> Tensor:
     at_units = empty(of.shape)
     given = array(gradient.contiguous()), array(of), array(pooled), array(scales)
     cpu.windowed_earliest_gradient(tuple(of.shape), pool, steps, *given, threads(), array(at_units))

@@ -144,9 +144,7 @@ def membrane(seen: Monitor, sample: int = 0) -> Figure:
             what = "decided" if layer.spikes is None else "first output spike"
             axis.axvline(decided, color="black", linewidth=0.9, linestyle=":", label=f"{what}: step {decided}")
         _step_axis(axis, steps)
-        named = dict(
-            reversed([*zip(*axis.get_legend_handles_labels()[::-1], strict=True)])
-        )  # the best class is drawn last
+        named = dict(reversed([*zip(*axis.get_legend_handles_labels()[::-1], strict=True)]))  # the best class is drawn last
         order = sorted(named, key=lambda name: (not name.startswith("class"), name != f"class {ranking[0]}"))
         drawn.legend([named[name] for name in order], order, loc="outside right upper")
         axis.set_title(f"Output of sample {sample}: class {ranking[0]}{'' if decided < steps else ', no output spike'}")
@@ -162,9 +160,7 @@ def _potential(layer: Seen) -> Tensor:
     return potential
 
 
-def _lines(
-    axis: Any, lines: Tensor, ranking: list[int], *, neurons_per_class: int, times: Tensor | None = None
-) -> None:
+def _lines(axis: Any, lines: Tensor, ranking: list[int], *, neurons_per_class: int, times: Tensor | None = None) -> None:
     """Draw the lines [T, O]: grey first, so that the two best classes lie on top."""
     steps = range(len(lines))
     for neuron in sorted(range(lines.shape[1]), key=lambda n: -ranking.index(n // neurons_per_class)):

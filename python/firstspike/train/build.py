@@ -45,9 +45,7 @@ def build_model(config: Config, *, input_shape: tuple[int, ...]) -> nn.Module:
     }
     options = {name: getattr(config, name) for name in Config.net_fields() if "surrogate" not in name}
     options = {name: value for name, value in options.items() if value is not None} | special
-    net: models.TTFSNet = models.build(
-        config.spec, input_shape=input_shape, steps=config.steps, generator=draw, **options
-    )
+    net: models.TTFSNet = models.build(config.spec, input_shape=input_shape, steps=config.steps, generator=draw, **options)
     return net
 
 

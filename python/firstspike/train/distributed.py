@@ -96,9 +96,7 @@ def join(device: torch.device) -> Iterator[ProcessGroup]:
 
         backend = "nccl" if device.type == "cuda" else "gloo"
         store, rank, world = next(rendezvous("env://"))  # a store that an earlier group of the same script used
-        dist.init_process_group(
-            backend, store=PrefixStore(f"firstspike {next(_groups)}", store), rank=rank, world_size=world
-        )
+        dist.init_process_group(backend, store=PrefixStore(f"firstspike {next(_groups)}", store), rank=rank, world_size=world)
         try:
             yield ProcessGroup(dist.get_rank(), dist.get_world_size(), device)
             dist.barrier()  # nobody leaves while another still needs it

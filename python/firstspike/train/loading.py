@@ -129,9 +129,7 @@ def load_data(
     else:
         found = data.reload(recipe, train=train, root=root, download=download)
     if kept.fingerprint not in (None, found.fingerprint()):
-        warnings.warn(
-            f"the {'training' if train else 'test'} data are not the run's: {found.source} has changed", stacklevel=2
-        )
+        warnings.warn(f"the {'training' if train else 'test'} data are not the run's: {found.source} has changed", stacklevel=2)
     return found
 
 

@@ -120,9 +120,7 @@ def train_epoch(
         check_labels(labels, scores.shape[1])
         loss = method.batch_loss(scores, labels)
         if not loss.requires_grad:
-            raise ValueError(
-                "the loss has no gradient; take `firstspike.losses.times` in place of `.times`, which are bytes"
-            )
+            raise ValueError("the loss has no gradient; take `firstspike.losses.times` in place of `.times`, which are bytes")
         forward.zero_grad()  # of parameters that the optimizer does not have as well
         optimizer.zero_grad()
         (loss * (processes.world / whole)).backward()  # processes average: a share's sum counts world-fold

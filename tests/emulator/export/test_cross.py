@@ -24,9 +24,7 @@ from firstspike import emulator as em
 CC, NM, MAKE = shutil.which("cc"), shutil.which("nm"), shutil.which("make")
 ZIG = f"{sys.executable} -m ziglang cc"
 FLAGS = "-std=c99 -Os -Wall -Wextra -Werror -pedantic"
-needs_zig = pytest.mark.skipif(
-    importlib.util.find_spec("ziglang") is None or MAKE is None, reason="no ziglang, or no make"
-)
+needs_zig = pytest.mark.skipif(importlib.util.find_spec("ziglang") is None or MAKE is None, reason="no ziglang, or no make")
 
 
 @pytest.fixture(scope="module", params=["digits-cnn", "digits-mlp"])

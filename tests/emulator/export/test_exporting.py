@@ -87,9 +87,7 @@ def test_a_net_on_every_profile(name, encoder, tmp_path):
 
 
 @needs_compiler
-@pytest.mark.parametrize(
-    "name, decays", [("loihi-like", (1.0, 1.0)), ("loihi-like", (0.9, 0.5)), ("xylo-like", (0.5, 0.75))]
-)
+@pytest.mark.parametrize("name, decays", [("loihi-like", (1.0, 1.0)), ("loihi-like", (0.9, 0.5)), ("xylo-like", (0.5, 0.75))])
 @pytest.mark.parametrize("spec", ["64-24-10", "4C3-AP2-10"])
 def test_a_net_with_currents(name, decays, spec, tmp_path):
     options = {"decay": decays[0], "synaptic_decay": decays[1], "encoder": "latency", "bias": False}

@@ -68,8 +68,6 @@ def test_normalised_images(tmp_path):
 
 def test_registers_that_may_overflow_are_refused(tmp_path):
     program = em.quantize(models.build("64-8-10", input_shape=(64,), steps=8, timing="layer").eval())
-    layer = program.layers[0].replace(
-        bias=program.layers[0].bias + np.int64(1 << 23) - 1 - program.layers[0].bias.max()
-    )
+    layer = program.layers[0].replace(bias=program.layers[0].bias + np.int64(1 << 23) - 1 - program.layers[0].bias.max())
     with pytest.raises(ValueError, match=r"program must be one whose registers cannot overflow, but those of layer 0:"):
         em.export_c(program.replace(layers=(layer, *program.layers[1:])), tmp_path)

@@ -100,9 +100,7 @@ def test_early_exit_needs_a_layer_that_fires():
 
 def test_policy_error_names_where():
     tight = core(membrane=Register.of(3, policy="error"))
-    with pytest.raises(
-        OverflowRefused, match=r"layer a: the membrane \(3 bits, -4 to 3\) overflowed 1 times in sample 1"
-    ):
+    with pytest.raises(OverflowRefused, match=r"layer a: the membrane \(3 bits, -4 to 3\) overflowed 1 times in sample 1"):
         tight.run(np.array([[255, 255], [255, 0]], np.uint8))
 
 
@@ -185,9 +183,7 @@ def test_registers_by_hand(register, weight, expected, wide):
     [(100, 3072, 12, 75), (-100, 3072, 12, -75), (1, 4095, 12, 0), (-1, 4095, 12, 0), (-7, 1, 1, -3), (-5, 16, 4, -5)],
 )
 def test_leak_rounds_toward_zero(weight, keep, bits, expected):
-    assert (
-        states(weight, keep=keep, decay_bits=bits, accumulator=Register.of(40), membrane=Register.of(40))[1] == expected
-    )
+    assert states(weight, keep=keep, decay_bits=bits, accumulator=Register.of(40), membrane=Register.of(40))[1] == expected
 
 
 def test_leak_by_shift_takes_at_least_one():

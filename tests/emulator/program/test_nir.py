@@ -66,9 +66,7 @@ def test_others_can_load_the_graph():
     raw = program.engine().run(times, all_times=True)
     assert not raw.counters[:, :, 5:].any()  # no overflow
     other = firstspike.nir.from_nir(graph, program.steps)
-    np.testing.assert_array_equal(
-        other(SpikeTimes(torch.from_numpy(times), program.steps)).times.numpy(), raw.times[-1]
-    )
+    np.testing.assert_array_equal(other(SpikeTimes(torch.from_numpy(times), program.steps)).times.numpy(), raw.times[-1])
 
 
 def test_refusals():

@@ -18,9 +18,7 @@ def test_images_are_scaled_as_in_the_net(encoder, tmp_path):
     model = net(encoder=encoder)
     x, plain = (images(model) * 255).to(torch.uint8), em.quantize(model)
     np.testing.assert_array_equal(plain.input_times(x), plain.input_times(x.float() / 255))
-    model.normalize = (
-        nn.Normalize((0.0, 0.0), (1.5, 2.0)) if encoder == "latency" else nn.Normalize((0.3, 0.4), (0.2, 0.5))
-    )
+    model.normalize = nn.Normalize((0.0, 0.0), (1.5, 2.0)) if encoder == "latency" else nn.Normalize((0.3, 0.4), (0.2, 0.5))
     plain, program = (em.quantize(one, first_layer="float") for one in (net(encoder=encoder), model))
     for one in (program, em.load(em.save(program, tmp_path / "scaled.program"))):
         for given in (x, x.float() / 255):

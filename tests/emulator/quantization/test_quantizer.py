@@ -54,16 +54,12 @@ def test_wide_integers_are_the_float_network(spec, encoder, readout, decay, dela
     assert agree[equal].float().mean() > 0.97
 
 
-@pytest.mark.parametrize(
-    ("leak", "decay", "synaptic_decay"), [("scale", 0.75, 0.5), ("scale", 1.0, 1.0), ("shift", 0.75, 0.5)]
-)
+@pytest.mark.parametrize(("leak", "decay", "synaptic_decay"), [("scale", 0.75, 0.5), ("scale", 1.0, 1.0), ("shift", 0.75, 0.5)])
 def test_wide_currents_are_the_float_network(leak, decay, synaptic_decay):
     options = {"decay": decay, "synaptic_decay": synaptic_decay, "bias": False, "affine": "channel", "hidden_gain": 4.0}
     model = net(encoder="latency", **options)
     x = images(model)
-    program = em.quantize(
-        model, wide().replace(current=True, leak=leak, accumulator_bits=46, membrane_bits=46), observer="max"
-    )
+    program = em.quantize(model, wide().replace(current=True, leak=leak, accumulator_bits=46, membrane_bits=46), observer="max")
     raw, seen = program.engine().run(program.input_times(x), all_times=True), model.observe(x)
     for ours, expected in zip(local_times(program, raw.times, len(x)), seen.layers, strict=True):
         assert 0.05 < expected.silent.float().mean() < 0.95
@@ -86,10 +82,7 @@ def test_integers_stay_in_their_widths(name, bits):
             assert layer.theta.max() <= scales.largest_theta(p)
         if p.thresholds == "layer":
             assert len(np.unique(layer.theta)) == 1
-    assert (
-        program.layers[0].start == p.axon_delay
-        and program.total_steps == model.steps + len(program.layers) * p.axon_delay
-    )
+    assert program.layers[0].start == p.axon_delay and program.total_steps == model.steps + len(program.layers) * p.axon_delay
 
 
 @pytest.mark.parametrize("values", ["signed", "unsigned"])

@@ -37,17 +37,11 @@ def layers_of(program, net, x):
     """(levels of the program, levels of the net) of every layer that fires in both."""
     raw = program.engine().run(program.input_times(x))
     observed = net.observe(x)
-    mine = [
-        n for n, part in enumerate(core_layers(net)) if isinstance(part.module, nn.WindowedLinear | nn.WindowedConv2d)
-    ]
+    mine = [n for n, part in enumerate(core_layers(net)) if isinstance(part.module, nn.WindowedLinear | nn.WindowedConv2d)]
     for n, spikes in zip(mine, observed.layers, strict=True):
         layer = program.layers[n]
-        theirs = spikes.times.numpy().reshape(
-            len(x), *([1, 1] if spikes.times.dim() == 2 else []), *spikes.times.shape[1:]
-        )
-        theirs = (
-            theirs.reshape(len(x), -1) if spikes.times.dim() == 2 else theirs.transpose(0, 2, 3, 1).reshape(len(x), -1)
-        )
+        theirs = spikes.times.numpy().reshape(len(x), *([1, 1] if spikes.times.dim() == 2 else []), *spikes.times.shape[1:])
+        theirs = theirs.reshape(len(x), -1) if spikes.times.dim() == 2 else theirs.transpose(0, 2, 3, 1).reshape(len(x), -1)
         yield levels(raw.times[n], layer.steps), levels(theirs, layer.steps)
 
 

@@ -42,18 +42,14 @@ def test_a_placement_of_another_program_is_refused(ran):
 def test_report_in_all_forms(ran, tmp_path):
     expected = ran.predictions.copy()
     expected[3] = (expected[3] + 1) % 5
-    made = em.report(
-        ran, placement=em.place(ran.program), tables=["loihi-davies2018", "45nm-float"], float_predictions=expected
-    )
+    made = em.report(ran, placement=em.place(ran.program), tables=["loihi-davies2018", "45nm-float"], float_predictions=expected)
     summary = made.summary()
     assert summary["accuracy"] == ran.accuracy and summary["mismatches"] == 1
     part = em.report(ran, float_predictions=expected, samples=np.arange(100, 140))
     assert made.mismatches()["sample"].tolist() == [3] and part.mismatches()["sample"].tolist() == [103]
     whole = json.loads(made.to_json())
     assert whole["summary"]["energy_nj_per_image"]["45nm-float"] == made.accounts[1].total
-    assert [row["layer"] for row in whole["layers"]] == [
-        layer.name for layer in (ran.program.pixels, *ran.program.layers)
-    ]
+    assert [row["layer"] for row in whole["layers"]] == [layer.name for layer in (ran.program.pixels, *ran.program.layers)]
     assert whole["profile"]["sources"]["weight_bits"]
     text = made.text()
     assert "NaN" not in text and "static: power or time of a step is unknown, not counted" in text
@@ -107,8 +103,7 @@ def test_energy_is_counters_times_table(ran):
     assert a.parts["updates_inactive"] == pytest.approx((neurons * ran.program.total_steps - mean["active"]) * 52e-3)
     neurons_of = [np.prod(ran.program.input_shape), *(layer.neurons for layer in ran.program.layers)]
     sent = sum(
-        ran.count("events").mean(0)[link.layer + 1] * link.neurons / neurons_of[link.layer + 1]
-        for link in placement.links
+        ran.count("events").mean(0)[link.layer + 1] * link.neurons / neurons_of[link.layer + 1] for link in placement.links
     )
     assert a.parts["routing"] == pytest.approx(sent * figures.spike_pj / 1000)
     assert a.parts["static"] is None
@@ -140,9 +135,7 @@ def test_static_power_over_time(ran):
 
 
 @pytest.mark.parametrize("name", ["45nm-integer", "loihi-davies2018", "odin-frenkel2019"])
-@pytest.mark.parametrize(
-    ("how", "macs", "each"), [("float", 2 * 9 * 6 * 8 * 8, 4.6), ("integers", 2 * 22**2 * 6, 1.55)]
-)
+@pytest.mark.parametrize(("how", "macs", "each"), [("float", 2 * 9 * 6 * 8 * 8, 4.6), ("integers", 2 * 22**2 * 6, 1.55)])
 def test_the_total_includes_the_first_layer(name, how, macs, each):
     """2 channels, 3 x 3, to 6 maps of 8 x 8; in integers taps in the padding do not count, 22 of 24 per axis are left."""
     model = net()
@@ -223,9 +216,7 @@ def by_hand():
     """3 inputs, two of which fire; 20 neurons on cores 0 to 4, four each; then 4 neurons on core 5, and 1 on core 6."""
     chip = em.profile.load("generic8").replace(cores=(em.profile.CoreKind(count=32, neurons=4),))
     layers = [linear("a", 3, 20), linear("b", 20, 4), linear("c", 4, 1)]
-    program = Program(
-        layers=layers, steps=2, profile=chip, encoder=Encoder(kind="spikes"), readout=Readout(kind="first-spike")
-    )
+    program = Program(layers=layers, steps=2, profile=chip, encoder=Encoder(kind="spikes"), readout=Readout(kind="first-spike"))
     return em.run(program, SpikeTimes(torch.tensor([[0, 0, 255]], dtype=torch.uint8), 2))
 
 

@@ -33,9 +33,7 @@ def test_first_spike_ties_go_to_the_larger_overshoot_then_to_the_lower_index(mod
     assert ran.decision_step.tolist() == [2, -1]
 
 
-@pytest.mark.parametrize(
-    ("mode", "expected", "settled"), [("last", [2, 5], 2), ("mean", [8, 10], 3), ("weighted", [20, 15], 0)]
-)
+@pytest.mark.parametrize(("mode", "expected", "settled"), [("last", [2, 5], 2), ("mean", [8, 10], 3), ("weighted", [20, 15], 0)])
 def test_membrane_scores_by_hand(mode, expected, settled):
     """Sources in steps 0 and 2: V_0 = 2 2 2 2, V_1 = 0 0 5 5; weights 4 3 2 1.
 

@@ -185,9 +185,7 @@ def vectors(program: Program, samples: Tensor | SpikeTimes) -> tuple[str, str, f
     values: dict[str, NDArray[np.integer]] = {
         name: taken,
         "uint8_t fs_vector_sources[FS_VECTORS][FS_SOURCES]": sources,
-        "uint8_t fs_vector_neurons[FS_VECTORS][FS_NEURONS]": np.concatenate(
-            [ran.trace[f"times.{n}"] for n in layers], 1
-        ),
+        "uint8_t fs_vector_neurons[FS_VECTORS][FS_NEURONS]": np.concatenate([ran.trace[f"times.{n}"] for n in layers], 1),
         "fs_int fs_vector_membranes[FS_VECTORS][FS_NEURONS]": np.concatenate(
             [ran.trace[f"membrane.{n}"][:, -1] for n in layers], 1
         ),

@@ -172,9 +172,7 @@ def codes(taken: Input | None) -> list[str]:
     return [table("uint8_t fs_code[FS_TABLES][256]", taken.codes), table("uint8_t fs_border[FS_TABLES]", taken.border)]
 
 
-def inputs(
-    program: Program, samples: Tensor | SpikeTimes, spikes: NDArray[np.uint8]
-) -> tuple[str, NDArray[np.uint8], bool]:
+def inputs(program: Program, samples: Tensor | SpikeTimes, spikes: NDArray[np.uint8]) -> tuple[str, NDArray[np.uint8], bool]:
     """Declaration and array of the inputs of test vectors, pixels [V, FS_PIXELS] or `spikes`; and True if they are pixels."""
     pixels = isinstance(samples, Tensor) and input_of(program) is not None
     if isinstance(samples, Tensor) and program.pixels is not None:
@@ -187,9 +185,7 @@ def inputs(
     return f"uint8_t fs_vector_inputs[FS_VECTORS][{'FS_PIXELS' if pixels else 'FS_SOURCES'}]", spikes, pixels
 
 
-def vector_files(
-    tables: dict[str, NDArray[np.integer]], count: int, pixels: bool, wide: bool = False
-) -> tuple[str, str]:
+def vector_files(tables: dict[str, NDArray[np.integer]], count: int, pixels: bool, wide: bool = False) -> tuple[str, str]:
     """The texts of fs_vectors.h and fs_vectors.c."""
     header = (
         "/* Test vectors; written by firstspike. */\n#ifndef FS_VECTORS_H\n#define FS_VECTORS_H\n\n"

@@ -20,9 +20,7 @@ def is_wide(program: WindowProgram) -> bool:
     """Whether some sum needs 64 bits. ValueError if a register could overflow: the closed form holds for exact sums."""
     for layer in program.layers:
         if not all(layer.overflow_free().values()):
-            raise ValueError(
-                f"program must be one whose registers cannot overflow, but those of layer {layer.name} can"
-            )
+            raise ValueError(f"program must be one whose registers cannot overflow, but those of layer {layer.name} can")
     return max(int(np.abs(layer.ranges()[1]).max() + np.abs(_bias(layer)).max()) for layer in program.layers) >= _INT32
 
 
@@ -130,9 +128,7 @@ def vectors(program: WindowProgram, samples: Tensor | SpikeTimes) -> tuple[str, 
     values: dict[str, NDArray[np.integer]] = {
         name: taken,
         "uint8_t fs_vector_sources[FS_VECTORS][FS_SOURCES]": sources,
-        "uint8_t fs_vector_neurons[FS_VECTORS][FS_NEURONS]": np.concatenate(levels, 1)
-        if levels
-        else sources[:, :1] * 0,
+        "uint8_t fs_vector_neurons[FS_VECTORS][FS_NEURONS]": np.concatenate(levels, 1) if levels else sources[:, :1] * 0,
         "fs_int fs_vector_scores[FS_VECTORS][FS_OUTPUTS]": np.asarray(ran.scores, np.int64),
         "int32_t fs_vector_classes[FS_VECTORS]": ran.predictions,
         "uint32_t fs_vector_operations[FS_VECTORS]": operations,

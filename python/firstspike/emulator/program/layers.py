@@ -105,9 +105,7 @@ class Shortcut(Record):
     @property
     def sites(self) -> tuple[int, int]:
         """Rows and columns that it reaches: every stride-th one of the pooled map."""
-        height, width = (
-            -(-(side // self.pool) // every) for side, every in zip(self.in_shape[:2], self.stride, strict=True)
-        )
+        height, width = (-(-(side // self.pool) // every) for side, every in zip(self.in_shape[:2], self.stride, strict=True))
         return height, width
 
     @property

@@ -45,9 +45,7 @@ def to_nir(program: Program) -> nir.NIRGraph:
 
     checks.instance("program", program, Program, "a firstspike.emulator.Program")
     if isinstance(program, WindowProgram):
-        raise ValueError(
-            "NIR has no node for a neuron that fires in its own window; use emulator.save or emulator.export_c"
-        )
+        raise ValueError("NIR has no node for a neuron that fires in its own window; use emulator.save or emulator.export_c")
     header, arrays = take_apart(program)
     height, width, channels = program.input_shape
     flat_input = height == width == 1 and program.layers[0].kind == "linear"

@@ -70,9 +70,7 @@ class PixelLayer(Layer):
         if prod(shape) != count if flat else shape != whole and not in_a_row:
             wanted = f"shape {whole}" + (f", or {count} values in a row" if self.kind == "linear" else "")
             wanted = f"{count} values" if flat else wanted
-            raise ValueError(
-                f"images must have {wanted}, got shape {shape}; resize them, or quantise a net for their shape"
-            )
+            raise ValueError(f"images must have {wanted}, got shape {shape}; resize them, or quantise a net for their shape")
         if images.dtype != torch.uint8:
             x = as_float("images", images)
             if x.numel() and not (x.min() >= 0 and x.max() <= 1):  # NaN too
@@ -93,9 +91,7 @@ class PixelLayer(Layer):
         reads = IntegerInput(-1, 1, self.kernel if conv else (height, width), self.stride, self.padding)
         weight = torch.from_numpy(np.ascontiguousarray(rows.reshape(-1, self.out_shape[2]).T, np.int16))
         bias, none = torch.from_numpy(self.bias.astype(np.int32)), torch.empty(0, dtype=torch.int32)
-        kernel = IntegerKernel(
-            self.in_shape, [IntegerLayer("dense", 0, 0, self.out_shape, [reads], weight, bias, none)]
-        )
+        kernel = IntegerKernel(self.in_shape, [IntegerLayer("dense", 0, 0, self.out_shape, [reads], weight, bias, none)])
         found = kernel(torch.from_numpy(pixels))
         if any(self.zero):
             zeros = torch.tensor(self.zero, dtype=torch.uint8).expand(height, width, channels).reshape(1, -1)

@@ -219,9 +219,7 @@ class Program(Record):
             if (shortcut := layer.shortcut) is not None:
                 self._check_window(layer, self._source(shortcut.source), shortcut.delay)
                 if shortcut.weight.ndim > 1 or shortcut.pool > 1:
-                    raise ValueError(
-                        f"layers: the shortcut of {layer.name} must have one weight per channel, and no pool"
-                    )
+                    raise ValueError(f"layers: the shortcut of {layer.name} must have one weight per channel, and no pool")
             if layer.groups > 1:
                 raise ValueError(f"layers: {layer.name} must have one group, got {layer.groups}")
             before = layer
@@ -237,9 +235,7 @@ class Program(Record):
         before: Layer | None = None
         for index, layer in enumerate(self.layers):
             if before is not None and (before.out_shape != layer.in_shape or not before.fires):
-                raise ValueError(
-                    f"layers: {layer.name} must take the spikes of the layer before it, {before.out_shape}"
-                )
+                raise ValueError(f"layers: {layer.name} must take the spikes of the layer before it, {before.out_shape}")
             if (shortcut := layer.shortcut) is not None:
                 if shortcut.source >= index:
                     raise ValueError(f"layers: the shortcut of {layer.name} must come from a layer before it")
@@ -261,9 +257,7 @@ class Program(Record):
     def _check_host(self) -> None:
         first = self.pixels
         if first is not None and (first.out_shape, first.stop) != (self.input_shape, self.steps):
-            raise ValueError(
-                f"pixels: its {first.out_shape} neurons must be the input {self.input_shape} of {self.steps} steps"
-            )
+            raise ValueError(f"pixels: its {first.out_shape} neurons must be the input {self.input_shape} of {self.steps} steps")
         if first is not None and self.encoder.kind != "spikes":
             raise ValueError('encoder: must be "spikes" behind a layer that takes pixels')
         weight, last, readout = self.encoder.weight, self.layers[-1], self.readout

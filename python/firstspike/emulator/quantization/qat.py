@@ -154,9 +154,7 @@ def _round_pixels(
     if bias.any():
         first.bias = nn.Parameter(torch.from_numpy(bias).to(first.weight), requires_grad=first.weight.requires_grad)
     net.normalize = fs.Normalize([z / 255 for z in zero], [1.0] * len(zero)) if any(zero) else None
-    quantizer = modules.PixelQuantize(
-        torch.from_numpy(chosen).float(), bits, threshold, scales.most_current(profile)[1]
-    )
+    quantizer = modules.PixelQuantize(torch.from_numpy(chosen).float(), bits, threshold, scales.most_current(profile)[1])
     first.quantizer = quantizer.to(first.weight.device)
 
 

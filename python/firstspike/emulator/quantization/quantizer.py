@@ -123,9 +123,7 @@ class Quantizer:
             raise error
         self.found.append(error)
 
-    def program(
-        self, model: TTFSNet | WindowedNet, name: str, calibration: Tensor | SpikeTimes | None = None
-    ) -> Program | None:
+    def program(self, model: TTFSNet | WindowedNet, name: str, calibration: Tensor | SpikeTimes | None = None) -> Program | None:
         """The program of a net that `net_to_read` gave; None if a refused layer leaves no layers to make it of."""
         profile = self.profile
         if isinstance(model, WindowedNet):
@@ -313,9 +311,7 @@ class Quantizer:
         current = None
         if module.synaptic_decay and scales.current_obstacle(name, float(module.synaptic_decay), p) is None:
             current = scales.kept(float(module.synaptic_decay), p)
-        leaks = (module.decay != 1 or current is not None) and scales.decay_obstacle(
-            name, float(module.decay), p
-        ) is None
+        leaks = (module.decay != 1 or current is not None) and scales.decay_obstacle(name, float(module.decay), p) is None
         layer = Layer(
             name=name,
             kind="conv" if conv else "linear",

@@ -92,9 +92,7 @@ def window_program(
             layer = _max_pool(part, populations[-1], profile)
             limit = profile.single_spike_steps
             if profile.single_spike == "refractory" and limit is not None and layer.steps > limit:
-                problem = (
-                    f"single spikes of a max pool need a refractory period of {layer.steps} steps, the chip has {limit}"
-                )
+                problem = f"single spikes of a max pool need a refractory period of {layer.steps} steps, the chip has {limit}"
                 refuse(CannotQuantize(part.name, problem, " or less, or use average pools", steps=limit))
             row: dict[str, Any] = {"layer": part.name, "weights": layer.weight.size, "bits": bits}
         elif isinstance(part.module, (WindowedLayer, fs.WindowedReadout)):
@@ -131,9 +129,7 @@ def _encoder(net: WindowedNet, first: nn.Module) -> tuple[Encoder, Shape, int]:
     modules = [net.encoder] if isinstance(net.encoder, fs.WindowEncoder) else list(in_order(net.encoder))
     if not isinstance(modules[-1], fs.WindowEncoder) or not all(isinstance(x, fs.Normalize) for x in modules[:-1]):
         names = ", ".join(type(module).__name__ for module in modules)
-        raise CannotQuantize(
-            "net", f"encoder {names} is not known", "use an nn.WindowEncoder, with one nn.Normalize before it"
-        )
+        raise CannotQuantize("net", f"encoder {names} is not known", "use an nn.WindowEncoder, with one nn.Normalize before it")
     encoder, size = modules[-1], tuple(net.input_shape)
     facts: dict[str, Any] = modules[0].settings() if isinstance(modules[0], fs.Normalize) else {}
     rows, columns = encoder.padding
@@ -273,9 +269,7 @@ class _Integers:
             coarser = True
             if self.fires and (layer.rise[excess > 1] == 1).any():
                 problem = f"sums of its weights need more than the {self.profile.membrane_bits} bits of the membrane"
-                raise CannotQuantize(
-                    self.part.name, problem, "use fewer steps in the window before it, or another chip"
-                )
+                raise CannotQuantize(self.part.name, problem, "use fewer steps in the window before it, or another chip")
             unit *= np.where(excess > 1, excess * 1.01, 1) if self.fires else excess.max() * 1.01
         return self._row(layer, q, per_level, coarser)
 
@@ -318,9 +312,7 @@ class _Integers:
         out: Shape = (1, 1, outputs)
         if conv:
             sizes = zip(shape[:2], self.weight.shape[2:], module.stride, module.padding, strict=True)
-            height, width = (
-                out_size(side // module.avg_pool, kernel, every, pad) for side, kernel, every, pad in sizes
-            )
+            height, width = (out_size(side // module.avg_pool, kernel, every, pad) for side, kernel, every, pad in sizes)
             out = height, width, outputs
         if self.side is not None:
             side_shape, _, side_window = self.beside

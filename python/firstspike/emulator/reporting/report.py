@@ -342,9 +342,7 @@ class Report:
     def energy(self) -> pd.DataFrame:
         """One row per energy table and part: table, part, energy_nj_per_image, share."""
         frames = {a.table.name: a.frame() for a in self.accounts}
-        return (
-            pd.concat(frames, names=["table"]).reset_index("table").reset_index(drop=True) if frames else pd.DataFrame()
-        )
+        return pd.concat(frames, names=["table"]).reset_index("table").reset_index(drop=True) if frames else pd.DataFrame()
 
     def to_json(self) -> str:
         """Everything as one JSON text."""

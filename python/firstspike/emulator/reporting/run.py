@@ -136,9 +136,7 @@ def run(
         parts.append((*_decoded(program, raw), raw.steps_run.astype(np.int64), events, raw.counters))
         if progress is not None:
             progress(min(begin + BATCH, total), total)
-    scores, best, ties, silent, step, steps_run, events, counters = (
-        np.concatenate(x) for x in zip(*parts, strict=True)
-    )
+    scores, best, ties, silent, step, steps_run, events, counters = (np.concatenate(x) for x in zip(*parts, strict=True))
     kept: dict[str, NDArray[np.generic]] = {}
     if traced:
         first = np.concatenate(traced)
