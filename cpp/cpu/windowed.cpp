@@ -311,8 +311,9 @@ void fire(const float* z, const RowParameters<kFolded>& f, int steps, int64_t ne
             const Vec top = above ? last_code : take(p, kBelowEnd), held_line = line < top ? line : top;
             const Vec outside = larger(held_line, above ? take(p, kAboveFrom) : Vec{});  // 0 of a NaN
             const auto in_clip = (level >= half) & (level <= most);
-            const Vec from_last = in_clip ? inside : outside;
-            write_bytes(codes + i, 255 - __builtin_convertvector(from_last, Ints), count);
+            const Vec from_last = larger(in_clip ? inside : outside, Vec{});  // 0 of a NaN, whatever parameters give
+            const Vec held_last = from_last < last_code ? from_last : last_code;
+            write_bytes(codes + i, 255 - __builtin_convertvector(held_last, Ints), count);
         }
     };
     int64_t i = 0;
