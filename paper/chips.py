@@ -20,6 +20,7 @@ from firstspike.report import write_text
 
 from .emulator_tables import HERE, key, measure, prepare
 from .records import Job, Log, read_job, run_jobs
+from .runs import changed_fields
 
 COLUMNS = ("float, %", "on the chip, %", "cores", "latency, steps", "energy per image, nJ")
 
@@ -36,7 +37,7 @@ def jobs(profile: str) -> Iterator[Job]:
                 changed = {field: value for field, value in config.items() if value != getattr(asked, field, value)}
                 changed.pop("augmentation", None)
                 bits = em.profile.load(chip).weight_bits
-                yield {"net": f"{name}, {timing}", "chip": chip, "config": config, "changed": changed,
+                yield {"net": f"{name}, {timing}", "chip": chip, "config": changed_fields(config), "changed": changed,
                        "bits": bits, "tuned": False, "first_layer": "integers"}  # fmt: skip
 
 
@@ -48,7 +49,7 @@ def table(profile: str, folder: Path) -> pd.DataFrame:
     """One row per run: accuracies in %, cores, latency, and energy by the chip's table; "not run" without a record."""
     rows = []
     for job in jobs(profile):
-        record, config = read_job(_path(folder, job), job), job["config"]
+        record, config = read_job(_path(folder, job), job), train.Config.from_dict(job["config"])
         cells = ["not run"] * len(COLUMNS)
         if record is not None:
             s = record["summary"]
@@ -57,7 +58,7 @@ def table(profile: str, folder: Path) -> pd.DataFrame:
             cells += [str(s["cores_used"]) if s["fits"] else s["refusal"], f"{s['latency_steps_mean']:.1f}"]
             cells += [f"{x['energy_nj_per_image']:.0f} ({x['table']})" for x in energy]
         recipe = ", ".join(f"{name} = {json.dumps(value)}" for name, value in job["changed"].items())
-        row = {"data set": config["data"], "timing": config["timing"], "chip": job["chip"], "recipe": recipe or "none"}
+        row = {"data set": config.data, "timing": config.timing, "chip": job["chip"], "recipe": recipe or "none"}
         rows.append(row | dict(zip(COLUMNS, cells, strict=True)))
     return pd.DataFrame(rows)
 

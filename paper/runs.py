@@ -16,6 +16,14 @@ _LAYERED = {"steps", "normalization"}
 _DEFAULTS = {**Config().to_dict(), "images": ""}
 
 
+def changed_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The data set, the net, and all other fields that differ from their defaults.
+
+    Names made of them do not change where a later version has more fields.
+    """
+    return {name: value for name, value in values.items() if name in ("data", "spec") or value != _DEFAULTS[name]}
+
+
 @dataclass(frozen=True)
 class Run:
     """One training run: everything that decides its result. Equal runs have equal keys.
@@ -59,14 +67,8 @@ class Run:
 
     @property
     def key(self) -> str:
-        """16 hexadecimal digits of the SHA-256 of all fields that differ from their defaults.
-
-        So a field added later leaves the names of older records alone; `records.Store` compares all fields besides.
-        """
-        values = self.to_dict()
-        must = ("data", "spec")
-        changed = {name: value for name, value in values.items() if name in must or value != _DEFAULTS[name]}
-        return hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:16]
+        """16 hexadecimal digits of the SHA-256 of `changed_fields`; `records.Store` compares all fields besides."""
+        return hashlib.sha256(json.dumps(changed_fields(self.to_dict()), sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def cores(self) -> int:

@@ -259,6 +259,36 @@ def test_products(
                 torch.testing.assert_close(a.double(), b.double(), rtol=1e-4, atol=1e-4)
 
 
+@given(groups=st.sampled_from([1, 3]), pool=st.integers(1, 2), steps=st.sampled_from([1, 2, 4, 16]), seed=SEEDS)
+def test_products_under_autocast_are_in_bfloat16(groups: int, pool: int, steps: int, seed: int) -> None:
+    """bfloat16 holds these levels and weights, so that only results are rounded."""
+    g = generator(seed)
+    spikes = functional.window_encode(torch.rand(3, 3, 6, 8, generator=g).requires_grad_(), steps)
+    kernel, flat = (
+        torch.randn(size, generator=g).bfloat16().float().requires_grad_()
+        for size in ((6, 3 // groups, 3, 3), (5, 3 * (6 // pool) * (8 // pool)))
+    )
+
+    def currents() -> tuple[Tensor, Tensor]:
+        convolved = functional.window_conv2d(spikes, kernel, padding=1, groups=groups, avg_pool=pool)
+        return convolved, functional.window_linear(spikes, flat, avg_pool=pool)
+
+    with torch.autocast("cpu", torch.bfloat16):
+        low = currents()
+    for got, expected in zip(low, currents(), strict=True):
+        assert got.dtype == torch.float32 and torch.equal(got, got.bfloat16().float())
+        torch.testing.assert_close(got, expected, rtol=2**-8, atol=1e-5)
+        at = torch.randn(got.shape, generator=g).bfloat16().float()
+        gradients = (
+            torch.autograd.grad(current, (spikes._anchor, kernel, flat), at, retain_graph=True, allow_unused=True)
+            for current in (got, expected)
+        )
+        for one, other in zip(*gradients, strict=True):
+            assert (one is None) == (other is None)
+            if one is not None:
+                torch.testing.assert_close(one, other, rtol=2**-7, atol=1e-4)
+
+
 @given(sizes=st.tuples(st.integers(1, 3), st.integers(1, 70), st.integers(2, 7), st.integers(2, 7)), k=st.integers(1, 2),
        steps=STEPS, seed=SEEDS)  # fmt: skip
 def test_earliest_pooling_is_the_maximum(sizes: tuple[int, int, int, int], k: int, steps: int, seed: int) -> None:

@@ -36,6 +36,7 @@ def test_changes_reach_into_a_file(tmp_path):
         ({"data": "imagenet"}, "data: must be one of digits"),
         ({"spec": "1-" * 6000}, "spec: "),
         ({"steps": 255}, "steps: "),
+        ({"precision": "bfloat16"}, "precision: "),
         ({"lr": float("nan")}, "lr: "),
         ({"validation": 1.5}, "validation: "),
         ({"warmup": 11}, "warmup: must be at most epochs = 10"),

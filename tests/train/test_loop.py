@@ -10,7 +10,7 @@ from firstspike import nn as fs
 from firstspike.train import Diverged
 from firstspike.train.loop import learning_rate
 
-from .conftest import run
+from .conftest import run, same_bits
 
 
 def rates(schedule, total=10, warmup=0.0):
@@ -36,6 +36,15 @@ def test_warmup_rises_to_the_peak():
 def linear():
     torch.manual_seed(0)
     return nn.Sequential(nn.Flatten(), nn.Linear(36, 4))
+
+
+@pytest.mark.parametrize("model", ["ttfs", "relu"])
+def test_products_in_bfloat16_train_a_net_of_float32(config, sets, model):
+    low = config.replace(timing="layer", model=model, precision="bfloat16", epochs=4)
+    result, full = run(low, sets), run(low.replace(precision="float32"), sets)
+    assert result.history[-1].train.loss < 0.9 * result.history[0].train.loss
+    assert {value.dtype for value in result.model.state_dict().values()} == {v.dtype for v in full.model.state_dict().values()}
+    assert not same_bits(result.model, full.model)
 
 
 def test_a_given_optimizer_keeps_its_rates_under_the_schedule(config, sets):

@@ -9,7 +9,7 @@ import nox
 
 from tools import ROOT
 
-from .install import PYPROJECT, install, output
+from .install import ALL_SETS, PYPROJECT, install, output
 
 
 @nox.session
@@ -18,10 +18,11 @@ def tests(session: nox.Session) -> None:
 
     With the argument --older, run the tests of kernels under each older instruction set of this processor.
     """
-    install(session, extras="all", groups=("test",))
+    older = "--older" in session.posargs
+    install(session, extras="all", groups=("test",), defines=(f"FIRSTSPIKE_ISAS={ALL_SETS}",) if older else ())
     environment = {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}  # the processes fill the cores already
     arguments = [text for text in session.posargs if text != "--older"]
-    if len(arguments) == len(session.posargs):
+    if not older:
         session.run("pytest", "-n", "auto", *arguments, env=environment)
         return
     code = "from firstspike import backends; print(*backends()['cpu']['available'][:-1])"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import nox
 
-from .install import install, output
+from .install import install, output, processor_flags
 
 
 @nox.session
@@ -48,12 +48,6 @@ def sanitize(session: nox.Session) -> None:
         session.run("python", "-c", "from firstspike._base.kernels import cpu; assert cpu.sanitized", env=environment)
         chosen = arguments or (SANITIZED if every or name == sets[-1] else ["tests/bindings"])
         session.run("pytest", "-n", "auto", "-m", "not slow", *chosen, env=environment)
-
-
-def processor_flags() -> set[str]:
-    """What Linux says that the processor can do; nothing elsewhere."""
-    file = Path("/proc/cpuinfo")
-    return set(file.read_text().split()) if file.exists() else set()
 
 
 @nox.session

@@ -188,9 +188,9 @@ def current_of(
     bias: Tensor | None = None,
 ) -> Tensor:
     """Currents [B, O], or in site order [B, H', W', O] with a weight of four dimensions; the spikes are checked."""
-    *given, _, steps, pool, stride, padding, groups = _product_of(spikes, weight, avg_pool, stride, padding, groups)
+    *given, steps, pool, stride, padding, groups = _product_of(spikes, weight, avg_pool, stride, padding, groups)
     with full_precision(weight.device):
-        current: Tensor = ops.windowed.product(*given, weight, bias, steps, pool, stride, padding, groups)
+        current: Tensor = ops.windowed.product(*given, bias, steps, pool, stride, padding, groups)
     return current
 
 
@@ -223,6 +223,8 @@ def _product_of(
         raise ValueError(f"groups must divide the channels of spikes and weight, {channels} and {weight.shape[0]}, got {groups}")
     geometry = geometry_of((batch, channels // groups, *size), weight, spikes.steps, avg_pool, stride, padding)
     times, anchor = valued_of(spikes)
+    low = torch.is_autocast_enabled("cpu") and weight.device.type == "cpu"  # then products are in autocast's type
+    weight = weight.to(torch.get_autocast_dtype("cpu")) if low else weight
     return times, *codes_of(spikes), anchor, weight, spikes.steps, geometry.pool, stride, padding, groups
 
 

@@ -4,7 +4,7 @@ Times, values and currents are [B, N], or maps in site order, [B, H, W, C]. A sp
 a / T with a = T - t, silence has 0. The anchor has the shape of `SpikeTimes`, [B, N] or [B, C, H, W]: the gradient with
 respect to the values. Forward passes read times. Backward passes read codes where they came with the times: a code holds the
 value too, and `fire` keeps it anyway, so that the times are free after the forward pass. Scales, [3, C] or [3, 1], say how the
-codes of each channel are read.
+codes of each channel are read. Products are computed in the type of the weight; currents and gradients of values are float32.
 """
 
 from __future__ import annotations
@@ -124,10 +124,11 @@ def _unpool(gradient: Tensor, shape: list[int], pool: int) -> Tensor:
 
 def _product(times: Tensor, codes: Any, scales: Any, anchor: Any, weight: Tensor, bias: Tensor | None, *settings: Any) -> Tensor:
     how = Product(*settings)
-    values = _maps(_values(times, None, how.steps, how.pool))
+    values = _maps(_values(times, None, how.steps, how.pool)).to(weight.dtype)
+    bias = None if bias is None else bias.to(weight.dtype)
     if weight.dim() == 2:
-        return torch.nn.functional.linear(values.flatten(1), weight, bias)
-    return in_sites(torch.conv2d(values, weight, bias, list(how.stride), list(how.padding), 1, how.groups))
+        return torch.nn.functional.linear(values.flatten(1), weight, bias).float()
+    return in_sites(torch.conv2d(values, weight, bias, list(how.stride), list(how.padding), 1, how.groups).float())
 
 
 def _product_fake(
@@ -136,9 +137,10 @@ def _product_fake(
     how = Product(*settings)
     batch, *size, _ = _sizes(_pooled(times.shape, how.pool))
     if weight.dim() == 2:
-        return weight.new_empty((batch, weight.shape[0]))
+        return times.new_empty((batch, weight.shape[0]), dtype=torch.float32)
     each = zip(size, how.padding, weight.shape[2:], how.stride, strict=True)
-    return weight.new_empty((batch, *((n + 2 * pad - k) // step + 1 for n, pad, k, step in each), weight.shape[0]))
+    sites = ((n + 2 * pad - k) // step + 1 for n, pad, k, step in each)
+    return times.new_empty((batch, *sites, weight.shape[0]), dtype=torch.float32)
 
 
 def _product_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -167,13 +169,13 @@ def _product_backward(
 ) -> tuple[Tensor, Tensor]:
     *product, to_anchor, to_weight = settings
     how = Product(*product)
-    values = _maps(_values(of, None, how.steps, how.pool, scales))
-    none = gradient.new_empty(0)
+    values = _maps(_values(of, None, how.steps, how.pool, scales)).to(weight.dtype)
+    gradient, no_values = gradient.to(weight.dtype), gradient.new_empty(0)
     if weight.dim() == 2:
-        at_values = gradient.mm(weight) if to_anchor else none
+        at_values = gradient.mm(weight) if to_anchor else no_values
         if to_anchor and values.dim() == 4:
             at_values = at_values.view(values.shape)
-        at_weight = gradient.t().mm(values.flatten(1)) if to_weight else none
+        at_weight = gradient.t().mm(values.flatten(1)) if to_weight else weight.new_empty(0)
     else:
 
         def part(number: int, x: Tensor, stride: Sequence[int], padding: Sequence[int]) -> Tensor:
@@ -183,24 +185,24 @@ def _product_backward(
             gradients = torch.ops.aten.convolution_backward(_maps(gradient), x, weight, None, *how_moved, wanted)
             return gradients[number]  # type: ignore[no-any-return]
 
-        at_values = part(0, values, how.stride, how.padding) if to_anchor else none
-        at_weight = none
+        at_values = part(0, values, how.stride, how.padding) if to_anchor else no_values
+        at_weight = weight.new_empty(0)
         if to_weight and tuple(weight.shape[2:]) == (1, 1):
             seen = pixels(values, how.stride, how.padding).contiguous(memory_format=torch.channels_last)
             at_weight = part(1, seen, (1, 1), (0, 0))
         elif to_weight:
             at_weight = part(1, values, how.stride, how.padding)
     if to_anchor:
-        at_values = in_sites(at_values)
+        at_values = in_sites(at_values).float()
         at_values = at_values if how.pool == 1 else _unpool(at_values, list(of.shape), how.pool)
-    return at_values if to_anchor else none, at_weight.contiguous() if to_weight else none
+    return at_values, at_weight.contiguous()
 
 
 def _product_backward_fake(
     gradient: Tensor, of: Tensor, scales: Tensor | None, weight: Tensor, *settings: Any
 ) -> tuple[Tensor, Tensor]:
     *_, to_anchor, to_weight = settings
-    return gradient.new_empty(of.shape if to_anchor else 0), gradient.new_empty(weight.shape if to_weight else 0)
+    return gradient.new_empty(of.shape if to_anchor else 0), weight.new_empty(weight.shape if to_weight else 0)
 
 
 def _fire(current: Tensor, *settings: Any) -> tuple[Tensor, ...]:

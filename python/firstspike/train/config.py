@@ -83,6 +83,8 @@ class Config(Record):
     clip : largest norm of the gradient of all parameters together; a longer one is scaled down to it (0: never).
     image_size : pixels per side to which a folder's images are scaled (0: as they are); the `size` of `data.load_images`.
     device : "cpu", "cuda" or "cuda:1" and so on.
+    precision : of products in training, "float32", or "bfloat16" (`torch.autocast`) with timing "layer" or model "relu". Weights,
+        sums and evaluation stay float32. 1.3 to 1.8 times as fast on processors with AVX512-BF16 or AMX, slower on others.
 
     Examples
     --------
@@ -135,6 +137,7 @@ class Config(Record):
     clip: NotNegative = 0.0
     image_size: Annotated[int, Field(ge=0, le=4096)] = 0
     device: Annotated[str, Field(pattern=r"^cpu$|^cuda(:\d{1,3})?$")] = "cpu"
+    precision: Literal["float32", "bfloat16"] = "float32"
 
     @field_validator("data", "surrogate")
     @classmethod
@@ -153,6 +156,8 @@ class Config(Record):
             raise ValueError(f"unerased_epochs: must be 0 if augmentation.erase is 0, got {self.unerased_epochs}")
         if self.optimizer == "muon" and self.weight_decay:
             raise ValueError(f"weight_decay: must be 0 with optimizer 'muon', got {self.weight_decay}")
+        if self.timing == "step" and self.model == "ttfs" and self.precision != "float32":
+            raise ValueError(f"precision: must be 'float32' with timing 'step', got {self.precision!r}")
         if self.timing == "step" and self.steps > 254:
             raise ValueError(f"steps: must be at most 254 with timing 'step', got {self.steps}")
         for name in (*self.net_fields(), "standardize") if self.timing == "layer" else ():

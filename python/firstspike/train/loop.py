@@ -63,6 +63,14 @@ class Method:
             raise ValueError(f"loss must return a mean or one loss per sample [{len(labels)}], got {got}")
         return value.sum() if value.ndim else value * len(labels)
 
+    def scores(self, forward: nn.Module, x: Tensor, observe: bool) -> tuple[Tensor, Observation | None]:
+        """What a `Forward` gives, its products in the config's precision."""
+        if self.config.precision == "float32":
+            return forward(x, observe)  # type: ignore[no-any-return]
+        with torch.autocast(self.processes.device.type, torch.bfloat16):
+            scores, seen = forward(x, observe)
+        return scores.float(), seen
+
     def set_rate(self, optimizer: torch.optim.Optimizer, step: int, per_epoch: int) -> float:
         """Set the learning rate of a step, and return it (of the first parameter group)."""
         config = self.config
@@ -115,7 +123,7 @@ def train_epoch(
     for index, (x, labels, whole) in enumerate(_shown(work, per_epoch, meter, method, epoch)):
         rate = method.set_rate(optimizer, epoch * per_epoch + index, per_epoch)
         start = time.perf_counter()
-        scores, seen = forward(x, index % OBSERVE_EVERY == 0)
+        scores, seen = method.scores(forward, x, index % OBSERVE_EVERY == 0)
         scores = check_scores(scores, len(labels))
         check_labels(labels, scores.shape[1])
         loss = method.batch_loss(scores, labels)
