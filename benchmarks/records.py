@@ -19,7 +19,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 
 class SectionRecord:
-    """The record of one section: `rows`, one per cell, in the order in which they were first measured.
+    """The record of one section: `rows`, one per cell, in the order in which they were asked for.
 
     folder: where `<section>.json` lies. resume: keep the rows that are there; else start anew. Each row has the key
     "cell", its name, and says where it comes from (machine, versions, commit, threads, time), and how near the
@@ -31,6 +31,7 @@ class SectionRecord:
         self.section = section
         self._neighbours = neighbours or Neighbours()
         self._rows: dict[str, dict[str, Any]] = {row["cell"]: row for row in load(self.path)} if resume else {}
+        self._asked: dict[str, None] = {}
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -39,6 +40,7 @@ class SectionRecord:
 
     def measure(self, cell: str, make: Callable[[], dict[str, Any]], **head: Any) -> dict[str, Any]:
         """The row of a cell: the one that is there, else one of `head` and what `make` measures."""
+        self._asked[cell] = None
         if cell not in self._rows:
             print(f"{self.section} {cell}", file=sys.stderr, flush=True)
             self.add(cell, **head, **make())
@@ -48,6 +50,7 @@ class SectionRecord:
         """Add a cell, or replace it, and write the file; ValueError for a value that JSON cannot hold (NaN, too)."""
         origin = {**timing_origin(), "threads": torch.get_num_threads(), "neighbours": self._neighbours.take()}
         rows = self._rows | {cell: {"cell": cell, **values, "origin": origin}}
+        rows = {name: rows[name] for name in (*self._asked, *rows) if name in rows}
         write_record(self.path, {"section": self.section, "rows": list(rows.values())})
         self._rows = rows
 

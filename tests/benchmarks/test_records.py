@@ -27,6 +27,15 @@ def test_resuming_keeps_cells_and_starting_anew_drops_them(tmp_path):
     assert SectionRecord(tmp_path, "steps", resume=False).measure("one", lambda: {"value": 2})["value"] == 2
 
 
+def test_a_cell_measured_again_stands_where_it_was(tmp_path):
+    for cell in ("one", "three"):
+        SectionRecord(tmp_path, "steps", resume=True).add(cell)
+    record = SectionRecord(tmp_path, "steps", resume=True)
+    for cell in ("one", "two", "three"):
+        record.measure(cell, dict)
+    assert [row["cell"] for row in records.load(tmp_path / "steps.json")] == ["one", "two", "three"]
+
+
 def test_samples_become_milliseconds_and_a_failing_peer_is_noted():
     kept = records.timed({"side": [0.001, 0.002, 0.003]})["side"]
     assert kept == {"median": 2.0, "low": 1.5, "high": 2.5, "samples": [1.0, 2.0, 3.0]}

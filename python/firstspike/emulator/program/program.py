@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
@@ -321,12 +320,6 @@ class Program(Record):
     def updated_steps(self, steps_run: NDArray[np.int64]) -> NDArray[np.int64]:
         """Steps in which each layer's neurons are updated, int64 [B, 1] or [1, L]: all that were run, of each sample."""
         return steps_run[:, None]
-
-    def bounds(self) -> pd.DataFrame:
-        """One row per layer: whether a static bound excludes overflow of each register, and that bound, max_abs_sum."""
-        frame = pd.DataFrame([layer.overflow_free() for layer in self.layers]).add_suffix("_overflow_free")
-        frame.insert(0, "layer", [layer.name for layer in self.layers])
-        return frame.assign(max_abs_sum=[int(layer.max_abs_sum().max()) for layer in self.layers])
 
     def input_times(self, inputs: SpikeTimes | Tensor) -> NDArray[np.uint8]:
         """uint8 [B, sources] of spikes, or of images through the encoder, or the first layer in integers."""
