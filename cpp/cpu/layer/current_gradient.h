@@ -1,5 +1,6 @@
 // D[t], the gradient that a current of step t receives (E[t] where the current is synaptic), for the sites of a line and one tile
-// of neurons: a few distinct values, and a table that says which one a spike meets.
+// of neurons: a few distinct values, and a table that says which one a spike meets; or, in a convolution of few steps, all
+// values.
 #pragma once
 
 #include <algorithm>
@@ -42,31 +43,39 @@ struct Positions {
 class CurrentGradient {
  public:
     CurrentGradient(const Layer& l, const Neuron& neuron, const SiteLines& lines)
-        : layer_(l), neuron_(neuron), lines_(lines), at_(l, lines) {
+        : layer_(l),
+          neuron_(neuron),
+          lines_(lines),
+          at_(l, lines),
+          dense_(!l.single_site() && l.steps <= kDenseSteps && at_.number * l.steps * kTile <= kDenseValues) {
         constant_current_gains(gain_, l.steps, neuron);
     }
 
     template <int N>
     void build(int64_t line, int64_t tile, const OutputGradient& g, double* bias_sum) {
-        if (neuron_.synaptic_decay == 0.0f)
+        if (dense_)
+            fill<N>(line, tile, g, bias_sum);
+        else if (neuron_.synaptic_decay == 0.0f)
             make<N, false>(line, tile, g, bias_sum);
         else
             make<N, true>(line, tile, g, bias_sum);
     }
 
-    const float* values() const { return values_.data(); }
-    // The table for a tap's column: entry [position of a spike * steps + step].
-    const uint32_t* table(int64_t kx) const {
-        return table_.data() + (layer_.single_site() ? 0 : at_.lead + layer_.pad_x - kx) * layer_.steps;
-    }
+    // Whether there is no table: in convolutions of few steps the values of all positions and steps lie one after another.
+    bool dense() const { return dense_; }
+    // For a tap's column: the table's entry [position of a spike * steps + step] says where in the values its value begins. Dense
+    // values lie in the table's order.
+    const float* values(int64_t kx = 0) const { return values_.data() + (dense_ ? first(kx) * width_ : 0); }
+    const uint32_t* table(int64_t kx) const { return dense_ ? nullptr : table_.data() + first(kx); }
 
  private:
+    int64_t first(int64_t kx) const { return layer_.single_site() ? 0 : (at_.lead + layer_.pad_x - kx) * layer_.steps; }
+
     template <int N, bool kSynaptic>
     void make(int64_t line, int64_t tile, const OutputGradient& g, double* bias_sum) {
         const int64_t tiles = Tiles{layer_.outputs}.number(), steps = layer_.steps, sites = lines_.count(line);
         constexpr int64_t kWidth = N * kLanes;
-        table_.reserve(at_.number * steps);
-        std::fill_n(table_.data(), at_.number * steps, 0u);
+        set_zeros(table_, at_.number * steps);
         if (sites > (int64_t{1} << 32) / kWidth / steps - 1)
             throw std::length_error("a line of sites is too long for dL/dW: its width times steps must stay below 2^32 / " +
                                     std::to_string(kWidth));
@@ -94,6 +103,48 @@ class CurrentGradient {
         for (int64_t k = 0; k < kWidth; ++k) bias_sum[k] += bias[k / kLanes][k % kLanes];
     }
 
+    // Where no site lies the values stay 0; `direct` of a site is set to 0 again as it is read.
+    template <int N>
+    void fill(int64_t line, int64_t tile, const OutputGradient& g, double* bias_sum) {
+        const int64_t tiles = Tiles{layer_.outputs}.number(), steps = layer_.steps, sites = lines_.count(line);
+        constexpr int64_t kWidth = N * kLanes;
+        if (width_ == 0) {
+            width_ = kWidth;
+            set_zeros(values_, at_.number * steps * kWidth);
+            set_zeros(direct_, steps * kWidth);
+        }
+        float* const direct = direct_.data();
+        const Neuron neuron = neuron_;
+        Vec bias[N] = {};
+        for (int64_t i = 0; i < sites; ++i) {
+            const int64_t group = (lines_.first(line) + i) * tiles + tile, end = g.support.offset[group + 1];
+            for (int64_t e = g.support.offset[group]; e < end; e += kLanes) {
+                const Vec some = direct_at(g, e, end);
+                for (int k = 0; k < kLanes && e + k < end; ++k)
+                    direct[g.support.step[e + k] * kWidth + g.support.lane[e + k]] = some[k];
+            }
+            float* const values = values_.data() + (at_.lead + i * at_.site_stride) * steps * kWidth;
+            Vec d[N] = {}, met[N] = {};
+            for (int64_t t = steps - 1; t >= 0; --t)
+                unrolled<N>(FIRSTSPIKE_BODY(k) {
+                    const int64_t at = t * kWidth + k * kLanes;
+                    const Vec now = load(direct + at);
+                    store(direct + at, Vec{});
+                    d[k] = leak(d[k], neuron) + now;
+                    bias[k] += now * gain_[t];
+                    met[k] = neuron.synaptic_decay == 0.0f ? d[k] : fade(met[k], neuron) + d[k];
+                    store(values + at, met[k]);
+                });
+        }
+        for (int64_t k = 0; k < kWidth; ++k) bias_sum[k] += bias[k / kLanes][k % kLanes];
+    }
+
+    template <class T>
+    static void set_zeros(Buffer<T>& buffer, int64_t size) {
+        buffer.reserve(size);
+        std::fill_n(buffer.data(), size, T{});
+    }
+
     // One step back: `direct` of the lanes that have an entry, in their order, onto the decayed sum.
     template <int N>
     FIRSTSPIKE_INLINE void add_entries(Vec (&d)[N], Vec (&bias)[N], uint64_t lanes, const float* entries, float gain) const {
@@ -108,8 +159,10 @@ class CurrentGradient {
     Neuron neuron_;
     SiteLines lines_;
     Positions at_;
+    bool dense_;
+    int64_t width_ = 0;  // of dense values, per step
     EntriesByStep entries_;
-    Buffer<float> values_;
+    Buffer<float> values_, direct_;
     Buffer<uint32_t> table_;
     float gain_[kMaxSteps];  // of the bias, which enters in every step
 };

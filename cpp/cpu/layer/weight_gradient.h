@@ -21,8 +21,8 @@ namespace firstspike {
 // row, as sample * steps + step.
 class SpikesByChannel {
  public:
-    SpikesByChannel(int64_t steps, int64_t lists, int64_t most)
-        : steps_(steps), most_(most), codes_(lists * most), count_(lists) {}
+    SpikesByChannel(int64_t steps, int64_t lists, int64_t most, bool cells = false)  // cells: it gets add_cell
+        : steps_(steps), most_(most), codes_(lists * most), together_(cells ? lists * most : 0), count_(lists) {}
 
     void clear(int64_t lists) { std::fill_n(count_.data(), lists, 0u); }
 
@@ -35,6 +35,31 @@ class SpikesByChannel {
             const int64_t list = list_of(c);
             codes_[list * most_ + count_[list]++] = code + times[c];
         });
+    }
+
+    // Adds a cell of 2 x 2 units, apart by so much in memory: channel c goes to list c. Units that fire in the same step are one
+    // spike; together() has their number.
+    void add_cell(const uint8_t* times, int64_t across, int64_t down, int64_t channels, int64_t position) {
+        const uint8_t* const units[4] = {times, times + across, times + down, times + down + across};
+        const auto code = static_cast<uint32_t>(position * steps_);
+        for (int64_t first = 0; first < channels; first += 64) {
+            const int64_t count = std::min<int64_t>(64, channels - first);
+            uint64_t same[4][4];  // of the units k and j above k
+            for (int k = 0; k < 4; ++k)
+                for (int j = k + 1; j < 4; ++j) same[k][j] = mask_same(units[k] + first, units[j] + first, count);
+            const uint64_t before[4] = {0, same[0][1], same[0][2] | same[1][2], same[0][3] | same[1][3] | same[2][3]};
+            for (int k = 0; k < 4; ++k) {
+                uint64_t lanes = mask_below(units[k] + first, count, static_cast<int>(steps_)) & ~before[k];
+                for (; lanes; lanes &= lanes - 1) {
+                    const int c = std::countr_zero(lanes);
+                    uint64_t number = 1;
+                    for (int j = k + 1; j < 4; ++j) number += same[k][j] >> c & 1;
+                    const int64_t list = first + c, at = list * most_ + count_[list]++;
+                    codes_[at] = code + units[k][first + c];
+                    together_[at] = static_cast<float>(number);
+                }
+            }
+        }
     }
 
     // Of the lists [from, to) those that are not empty, the shortest first; of equal ones the first in order.
@@ -50,25 +75,34 @@ class SpikesByChannel {
     }
 
     const uint32_t* begin(int64_t list) const { return codes_.data() + list * most_; }
+    const float* together(int64_t list) const { return together_.capacity() ? together_.data() + list * most_ : nullptr; }
     int64_t count(int64_t list) const { return count_[list]; }
 
  private:
     int64_t steps_, most_;
-    Buffer<uint32_t> codes_, count_;
+    Buffer<uint32_t> codes_;
+    Buffer<float> together_;
+    Buffer<uint32_t> count_;
 };
 
 // Adds the values of D that the spikes point at, for G neighbouring taps at once: the sums of tap g lie at sum + g * tap_stride,
-// and its table is the one before tap g - 1's by a position.
-template <int N, int G>
+// and its table, or its dense values, are those before tap g - 1's by a position. together: how often each spike counts.
+template <int N, int G, bool kDense = false, bool kTogether = false>
 inline void gather(float* sum, int64_t tap_stride, const float* values, const uint32_t* table, int64_t steps,
-                   const uint32_t* spike, int64_t count) {
+                   const uint32_t* spike, int64_t count, const float* together = nullptr) {
     if (count == 0) return;
     Vec v[G * N];
     unrolled<G * N>(FIRSTSPIKE_BODY(n) { v[n] = load(sum + n / N * tap_stride + n % N * kLanes); });
-    accumulate<G * N>(v, count, [&](Vec(&to)[G * N], int64_t i) {
+    accumulate<G * N>(v, count, [&](Vec(&to)[G * N], int64_t i) FIRSTSPIKE_ALWAYS_INLINE {
         unrolled<G>(FIRSTSPIKE_BODY(g) {
-            const float* d = values + table[static_cast<int64_t>(spike[i]) - g * steps];
-            unrolled<N>(FIRSTSPIKE_BODY(k) { to[g * N + k] += load(d + k * kLanes); });
+            const int64_t at = static_cast<int64_t>(spike[i]) - g * steps;
+            const float* d = values + (kDense ? at * N * kLanes : table[at]);
+            if constexpr (kTogether) {
+                const Vec number = splat(together[i]);
+                unrolled<N>(FIRSTSPIKE_BODY(k) { to[g * N + k] += load(d + k * kLanes) * number; });
+            } else {
+                unrolled<N>(FIRSTSPIKE_BODY(k) { to[g * N + k] += load(d + k * kLanes); });
+            }
         });
     });
     unrolled<G * N>(FIRSTSPIKE_BODY(n) { store(sum + n / N * tap_stride + n % N * kLanes, v[n]); });

@@ -1,7 +1,8 @@
 // dL/dW and dL/dbias of a convolution.
 //
-// A line of sites shares its D; for each weight row in turn its spikes along the line are summed in registers. The sums over all
-// lines are made in parts, each over neighbouring lines in their order, and the parts added in theirs.
+// A line of sites shares its D, of few steps as a dense table; for each weight row in turn its spikes along the line are summed
+// in registers. The sums over all lines are made in parts, each over neighbouring lines in their order, and the parts added in
+// theirs.
 #include <algorithm>
 #include <vector>
 
@@ -33,9 +34,10 @@ void sum_lines(const Synapses& s, const Neuron& neuron, const OutputGradient& g,
     const Layer& l = s.layer;
     const int width = Tiles{l.outputs}.vectors(tile) * kLanes;
     CurrentGradient delta(l, neuron, site_lines);
+    const bool together = delta.dense() && counts_together(l);
     const int64_t most = l.cells_x() * l.pool * l.pool + 1;
     std::vector<SpikesByChannel> cell_lines;  // those under the kernel, kept from line to line
-    for (int64_t i = 0; i < l.kernel_height; ++i) cell_lines.emplace_back(l.steps, slice.channels(), most);
+    for (int64_t i = 0; i < l.kernel_height; ++i) cell_lines.emplace_back(l.steps, slice.channels(), most, together);
     std::vector<int64_t> held(static_cast<size_t>(l.kernel_height), -1);
     for (int64_t tap = slice.first_ky * l.kernel_width; tap < slice.end_ky * l.kernel_width; ++tap)
         std::fill_n(sum + (tap * l.channels + slice.first_channel) * width, slice.channels() * width, 0.0f);
@@ -50,7 +52,11 @@ void sum_lines(const Synapses& s, const Neuron& neuron, const OutputGradient& g,
             if (held[slot] != sample * l.cells_y() + cell_y) {
                 held[slot] = sample * l.cells_y() + cell_y;
                 spikes.clear(slice.channels());
-                for (int64_t y = cell_y * l.pool; y < (cell_y + 1) * l.pool; ++y)
+                const uint8_t* const line = s.times + (sample * l.height + cell_y * l.pool) * l.width * l.channels;
+                for (int64_t x = 0; x < l.cells_x() && together; ++x)
+                    spikes.add_cell(line + 2 * x * l.channels + slice.first_channel, l.channels, l.width * l.channels,
+                                    slice.channels(), x);
+                for (int64_t y = cell_y * l.pool; y < (cell_y + 1) * l.pool && !together; ++y)
                     for (int64_t x = 0; x < l.cells_x() * l.pool; ++x)
                         spikes.add(s.times + ((sample * l.height + y) * l.width + x) * l.channels + slice.first_channel,
                                    slice.channels(), x / l.pool, [](int64_t c) { return c; });
@@ -61,9 +67,18 @@ void sum_lines(const Synapses& s, const Neuron& neuron, const OutputGradient& g,
                     taps = std::min<int64_t>(taps_in_registers(N), l.kernel_width - kx);
                     with_number<taps_in_registers(N)>(static_cast<int>(taps), [&](auto number) {
                         float* const at = sum + ((ky * l.kernel_width + kx) * l.channels + slice.first_channel) * width;
-                        for (int64_t c = 0; c < slice.channels(); ++c)
-                            gather<N, decltype(number)::value>(at + c * width, l.channels * width, delta.values(),
-                                                               delta.table(kx), l.steps, spikes.begin(c), spikes.count(c));
+                        const auto add = [&](auto dense, auto counted) {
+                            for (int64_t c = 0; c < slice.channels(); ++c)
+                                gather<N, decltype(number)::value, decltype(dense)::value, decltype(counted)::value>(
+                                    at + c * width, l.channels * width, delta.values(kx), delta.table(kx), l.steps,
+                                    spikes.begin(c), spikes.count(c), spikes.together(c));
+                        };
+                        if (together)
+                            add(std::true_type{}, std::true_type{});
+                        else if (delta.dense())
+                            add(std::true_type{}, std::false_type{});
+                        else
+                            add(std::false_type{}, std::false_type{});
                     });
                 }
             });

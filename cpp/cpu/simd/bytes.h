@@ -116,6 +116,25 @@ inline uint64_t mask_equal_bytes(const uint8_t* bytes, uint8_t value) {
 #endif
 }
 
+// Bit i is set where a[i] == b[i], for i below `count`, at most 64. Reads nothing behind them.
+inline uint64_t mask_same(const uint8_t* a, const uint8_t* b, int64_t count) {
+#if defined(__AVX512F__) && defined(__AVX512BW__)
+    const uint64_t first = count < 64 ? (uint64_t{1} << count) - 1 : ~uint64_t{0};
+    return _mm512_mask_cmpeq_epu8_mask(first, _mm512_maskz_loadu_epi8(first, a), _mm512_maskz_loadu_epi8(first, b));
+#elif defined(__SSE2__)
+    uint64_t mask = 0;
+    for (int64_t i = 0; i < count; i += 16) {
+        const __m128i same = _mm_cmpeq_epi8(load_first(a + i, count - i), load_first(b + i, count - i));
+        mask |= static_cast<uint64_t>(static_cast<uint32_t>(_mm_movemask_epi8(same))) << i;
+    }
+    return mask;
+#else
+    uint64_t mask = 0;
+    for (int i = 0; i < count; ++i) mask |= static_cast<uint64_t>(a[i] == b[i]) << i;
+    return mask;
+#endif
+}
+
 // Bit i is set where bytes[i] < limit, for i below `count` and 64; limit is at least 1. Reads nothing behind them.
 FIRSTSPIKE_INLINE uint64_t mask_below(const uint8_t* bytes, int64_t count, int limit) {
 #if defined(__AVX512F__) && defined(__AVX512BW__)
