@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from benchmarks.nets.dense import loop, scan
-from benchmarks.sections import input_forms, limit, memory, residual
+from benchmarks.sections import accuracy, input_forms, limit, memory, residual
 from benchmarks.session import Session
 from benchmarks.workloads import Workload
 
@@ -48,6 +48,14 @@ def test_a_section_measures_and_makes_its_table(module, session, monkeypatch):
     module.measure(session)
     (_, frame), *_ = module.tables(rows_of(session, module.__name__.rpartition(".")[2]))
     assert len(frame) >= 2 and not frame.astype(str).map(lambda text: text == "–").any().any()
+
+
+def test_the_search_takes_the_best_rate_and_the_fewest_epochs_whose_tests_reach_the_goal():
+    def reached(rate, epochs, seed):
+        return 90 + epochs - 100 * abs(rate - 4e-3) - (0 if seed is None else 0.5 * seed)
+
+    assert accuracy.search(93, reached) == (4e-3, 4, [94, 93.5, 93])
+    assert accuracy.search(99, reached) == (4e-3, 8, [98, 97.5, 97])
 
 
 def test_each_storage_counts_once_and_known_ones_do_not():
