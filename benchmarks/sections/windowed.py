@@ -40,6 +40,8 @@ def measure(session: Session) -> None:
         for steps in STEPS if session.full else (16,):
             head = {"what": "training", "work": workload.name, "steps": steps, "batch": workload.batch}
             record.measure(f"{workload.name}-T{steps}", partial(_training, session, workload, steps), **head)
+        head = {"what": "bfloat16", "work": workload.name, "steps": STEPS_OF_INFERENCE, "batch": workload.batch}
+        record.measure(f"{workload.name}-bfloat16", partial(_bfloat16, session, workload), **head)
     for workload in WORKLOADS if session.full else WORKLOADS[:2]:
         for size in (256, 1):
             head = {"what": "inference", "work": workload.name, "steps": STEPS_OF_INFERENCE, "batch": size}
@@ -63,6 +65,29 @@ def _training(session: Session, workload: Workload, steps: int) -> dict[str, Any
             call()
             calls["spikingjelly"] = call
     return {"times": session.alternate(calls), "failures": failures}
+
+
+def _bfloat16(session: Session, workload: Workload) -> dict[str, Any]:
+    """Training steps of both nets, with products in float32 and in bfloat16."""
+
+    class Low(nn.Module):
+        def __init__(self, net: nn.Module) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.autocast("cpu", torch.bfloat16):
+                scores: Tensor = self.net(x)
+            return scores.float()
+
+    images, labels = _images(workload.batch, workload)
+    floats = _channels_last(images.float() / 255)
+    calls: dict[str, Callable[[], object]] = {}
+    for side, low in (("float32", False), ("bfloat16", True)):
+        windowed, relu = _net(workload, STEPS_OF_INFERENCE), _relu(workload)
+        calls[f"windowed, {side}"] = training_step(Low(windowed) if low else windowed, images, labels)
+        calls[f"relu, {side}"] = training_step(Low(relu) if low else relu, floats, labels)
+    return {"times": session.alternate(calls)}
 
 
 def _inference(session: Session, workload: Workload, size: int) -> dict[str, Any]:
@@ -157,8 +182,8 @@ def _onnx(net: nn.Module, x: Tensor, bits: int, threads: int) -> Callable[[], ob
 
 
 def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
-    """Training steps, then inference; each with the ratio to the ReLU net in torch."""
-    training, running = [], []
+    """Training steps, then inference, then training steps in bfloat16; each with the ratio to the ReLU net in torch."""
+    training, running, low = [], [], []
     for row in rows:
         times = row["times"]
         head = {"net": workload_named(row["work"]).spec, "batch": row["batch"]}
@@ -174,6 +199,17 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
                     "SpikingJelly: times as long as windowed": ratio(times, "spikingjelly", "windowed"),
                 }
             )
+            continue
+        if row["what"] == "bfloat16":
+            cells = {**head, "T": row["steps"]}
+            for name, side in (("windowed", "windowed"), ("ReLU, torch", "relu")):
+                full, reduced = f"{side}, float32", f"{side}, bfloat16"
+                cells |= {
+                    f"{name}, float32, ms": milliseconds(times, full),
+                    f"{name}, bfloat16, ms": milliseconds(times, reduced),
+                }
+                cells[f"{name}, speed-up"] = f"{speedup(times[full]['samples'], times[reduced]['samples']):.2f}x"
+            low.append(cells)
             continue
         running.append(
             {
@@ -200,4 +236,5 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
             f"Inference, T = {STEPS_OF_INFERENCE}; behind each peer, times as long as ours in integers",
             pd.DataFrame(running),
         ),
+        ("Training step with products in bfloat16", pd.DataFrame(low)),
     ]
