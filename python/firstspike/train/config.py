@@ -84,7 +84,7 @@ class Config(Record):
     image_size : pixels per side to which a folder's images are scaled (0: as they are); the `size` of `data.load_images`.
     device : "cpu", "cuda" or "cuda:1" and so on.
     precision : of products in training, "float32", or "bfloat16" (`torch.autocast`) with timing "layer" or model "relu". Weights,
-        sums and evaluation stay float32. 1.3 to 1.8 times as fast on processors with AVX512-BF16 or AMX, slower on others.
+        sums and evaluation stay float32. Faster on processors with AVX512-BF16 or AMX, slower on others.
 
     Examples
     --------
