@@ -193,6 +193,16 @@ def run_windows() -> None:
         net(x)
 
 
+def run_windows_under_autocast() -> None:
+    """Products in bfloat16: in a layer, and of a readout with a bias."""
+    net = torch.nn.Sequential(
+        nn.WindowEncoder(4), nn.WindowedConv2d(2, 5, 3, padding=1, steps=4), nn.WindowedReadout(5 * 3 * 2, 3, avg_pool=2)
+    )
+    with torch.autocast("cpu", torch.bfloat16):
+        scores = net(torch.rand(3, 2, 6, 4, generator=generator(0), dtype=torch.float32).requires_grad_())
+    backward(scores)
+
+
 SAMPLES: dict[str, Callable[[], None]] = {
     "linear": lambda: run_layer(functional.linear, layer((3, 13), (19, 13), 8)),
     "linear, atan": lambda: run_layer(functional.linear, layer((3, 13), (19, 13), 8), surrogate=atan()),
@@ -214,6 +224,7 @@ SAMPLES: dict[str, Callable[[], None]] = {
     "pools": run_pools,
     "latency": run_latency,
     "windows": run_windows,
+    "windows under autocast": run_windows_under_autocast,
     "normalize": run_normalize,
     "fire": lambda: run_fire(triangle(), decay=0.5),
     "fire, sigmoid": lambda: run_fire(sigmoid()),
