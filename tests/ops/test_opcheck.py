@@ -195,9 +195,8 @@ def run_windows() -> None:
 
 def run_windows_under_autocast() -> None:
     """Products in bfloat16: in a layer, and of a readout with a bias."""
-    net = torch.nn.Sequential(
-        nn.WindowEncoder(4), nn.WindowedConv2d(2, 5, 3, padding=1, steps=4), nn.WindowedReadout(5 * 3 * 2, 3, avg_pool=2)
-    )
+    layers = nn.WindowedConv2d(2, 5, 3, padding=1, steps=4), nn.WindowedReadout(5 * 3 * 2, 3, avg_pool=2)
+    net = torch.nn.Sequential(nn.WindowEncoder(4), *layers)
     with torch.autocast("cpu", torch.bfloat16):
         scores = net(torch.rand(3, 2, 6, 4, generator=generator(0), dtype=torch.float32).requires_grad_())
     backward(scores)
