@@ -108,7 +108,9 @@ def _node(decay: float, soft: bool) -> nn.Module:
 
 
 class DirectSpikingJelly(nn.Module):
-    """Direct coding, IFNode + ATan, multi-step, readout of the mean spikes by a linear layer; SpikingJelly's initialisation.
+    """Direct coding, batch normalisation, IFNode + ATan, multi-step, readout of the mean spikes by a linear layer.
+
+    Initialised as SpikingJelly does.
 
     forward: images uint8 [B, C, H, W] to scores [B, classes]. The first synapse runs once; its current is repeated over time.
     """
@@ -121,9 +123,11 @@ class DirectSpikingJelly(nn.Module):
             stage.synapse.reset_parameters()  # type: ignore[operator]
             modules += [layer.AvgPool2d(stage.pool)] if stage.pool > 1 else []
             modules += [layer.Flatten()] if stage.flat else []
-            modules += [stage.synapse, _node(1.0, True)]
-        modules.pop()  # the last layer does not fire
-        self.last = modules.pop()
+            if stage.last:
+                self.last = stage.synapse
+            else:
+                normal = layer.BatchNorm1d if stage.synapse.weight.dim() == 2 else layer.BatchNorm2d  # type: ignore[operator]
+                modules += [stage.synapse, normal(len(stage.synapse.weight)), _node(1.0, True)]  # type: ignore[arg-type]
         fires = next(i for i, module in enumerate(modules) if isinstance(module, neuron.IFNode))
         self.first, self.body = nn.Sequential(*modules[:fires]), nn.Sequential(*modules[fires:])
         functional.set_step_mode(self.body, "m")

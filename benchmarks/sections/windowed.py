@@ -34,7 +34,7 @@ STEPS_OF_INFERENCE = 16
 
 
 def measure(session: Session) -> None:
-    """One cell per net and number of steps, then one per net and batch in inference."""
+    """One cell per net and number of steps, and one in bfloat16; then one per net and batch in inference."""
     record = session.record("windowed")
     for workload in WORKLOADS if session.full else WORKLOADS[:2]:
         for steps in STEPS if session.full else (16,):
@@ -70,23 +70,17 @@ def _training(session: Session, workload: Workload, steps: int) -> dict[str, Any
 def _bfloat16(session: Session, workload: Workload) -> dict[str, Any]:
     """Training steps of both nets, with products in float32 and in bfloat16."""
 
-    class Low(nn.Module):
-        def __init__(self, net: nn.Module) -> None:
-            super().__init__()
-            self.net = net
-
-        def forward(self, x: Tensor) -> Tensor:
-            with torch.autocast("cpu", torch.bfloat16):
-                scores: Tensor = self.net(x)
-            return scores.float()
+    def low(step: Callable[[], Tensor]) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return step()
 
     images, labels = _images(workload.batch, workload)
     floats = _channels_last(images.float() / 255)
     calls: dict[str, Callable[[], object]] = {}
-    for side, low in (("float32", False), ("bfloat16", True)):
-        windowed, relu = _net(workload, STEPS_OF_INFERENCE), _relu(workload)
-        calls[f"windowed, {side}"] = training_step(Low(windowed) if low else windowed, images, labels)
-        calls[f"relu, {side}"] = training_step(Low(relu) if low else relu, floats, labels)
+    nets = {"windowed": (_net(workload, STEPS_OF_INFERENCE), images), "relu": (_relu(workload), floats)}
+    for side, (net, x) in nets.items():
+        step = training_step(net, x, labels)
+        calls |= {f"{side}, float32": step, f"{side}, bfloat16": partial(low, step)}
     return {"times": session.alternate(calls)}
 
 
@@ -182,7 +176,7 @@ def _onnx(net: nn.Module, x: Tensor, bits: int, threads: int) -> Callable[[], ob
 
 
 def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
-    """Training steps, then inference, then training steps in bfloat16; each with the ratio to the ReLU net in torch."""
+    """Training steps and inference, with the ratio to the ReLU net in torch; then training steps in bfloat16."""
     training, running, low = [], [], []
     for row in rows:
         times = row["times"]

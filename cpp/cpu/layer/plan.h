@@ -55,11 +55,10 @@ constexpr int64_t kSmallFieldOfMoreSteps = std::min(kTile, kLanes == 16 ? 36 : 4
 // dL/dW: D of a convolution is a dense table of at most so many steps and floats (bits).
 constexpr int64_t kDenseSteps = 16;
 constexpr int64_t kDenseValues = 65536;
+// dL/dW: units of a cell that fire in the same step are one spike (bits). Without FMA that costs more than it saves.
+inline bool counts_together(const Layer& l) { return kLanes > 4 && l.pool == 2; }
 constexpr int64_t kLongRow = 256;    // layers of windows: neurons of a row that is not summed, at least
 constexpr int64_t kSilentSteps = 8;  // steps without events that are passed over at once
-
-// The same: units of a cell that fire in the same step are one spike (bits). Without FMA that costs more than it saves.
-inline bool counts_together(const Layer& l) { return kLanes > 4 && l.pool == 2; }
 
 // Registers
 constexpr int kMostTaps = 3;  // neighbouring taps of a kernel row that go together, each with sums in registers, ...

@@ -53,13 +53,15 @@ void sum_lines(const Synapses& s, const Neuron& neuron, const OutputGradient& g,
                 held[slot] = sample * l.cells_y() + cell_y;
                 spikes.clear(slice.channels());
                 const uint8_t* const line = s.times + (sample * l.height + cell_y * l.pool) * l.width * l.channels;
-                for (int64_t x = 0; x < l.cells_x() && together; ++x)
-                    spikes.add_cell(line + 2 * x * l.channels + slice.first_channel, l.channels, l.width * l.channels,
-                                    slice.channels(), x);
-                for (int64_t y = cell_y * l.pool; y < (cell_y + 1) * l.pool && !together; ++y)
-                    for (int64_t x = 0; x < l.cells_x() * l.pool; ++x)
-                        spikes.add(s.times + ((sample * l.height + y) * l.width + x) * l.channels + slice.first_channel,
-                                   slice.channels(), x / l.pool, [](int64_t c) { return c; });
+                if (together)
+                    for (int64_t x = 0; x < l.cells_x(); ++x)
+                        spikes.add_cell(line + 2 * x * l.channels + slice.first_channel, l.channels, l.width * l.channels,
+                                        slice.channels(), x);
+                else
+                    for (int64_t y = 0; y < l.pool; ++y)
+                        for (int64_t x = 0; x < l.cells_x() * l.pool; ++x)
+                            spikes.add(line + (y * l.width + x) * l.channels + slice.first_channel, slice.channels(), x / l.pool,
+                                       [](int64_t c) { return c; });
             }
             with_vectors(width / kLanes, [&](auto vectors) {
                 constexpr int N = decltype(vectors)::value;

@@ -120,7 +120,7 @@ inline uint64_t mask_equal_bytes(const uint8_t* bytes, uint8_t value) {
 inline uint64_t mask_same(const uint8_t* a, const uint8_t* b, int64_t count) {
 #if defined(__AVX512F__) && defined(__AVX512BW__)
     const uint64_t first = count < 64 ? (uint64_t{1} << count) - 1 : ~uint64_t{0};
-    return _mm512_mask_cmpeq_epu8_mask(first, _mm512_maskz_loadu_epi8(first, a), _mm512_maskz_loadu_epi8(first, b));
+    return first & _mm512_cmpeq_epi8_mask(_mm512_maskz_loadu_epi8(first, a), _mm512_maskz_loadu_epi8(first, b));
 #elif defined(__SSE2__)
     uint64_t mask = 0;
     for (int64_t i = 0; i < count; i += 16) {

@@ -83,8 +83,8 @@ class Config(Record):
     clip : largest norm of the gradient of all parameters together; a longer one is scaled down to it (0: never).
     image_size : pixels per side to which a folder's images are scaled (0: as they are); the `size` of `data.load_images`.
     device : "cpu", "cuda" or "cuda:1" and so on.
-    precision : of products in training, "float32", or "bfloat16" (`torch.autocast`) with timing "layer" or model "relu". Weights,
-        sums and evaluation stay float32. Faster on processors with AVX512-BF16 or AMX, slower on others.
+    precision : of products in training, "float32", or "bfloat16" (`torch.autocast`) with timing "layer" or model "relu". The
+        weights that are trained and evaluation stay float32. For processors with AVX512-BF16 or AMX.
 
     Examples
     --------
