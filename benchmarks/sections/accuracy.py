@@ -168,15 +168,3 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
         for side, one in sides.items()
     ]
     return [(f"Seconds of training steps to a test accuracy, mean (range) of {SEEDS} seeds", pd.DataFrame(lines))]
-
-
-def summaries(rows: list[dict[str, Any]]) -> dict[str, tuple[str, pd.DataFrame]]:
-    """`summary`: one row per goal, with the seconds of each side."""
-    lines = []
-    for name, goal, work in GOALS:
-        sides = found(rows, name, goal, work)
-        seconds = {side: one.seconds for side, one in sides.items() if one.seconds is not None}
-        told = {side: number(seconds[side]) if side in seconds else "not" if side in sides else ABSENT for side in SIDES}
-        lines.append({"data": name, "goal": f"{goal:g} %", "net": work.spec, **told})
-    caption = "Seconds of training steps to a test accuracy (not: not within 8 epochs; –: not measured)"
-    return {"summary": (caption, pd.DataFrame(lines))}
