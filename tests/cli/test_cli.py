@@ -156,10 +156,10 @@ def test_plot_writes_four_pictures(call, trained, tmp_path):
     assert files["raster"] == str(trained / "plots" / "raster.svg") and (trained / "plots" / "raster.svg").is_file()
 
 
-@pytest.mark.parametrize("command", ["profile", "plot"])
-def test_a_net_of_windows_is_sent_to_emulate(call, command):
-    code, _, err = call(command, "digits-windowed")
-    assert code != 0 and "firstspike emulate" in err
+def test_nets_of_windows_are_profiled_and_drawn(call):
+    rows = json.loads(call("profile", "digits-windowed", "--count", 5, "--json")[1])
+    assert [row["layer"] for row in rows] == ["layers.0", "layers.2", "readout", "total"] and rows[-1]["steps_to_decision"] == 32
+    assert len(call("plot", "digits-windowed", "--count", 5, "--output", "new")[1].split()) == 4
 
 
 def test_profile_prints_layers_and_total(call):

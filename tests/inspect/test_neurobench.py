@@ -23,9 +23,9 @@ def test_counts_by_hand():
 
 
 @pytest.mark.parametrize("spec", ["4C3-AP2-3", "4C3-AP2-4C3-3"])
-@pytest.mark.parametrize("encoder", ["direct", "latency"])
-def test_agrees_with_profile_where_no_weight_is_zero(spec, encoder):
-    net = models.build(spec, input_shape=(1, 6, 6), steps=5, encoder=encoder, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("options", [{"encoder": "direct"}, {"encoder": "latency"}, {"timing": "layer"}])
+def test_agrees_with_profile_where_no_weight_is_zero(spec, options):
+    net = models.build(spec, input_shape=(1, 6, 6), steps=5, **options, generator=torch.Generator().manual_seed(0))
     x = torch.rand(7, 1, 6, 6, generator=torch.Generator().manual_seed(1)) + 1e-3
     found, total = neurobench(net, x.clamp(max=1), batch=4), profile(net, x.clamp(max=1)).iloc[-1]
     assert found["SynapticOperations"]["Effective_ACs"] == pytest.approx(total["synaptic_operations"])

@@ -100,6 +100,15 @@ def test_potentials_with_learned_thresholds_are_in_units_of_them():
     assert axis.get_ylabel() == "potential / threshold"
 
 
+def test_potentials_of_windows_end_at_the_scores():
+    net = models.build("8-5-3", input_shape=(8,), steps=6, timing="layer").eval()
+    with Monitor(net) as seen:
+        net(torch.rand(4, 8, generator=torch.Generator().manual_seed(0)))
+    (axis,) = plot.membrane(seen, sample=1).axes
+    ends = sorted(line.get_ydata()[-1] for line in axis.lines if len(line.get_ydata()) == 6)
+    assert ends == pytest.approx(sorted(seen.scores[1].tolist()), abs=1e-6)
+
+
 @pytest.mark.parametrize("learned", [False, True])
 @pytest.mark.parametrize("training", [False, True])
 def test_the_potential_behind_a_residual_block_has_its_shortcut(learned, training):

@@ -30,8 +30,7 @@ from ._shared import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..models import TTFSNet
-    from ..nn import Synapse
+    from ..models import TTFSNet, WindowedNet
 
 Count = Annotated[int, typer.Option("--count", min=1, help="Number of test images to use, in their order.")]
 
@@ -132,18 +131,19 @@ def plot_command(
         from .._base.files import write_atomic
         from ..inspect import Monitor
         from ..nn import Synapse
+        from ..nn.windowed import WindowedSynapses
 
         checks.one_of("format", kind, ("png", "svg", "pdf"))
         net, x = _net_and_images(path, max(count, sample + 1), data=data, images=images, offline=offline)
         checks.integer("sample", sample, 0, len(x) - 1)
         with Monitor(net) as seen:
             net(x)
-        first = next(layer for layer in net.layers.modules() if isinstance(layer, Synapse))
+        first = next(layer for layer in net.layers.modules() if isinstance(layer, (Synapse, WindowedSynapses)))
         pictures = {
             "raster": plot.raster(seen, sample),
             "histogram": plot.histogram(seen),
             "membrane": plot.membrane(seen, sample),
-            "weights": plot.weights(first, shape=_input_size(net, first)),
+            "weights": plot.weights(first, shape=_input_size(net.input_shape, first)),
         }
         files = {}
         for name, picture in pictures.items():
@@ -186,25 +186,21 @@ def profile_command(
             typer.echo(f"More energy than with ReLU: {told}. Each spike of an averaged cell is an event; updates recur per step.")
 
 
-def _net_and_images(path: Path, count: int, **options: Any) -> tuple[TTFSNet, Tensor]:
+def _net_and_images(path: Path, count: int, **options: Any) -> tuple[TTFSNet | WindowedNet, Tensor]:
     """Return the net of a run, and the first test images."""
     from ..models import WindowedNet, as_net
     from ..train import load_model
 
     path = run_path(path)
-    net = load_model(path)
-    if isinstance(net, WindowedNet):
-        raise ValueError(
-            "this command takes step-by-step nets; for a net of windows, `firstspike emulate RUN` counts spikes and energy"
-        )
-    test = run_data(path, train=False, **options)
-    return as_net(net, test.input_shape, name="the run's net"), test.images[:count]
+    net, test = load_model(path), run_data(path, train=False, **options)
+    net = net if isinstance(net, WindowedNet) else as_net(net, test.input_shape, name="the run's net")
+    return net, test.images[:count]
 
 
-def _input_size(net: TTFSNet, first: Synapse) -> tuple[int, int] | None:
+def _input_size(shape: tuple[int, ...], first: Any) -> tuple[int, int] | None:
     """Return height and width of a picture of one neuron's weights in a fully connected layer, channels one below the other."""
     if first.weight.dim() == 4:
         return None
     pool, inputs = getattr(first, "avg_pool", 1), first.weight.shape[1]
-    width = net.input_shape[-1] // pool if len(net.input_shape) == 3 else math.isqrt(inputs)
+    width = shape[-1] // pool if len(shape) == 3 else math.isqrt(inputs)
     return (inputs // width, width) if width and inputs % width == 0 else (1, inputs)

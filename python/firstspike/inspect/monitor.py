@@ -26,14 +26,16 @@ from ..nn import (
     Synapse,
     TemporalWeighting,
     TTFSNode,
+    WindowedReadout,
 )
+from ..nn.windowed import WindowedLayer, WindowedSynapses
 from ..spikes import SpikeTimes
 
 #: Edges of the bins of `layer_signals`' histogram of X[t], in units of the layer's threshold; the two outer bins hold
 #: everything beyond.
 HISTOGRAM_EDGES = torch.linspace(-4, 4, 65)
 _INPUTS = ("spikes", "x", "input")  # names of the input in layers of ours and of torch
-_READOUTS = (MembraneReadout, TemporalWeighting, FirstSpike)
+_READOUTS = (MembraneReadout, TemporalWeighting, FirstSpike, WindowedReadout)
 
 
 class Call(NamedTuple):
@@ -110,7 +112,7 @@ class Seen:
     module : the layer.
     received : its input, SpikeTimes [B, ...] or a tensor (after max pooling a dense train [T, B, ...]).
     spikes : its spike times [B, ...], None for a layer that does not fire.
-    membrane : float32 [T, B, O] of an `Integrate` layer.
+    membrane : float32 [T, B, O] of an `Integrate` layer; of a layer of windows that does not fire [1, B, ...], at the end.
     shortcut, shortcut_scale : the spikes of a shortcut into the layer, and the current of one of them.
 
     Examples
@@ -198,10 +200,15 @@ class Monitor(Watch):
 
     @property
     def readout_steps(self) -> int | None:
-        """The number of time steps of what the readout got, in which `decision_step` counts; None without a readout."""
+        """The number of time steps of what the readout got, in which `decision_step` counts; None without a readout.
+
+        In a net of windows, the steps of the windows of all layers that fire.
+        """
         if self._readout is None:
             return None
-        received = self._readout[1]
+        readout, received = self._readout
+        if isinstance(readout, WindowedReadout):
+            return sum(layer.steps for layer in self.layers.values() if isinstance(layer.module, WindowedLayer))
         return received.steps if isinstance(received, SpikeTimes) else len(received)
 
     @property
@@ -210,6 +217,8 @@ class Monitor(Watch):
         if self._readout is None:
             return None
         readout, received = self._readout
+        if isinstance(readout, WindowedReadout):
+            return torch.full((len(received),), max(self.readout_steps or 0, 1) - 1)
         if isinstance(received, SpikeTimes):
             return decode.decision_step(received)
         assert isinstance(readout, MembraneReadout)
@@ -251,6 +260,8 @@ class Monitor(Watch):
         fired = SpikeTimes.from_dense(output.detach()) if isinstance(module, TTFSNode) else None
         spikes = output.detach() if isinstance(output, SpikeTimes) else fired
         membrane = output.detach() if isinstance(module, Synapse) and isinstance(output, Tensor) else None
+        if isinstance(module, WindowedSynapses) and isinstance(output, Tensor):
+            membrane = output.detach()[None]
         passed_on = isinstance(output, SpikeTimes) and any(output.times is times for times in self._sent.values())
         if received is None or (spikes is None and membrane is None) or passed_on:
             return

@@ -94,10 +94,7 @@ def _add(sums: dict[str, float], seen: Seen) -> None:
         times = shortcut_times(seen.shortcut, seen.spikes.shape)
         sums["ACs"] += float((times != checks.SILENT).sum())
         sums["Dense"] += float(times.numel() * steps)
-    if isinstance(layer, WindowedSynapses):
-        sums["updates"] += float(len(units) * seen.neurons * (steps + (seen.steps if seen.spikes is not None else 0)))
-    else:
-        sums["updates"] += membrane_updates(seen)
+    sums["updates"] += membrane_updates(seen)
 
 
 def _effective(units: Tensor, layer: Any) -> float:

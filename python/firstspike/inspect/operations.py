@@ -95,10 +95,8 @@ class OperationCounter(Watch):
         if not self._inside and call.name in self._ran[:1]:  # layers are called without the net
             self._ran.clear()
         updates, samples = 0.0, len(output)
-        if isinstance(layer, WindowedSynapses):  # in the input's window, and in the layer's where it fires
-            fired = isinstance(output, SpikeTimes)
-            window = call.received.steps + (output.steps if fired else 0)
-            updates = float(window * (output.times if fired else output).numel())
+        if isinstance(layer, WindowedSynapses):
+            updates = window_updates(call.received, output)
         elif isinstance(layer, Synapse):
             updates = float(layer.steps * (output.times if isinstance(output, SpikeTimes) else output[0]).numel())
             samples = len(output) if isinstance(output, SpikeTimes) else output.shape[1]
@@ -248,11 +246,13 @@ def profile(
     One row per layer and a last row "total", with the columns
 
     - `layer`, `kind`: its name in the net and its class; `neurons`; `spikes`: that the layer sends;
-    - `synaptic_operations`: additions of one weight, an input spike times the neurons that it reaches; a shortcut's included;
+    - `synaptic_operations`: additions of one weight, an input spike times the neurons that it reaches; a shortcut's included,
+      except an identity's in a net of windows;
     - `macs`: multiply-accumulates of a directly coded layer, once per sample; without those of taps in the padding, which the
       host layer of an emulator's report includes;
     - `dense_macs`: multiply-accumulates of the same layer with ReLU neurons;
     - `updates`: potentials that an event (or a directly coded current) changes before the neuron fires, per neuron and step;
+      in a layer of windows all neurons, in the steps of its input's window and of its own;
     - `idle_updates`: the other neurons and steps, which only a clocked core pays;
     - `energy_nj`: of synaptic operations (of a convolution by its own figure, where the table has one), updates, spikes
       and `macs`, as far as the table has figures. A spike costs `fired_pj` and one transport, `message_pj` or else
@@ -260,7 +260,7 @@ def profile(
       "odin-frenkel2019", counts synaptic operations and `macs` alone;
     - `idle_energy_nj`: of `idle_updates`; `dense_energy_nj`: of `dense_macs`; both NaN where the table has no figure;
     - `steps_to_decision`: mean over samples, counted from 1, in steps of what the readout got (all of them without a
-      decision), in the row "total"; NaN elsewhere, and for a net without a readout.
+      decision; those of all windows in a net of windows), in the row "total"; NaN elsewhere, and for a net without a readout.
 
     Parameters
     ----------
@@ -305,7 +305,7 @@ def _run(net: nn.Module, x: Any, batch: int) -> tuple[list[dict[str, Any]], floa
     rows: list[dict[str, Any]] = []
     decisions: float | None = None
     for name, module in net.named_modules():
-        if has_products(module) and not isinstance(module, Synapse):
+        if has_products(module) and not isinstance(module, (Synapse, WindowedSynapses)):
             kind = f"{type(module).__name__} at {name!r}, which OperationCounter counts"
             raise ValueError(f"net must have its weights in layers of firstspike.nn, got {kind}")
     with evaluating(net):
@@ -313,7 +313,7 @@ def _run(net: nn.Module, x: Any, batch: int) -> tuple[list[dict[str, Any]], floa
             with Monitor(net) as seen:
                 net(x[start : start + batch])
             for name, layer in seen.layers.items():
-                if isinstance(layer.module, Synapse):
+                if isinstance(layer.module, (Synapse, WindowedSynapses)):
                     about = {"layer": name, "kind": layer.kind, "convolution": layer.module.weight.dim() == 4}
                     rows.append({**about, "neurons": layer.neurons, **_counts(layer)})
             if seen.decision_step is not None:
@@ -337,13 +337,23 @@ def _counts(seen: Seen) -> dict[str, float]:
         "macs": macs,
         "dense_macs": products(F.avg_pool2d(ones, pool) if pool > 1 else ones, layer),
         "updates": updates,
-        "idle_updates": float(seen.neurons * layer.steps * len(ones)) - updates,
+        "idle_updates": 0.0 if isinstance(layer, WindowedSynapses) else float(seen.neurons * layer.steps * len(ones)) - updates,
     }
 
 
+def window_updates(received: Any, output: SpikeTimes | Tensor) -> float:
+    """Neurons times steps of one call: of the input's window, and of the layer's own where it fires."""
+    if isinstance(output, SpikeTimes):
+        return float((received.steps + output.steps) * output.times.numel())
+    return float(received.steps * output.numel())
+
+
 def membrane_updates(seen: Seen) -> float:
-    """Potentials that an event or a directly coded current changes before the neuron fires, per neuron and step, of one call."""
+    """Potentials that change in one call, per neuron and step, as `profile` counts them."""
     layer: Any = seen.module
+    if isinstance(layer, WindowedSynapses):
+        output: Any = seen.membrane if seen.spikes is None else seen.spikes
+        return window_updates(seen.received, output)
     received, fired = seen.received, None if seen.spikes is None else seen.spikes.times
     side = None if seen.shortcut is None or fired is None else shortcut_times(seen.shortcut, fired.shape)
 

@@ -97,6 +97,10 @@ class WindowedSynapses(Settings, NamedOptions):
         spikes = windowed.dropped(spikes, self.dropout)
         return windowed.current_of(spikes, self.weight, *how) / (1 - self.dropout)
 
+    def effective_weight_and_bias(self) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias with the normalisation by running statistics, which `fold` makes the layer's own."""
+        return self.weight, getattr(self, "bias", None)
+
     def settings(self) -> dict[str, Any]:
         """The keyword arguments with which the module can be built again."""
         outputs, inputs, *kernel = self.weight.shape
@@ -203,15 +207,19 @@ class WindowedLayer(WindowedSynapses):
             running.lerp_(made, self.momentum)
         return fired
 
+    def effective_weight_and_bias(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias with the normalisation by running statistics, which `fold` makes the layer's own."""
+        if self.gamma is None or self.running is None:
+            return self.weight, self.bias
+        mean, variance = self.running
+        scale = self.gamma / (variance + self.eps).sqrt()
+        return self.weight * scale.view(-1, *[1] * (self.weight.dim() - 1)), self.bias - mean * scale
+
     @torch.no_grad()
     def fold(self) -> None:
         """Put the normalisation with running statistics into weight and bias; the layer then has none."""
-        if self.gamma is None or self.running is None:
-            return
-        mean, variance = self.running
-        scale = self.gamma / (variance + self.eps).sqrt()
-        self.weight.mul_(scale.view(-1, *[1] * (self.weight.dim() - 1)))
-        self.bias.sub_(mean * scale)
+        for own, effective in zip((self.weight, self.bias), self.effective_weight_and_bias(), strict=True):
+            own.copy_(effective)
         self.gamma, self.running = None, None
 
     def settings(self) -> dict[str, Any]:

@@ -10,11 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from .._base.checks import instance, integer, pair
+from .._base.checks import SILENT, instance, integer, pair
 from .._base.modules import evaluating
 from ..decode import decision_step
 from ..inspect import Monitor, Seen
-from ..nn import DirectConv2d, DirectLinear, FiringLayer, MembraneReadout, Synapse
+from ..nn import DirectConv2d, DirectLinear, FiringLayer, MembraneReadout, Synapse, WindowedReadout
+from ..nn.windowed import WindowedSynapses
 from ..report import WIDTH, figure, line_style, style
 from ..spikes import SpikeTimes
 
@@ -52,7 +53,8 @@ def raster(seen: Monitor, sample: int = 0) -> Figure:
             axis.set_ylabel("neuron")
             text = f"{len(fired)} of {len(steps_of)} fire"
             axis.annotate(text, (1, 1), xycoords="axes fraction", ha="right", va="bottom", fontsize=8, color="#555555")
-        _step_axis(axes[-1], seen.steps)
+            _step_axis(axis, spikes.steps)
+        axes[-1].set_xlabel("time step")
         drawn.suptitle(f"Spikes of sample {sample}", fontsize=10)
     return drawn
 
@@ -74,9 +76,9 @@ def histogram(seen: Monitor) -> Figure:
     """
     with style():
         drawn, axes, times = _layer_panels(seen, 1.15)
-        steps = seen.steps
-        silent_at = steps + max(0.5, 0.06 * steps)
         for axis, spikes in zip(axes, times.values(), strict=True):
+            steps = spikes.steps
+            silent_at = steps + max(0.5, 0.06 * steps)
             counts = torch.bincount(spikes.times.flatten().long().clamp(max=steps), minlength=steps + 1).double()
             shares = (100 * counts / counts.sum()).tolist()
             axis.bar(range(steps), shares[:-1], width=0.85, color=COLOR)
@@ -87,10 +89,10 @@ def histogram(seen: Monitor) -> Figure:
             if 0 < top < shares[-1]:
                 axis.text(silent_at, 0.82 * top, f"{shares[-1]:.1f} %", ha="center", va="center", bbox=_LABEL)
             axis.grid(axis="x", visible=False)
-        last, shown = axes[-1], sorted({round(i * (steps - 1) / 8) for i in range(9)})
-        last.set_xticks([*shown, silent_at], [*map(str, shown), "silent"])
-        last.set_xlim(-0.7, silent_at + 0.7)
-        last.set_xlabel("time step of the spike")
+            shown = sorted({round(i * (steps - 1) / 8) for i in range(9)})
+            axis.set_xticks([*shown, silent_at], [*map(str, shown), "silent"])
+            axis.set_xlim(-0.7, silent_at + 0.7)
+        axes[-1].set_xlabel("time step of the spike")
         drawn.suptitle(f"Spike times over {len(next(iter(times.values())))} samples", fontsize=10)
     return drawn
 
@@ -103,8 +105,8 @@ def membrane(seen: Monitor, sample: int = 0) -> Figure:
     ----------
     seen : a monitor after a forward pass of a net that ends in a layer of neurons with a `firstspike.nn` readout.
     sample : its index in the batch. The predicted class is drawn bold, the runner-up dashed, all others grey. With a membrane
-        readout the lines are the running scores; with a spiking readout the potentials up to each neuron's spike, in units of
-        the threshold where the layer has one per output.
+        readout the lines are the running scores, with a readout of windows the potentials in its input's window; with a spiking
+        readout the potentials up to each neuron's spike, in units of the threshold where the layer has one per output.
 
     Examples
     --------
@@ -121,12 +123,20 @@ def membrane(seen: Monitor, sample: int = 0) -> Figure:
     layer, scores = seen.layers[name], seen.scores[sample]
     if layer.membrane is None and not isinstance(layer.module, FiringLayer):
         raise ValueError(f"seen must hold a net whose last layer has a potential, got {type(layer.module).__name__}")
-    steps, ranking = layer.steps, scores.argsort(descending=True, stable=True).tolist()
-    # In steps of the layer; the steps of the readout differ where the spikes are rescaled between them.
-    decided = int((seen.decision_step if layer.spikes is None else decision_step(layer.spikes.flatten(1)))[sample])
+    ranking = scores.argsort(descending=True, stable=True).tolist()
+    if isinstance(seen.readout, WindowedReadout):
+        lines = _window_potential(layer, sample)
+        steps, decided = len(lines), len(lines) - 1
+    else:
+        # In steps of the layer; the steps of the readout differ where the spikes are rescaled between them.
+        steps = layer.steps
+        decided = int((seen.decision_step if layer.spikes is None else decision_step(layer.spikes.flatten(1)))[sample])
     with style():
         drawn, axis = figure(height=3.2)
-        if layer.membrane is not None:
+        if isinstance(seen.readout, WindowedReadout):
+            axis.set_ylabel("potential")
+            _lines(axis, lines, ranking, neurons_per_class=1)
+        elif layer.membrane is not None:
             assert isinstance(seen.readout, MembraneReadout)
             lines = seen.readout.running(layer.membrane[:, sample : sample + 1])[:, 0]
             axis.set_ylabel("score after each step (potential)")
@@ -143,6 +153,7 @@ def membrane(seen: Monitor, sample: int = 0) -> Figure:
         if decided < steps:
             what = "decided" if layer.spikes is None else "first output spike"
             axis.axvline(decided, color="black", linewidth=0.9, linestyle=":", label=f"{what}: step {decided}")
+        axis.set_xlabel("time step")
         _step_axis(axis, steps)
         named = dict(reversed([*zip(*axis.get_legend_handles_labels()[::-1], strict=True)]))  # the best class is drawn last
         order = sorted(named, key=lambda name: (not name.startswith("class"), name != f"class {ranking[0]}"))
@@ -158,6 +169,19 @@ def _potential(layer: Seen) -> Tensor:
     with evaluating(module):  # its `forward`, not a call: the monitor may still be watching
         potential: Tensor = module.forward(layer.received, **beside, membrane=True)[1]
     return potential
+
+
+def _window_potential(layer: Seen, sample: int) -> Tensor:
+    """V of a readout of windows, [T, classes]: a spike adds its weight / T in each step, from its own to the window's end."""
+    received: Any = layer.received
+    given = received[sample : sample + 1]
+
+    def until(step: int) -> SpikeTimes:
+        later = given.times.long() + (given.steps - 1 - step)
+        return SpikeTimes(later.where(later < given.steps, SILENT).to(torch.uint8), given.steps)
+
+    with evaluating(layer.module):
+        return torch.cat([layer.module.forward(until(step)) for step in range(given.steps)])
 
 
 def _lines(axis: Any, lines: Tensor, ranking: list[int], *, neurons_per_class: int, times: Tensor | None = None) -> None:
@@ -178,7 +202,12 @@ def _lines(axis: Any, lines: Tensor, ranking: list[int], *, neurons_per_class: i
 
 @torch.no_grad()
 def weights(
-    layer: Synapse, *, channel: int = 0, shape: tuple[int, int] | None = None, most: int = 64, columns: int = 8
+    layer: Synapse | WindowedSynapses,
+    *,
+    channel: int = 0,
+    shape: tuple[int, int] | None = None,
+    most: int = 64,
+    columns: int = 8,
 ) -> Figure:
     """The weights that act on a layer's input, one picture per output: red excites, blue inhibits, white is zero.
 
@@ -196,7 +225,7 @@ def weights(
     >>> net = models.mlp("64-32-10", steps=8)
     >>> plot.weights(net.layers[0], most=16).savefig("weights.svg")
     """
-    if not isinstance(layer, Synapse):
+    if not isinstance(layer, (Synapse, WindowedSynapses)):
         raise TypeError(f"layer must be a layer of firstspike.nn with a weight, got {type(layer).__name__}")
     most, columns = integer("most", most, 1), integer("columns", columns, 1)
     acting = layer.effective_weight_and_bias()[0].detach().cpu() / getattr(layer, "avg_pool", 1) ** 2  # of one unit
@@ -240,7 +269,9 @@ def _layer_panels(seen: Monitor, panel_height: float) -> tuple[Figure, list[Any]
     times = seen.times
     if not times:
         raise ValueError("seen must hold a layer that fires: call the net within the monitor's `with` block")
-    drawn, grid = figure(WIDTH, panel_height * len(times) + 0.5, nrows=len(times), sharex=True, squeeze=False)
+    shared = len({spikes.steps for spikes in times.values()}) == 1  # windows may differ
+    height = (panel_height if shared else panel_height + 0.15) * len(times) + 0.5
+    drawn, grid = figure(WIDTH, height, nrows=len(times), sharex=shared, squeeze=False)
     axes = [row[0] for row in grid]
     for axis, name in zip(axes, times, strict=True):
         axis.set_title(f"{name}: {seen.layers[name].kind} {' x '.join(map(str, times[name].shape[1:]))}")
@@ -248,7 +279,6 @@ def _layer_panels(seen: Monitor, panel_height: float) -> tuple[Figure, list[Any]
 
 
 def _step_axis(axis: Any, steps: int) -> None:
-    """Label an axis with the time steps 0 to T - 1."""
-    axis.set_xlabel("time step")
+    """Ticks and limits for the time steps 0 to T - 1."""
     axis.set_xlim(-0.5, steps - 0.5)
     axis.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, min_n_ticks=1))
