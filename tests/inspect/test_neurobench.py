@@ -22,7 +22,7 @@ def test_counts_by_hand():
     }
 
 
-@pytest.mark.parametrize("spec", ["4C3-AP2-3", "4C3-AP2-4C3-3"])
+@pytest.mark.parametrize("spec", ["4C3-MP2-3", "4C3-AP2-4C3-3", "4C3-R(4C3-4C3)-3"])
 @pytest.mark.parametrize("options", [{"encoder": "direct"}, {"encoder": "latency"}, {"timing": "layer"}])
 def test_agrees_with_profile_where_no_weight_is_zero(spec, options):
     net = models.build(spec, input_shape=(1, 6, 6), steps=5, **options, generator=torch.Generator().manual_seed(0))
@@ -30,15 +30,8 @@ def test_agrees_with_profile_where_no_weight_is_zero(spec, options):
     found, total = neurobench(net, x.clamp(max=1), batch=4), profile(net, x.clamp(max=1)).iloc[-1]
     assert found["SynapticOperations"]["Effective_ACs"] == pytest.approx(total["synaptic_operations"])
     assert found["SynapticOperations"]["Effective_MACs"] == pytest.approx(total["macs"])
-    assert found["MembraneUpdates"] == pytest.approx(total["updates"])
-
-
-def test_nets_of_windows_and_residual_nets_have_figures():
-    for spec, options in (("4C3-MP2-3", {"timing": "layer"}), ("4C3-R(4C3-4C3)-3", {})):
-        found = neurobench(models.build(spec, input_shape=(1, 6, 6), steps=5, **options), torch.rand(3, 1, 6, 6))
-        operations = found["SynapticOperations"]
-        assert 0 < operations["Effective_ACs"] + operations["Effective_MACs"] <= operations["Dense"]
-        assert 0 < found["ActivationSparsity"] < 1 and found["MembraneUpdates"] > 0
+    assert found["SynapticOperations"]["Dense"] >= total["synaptic_operations"] + total["macs"]
+    assert 0 < found["ActivationSparsity"] < 1 and found["MembraneUpdates"] == pytest.approx(total["updates"])
 
 
 def test_a_net_of_torch_is_refused():

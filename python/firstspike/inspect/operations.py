@@ -252,7 +252,7 @@ def profile(
       host layer of an emulator's report includes;
     - `dense_macs`: multiply-accumulates of the same layer with ReLU neurons;
     - `updates`: potentials that an event (or a directly coded current) changes before the neuron fires, per neuron and step;
-      in a layer of windows all neurons, in the steps of its input's window and of its own;
+      in a layer of windows all neurons, in the steps of both windows, the input's and the layer's;
     - `idle_updates`: the other neurons and steps, which only a clocked core pays;
     - `energy_nj`: of synaptic operations (of a convolution by its own figure, where the table has one), updates, spikes
       and `macs`, as far as the table has figures. A spike costs `fired_pj` and one transport, `message_pj` or else
@@ -260,7 +260,7 @@ def profile(
       "odin-frenkel2019", counts synaptic operations and `macs` alone;
     - `idle_energy_nj`: of `idle_updates`; `dense_energy_nj`: of `dense_macs`; both NaN where the table has no figure;
     - `steps_to_decision`: mean over samples, counted from 1, in steps of what the readout got (all of them without a
-      decision; those of all windows in a net of windows), in the row "total"; NaN elsewhere, and for a net without a readout.
+      decision; in a net of windows the steps of all windows), in the row "total"; NaN elsewhere, and for a net without a readout.
 
     Parameters
     ----------
