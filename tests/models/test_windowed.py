@@ -94,6 +94,7 @@ BAD: dict[str, Refusal] = {
     "a block that grows": (lambda: net("64-10-R(12)-10"), models.GrammarError, "keep"),
     "images": (lambda: net()(torch.rand(2, 1, 8, 7)), ValueError, "x must have shape"),
     "NaN": (lambda: net()(torch.full((2, 1, 8, 8), torch.nan)), ValueError, "x"),
+    "prepacking": (lambda: models.prepare_for_inference(net()), TypeError, "IntegerNet"),
     "readout module": (lambda: models.WindowedNet([], readout=nn.Linear(3, 2), input_shape=(3,)), TypeError, "readout"),
     "config": (
         lambda: models.WindowedNet([], readout=fs.WindowedReadout(3, 2), input_shape=(3,)).config(),

@@ -161,11 +161,8 @@ BAD: dict[str, Refusal] = {
     "steps": (lambda: nn.WindowedLinear(3, 4, steps=256), ValueError, "steps.*256"),
     "no steps": (lambda: nn.WindowEncoder(0), ValueError, "steps.*0"),
     "clip of zero": (lambda: nn.WindowedLinear(3, 4, steps=4, clip=0.0), ValueError, "clip.*0"),
-    "learned clip of zero": (
-        lambda: functional.window_fire(torch.ones(2, 3), torch.zeros(1), 4),
-        ValueError,
-        "clip.*0",
-    ),
+    "learned clip of zero": (lambda: functional.window_fire(torch.ones(2, 3), torch.zeros(1), 4), ValueError, "clip.*0"),
+    "a net of doubles": (lambda: net().double()(images()), TypeError, "weight.*float64"),
     "groups": (lambda: nn.WindowedConv2d(3, 4, 3, groups=2, steps=4), ValueError, "groups.*2"),
     "features": (lambda: nn.WindowedLinear(3, 4, steps=4)(nn.WindowEncoder()(torch.ones(2, 5))), ValueError, "5"),
     "flat spikes": (lambda: net()[1](nn.WindowEncoder()(torch.ones(2, 5))), ValueError, "spikes"),

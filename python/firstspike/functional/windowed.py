@@ -216,6 +216,7 @@ def _product_of(
 ) -> tuple[Any, ...]:
     """The arguments of `ops.windowed.product`."""
     checks.instance("spikes", spikes, SpikeTimes, "SpikeTimes")
+    weight = checks.float32("weight", weight)
     batch, channels, *size = spikes.shape
     if len(spikes.shape) not in ((4,) if weight.dim() == 4 else (2, 4)):
         raise ValueError(f"spikes must be maps [B, C, H, W], or [B, N] of linear layers, got {tuple(spikes.shape)}")

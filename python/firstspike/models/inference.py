@@ -15,6 +15,7 @@ from ..nn.residual import fold_layers
 from ..spikes import SpikeTimes
 from .chain import as_net
 from .net import TTFSNet
+from .windowed import WindowedNet
 
 
 class InferenceNet(nn.Module):
@@ -66,6 +67,8 @@ def prepare_for_inference(net: nn.Module) -> InferenceNet:
     >>> torch.equal(prepare_for_inference(net)(x), net(x))
     True
     """
+    if isinstance(net, WindowedNet):
+        raise TypeError("net must be step by step; of a net of windows make emulator.IntegerNet(emulator.quantize(net))")
     net = as_net(plain_copy(net))
     for name, parameter in net.named_parameters():
         if parameter.device.type != "cpu":
