@@ -25,12 +25,12 @@ import typer
 import firstspike
 from firstspike import data, emulator, models, provenance, train
 from firstspike.report import write_text
-from paper import grid
+from paper import grid, job
 from paper.runs import Run
 from paper.session import NOT_RUN
 from tools import ROOT, documents
 
-TABLE1 = ("digits-mlp", "digits-cnn", "mnist-mlp", "mnist-cnn", "fashion-mlp", "fashion-cnn")
+TABLE1 = ("digits-mlp", "digits-cnn", "mnist-mlp", "mnist-cnn", "fashion-cnn")
 ROW = "TTFS, membrane"
 _LAYERED = {"timing": "layer", "steps": 16, "optimizer": "muon", "lr": 0.05, "warmup": 1.0, "label_smoothing": 0.1}
 _MAPS = {"spec": "32C3-MP2-64C3-MP2-128C3-AP7-10", "batch": 128, "epochs": 12}
@@ -46,11 +46,37 @@ WINDOWED = {
     },
     "mnist-windowed": {**_LAYERED, **_MAPS, "data": "mnist", "augmentation": {"shift": 2}},
     "fashion-windowed": {**_LAYERED, **_MAPS, "data": "fashion-mnist", "augmentation": {"flip": True}},
+    "cifar10-jpeg-windowed": {
+        **_LAYERED,
+        "data": "cifar10",
+        "images": "cifar10-jpeg",
+        "spec": "16C3-32C3-MP2-32C3-64C3-MP2-64C3-128C3-MP2-128C3-AP4-10",
+        "lr": 0.04,
+        "schedule": "linear",
+        "batch": 256,
+        "epochs": 24,
+        "precision": "bfloat16",
+        "augmentation": {"shift": 2, "flip": True},
+    },
+    "spoken-digits-windowed": {
+        **_LAYERED,
+        "data": "spoken-digits",
+        "spec": "16C3-MP2-32C3-MP2-64C3-MP2-64C3-AP4-10",
+        "batch": 64,
+        "epochs": 20,
+        "augmentation": {"shift": 3},
+    },
 }
 NETS = (*TABLE1, *WINDOWED)
 CHIPS = ("generic8", "loihi-like")
 CALIBRATION = 500  # training images
-LICENCES = {"digits": "CC BY 4.0", "mnist": "CC BY-SA 3.0", "fashion-mnist": "MIT"}  # of the data
+LICENCES = {  # of the data
+    "digits": "CC BY 4.0",
+    "mnist": "CC BY-SA 3.0",
+    "fashion-mnist": "MIT",
+    "cifar10-jpeg": "none stated",
+    "spoken-digits": "CC BY-SA 4.0",
+}
 PAGE = ROOT / "docs" / "howto" / "pretrained.md"
 FOLDER = ROOT / "python" / "firstspike" / "models" / "weights"
 
@@ -88,7 +114,7 @@ def main(
         asked = f"--results DIR --only {name}" + ("" if profile == "paper" else f" --profile {profile}")
         made = {"written": origin, "command": f"python paper/pretrained.py {asked}"}
         try:
-            found = ship(name, run.config, results / name, made, folder, root)
+            found = ship(name, run, results / name, made, folder, root)
         except data.NotAvailable as error:
             missing.append(name)
             typer.echo(f"{name}: not made, {error}", err=True)
@@ -106,7 +132,8 @@ def emulate(name: str, root: str | None) -> None:
     """Run a net that comes with the package on the emulated chips, all test images, and keep the results in its record."""
     path = FOLDER / f"{name}.json"
     record = json.loads(path.read_text(encoding="utf-8"))
-    images, test = (data.load(record["config"]["data"], root=root, train=part) for part in (True, False))
+    run = run_of(grid.load("paper"), name)
+    images, test = (job.load(run, root, train=part) for part in (True, False))
     record["chips"], record["chips_measured"] = {}, provenance.record()
     for chip in CHIPS:
         program = emulator.quantize(models.load_pretrained(name), chip, calibration=images.images[:CALIBRATION])
@@ -165,14 +192,13 @@ def run_of(profile: grid.Profile, name: str) -> Run:
     raise ValueError(f"the profile {profile.name} has no row {ROW!r} of {name} in Table 1")
 
 
-def ship(
-    name: str, config: train.Config, results: Path, origin: dict[str, Any], folder: Path, root: str | None = None
-) -> dict[str, Any]:
+def ship(name: str, run: Run, results: Path, origin: dict[str, Any], folder: Path, root: str | None = None) -> dict[str, Any]:
     """Train a net in `results`, and write its file and its record into `folder`; returns the record.
 
     Files of this net that are there already, with the same weights and settings, stay. origin: goes into the record.
     """
-    result = train.fit(config, directory=results, root=root)
+    config, datasets = run.config, (job.load(run, root, train=True), job.load(run, root, train=False))
+    result = train.fit(config, directory=results, datasets=datasets)
     half = copy.deepcopy(result.model).eval()
     for parameter in half.parameters():
         if parameter.ndim > 1:  # gamma and bias are few, and stay as they are
@@ -190,7 +216,7 @@ def ship(
             return found
     record = {
         "name": name,
-        "test": train.evaluate(net, data.load(config.data, root=root, train=False)).to_dict(),
+        "test": train.evaluate(net, datasets[1]).to_dict(),
         "test_as_trained": result.test.to_dict(),
         "parameters": result.parameters,
         "config": config.to_dict(),

@@ -12,6 +12,7 @@ from tools import ROOT
 
 from .install import PYPROJECT, output
 
+MOST_BYTES = 10_000_000
 GLIBC = "2.28"  # wheels run on Linux systems from 2018 on
 TORCH = {"oldest": "torch==2.6.*", "newest": "torch"}
 
@@ -37,6 +38,9 @@ def wheel(session: nox.Session) -> None:
     raw = next(made.glob("firstspike-*.whl"))
     session.run("auditwheel", "repair", "--plat", platform, "--wheel-dir", str(ROOT / "dist"), str(raw))
     shutil.copy(sdist, ROOT / "dist")
+    size = max((ROOT / "dist").glob("firstspike-*.whl"), key=lambda file: file.stat().st_mtime).stat().st_size
+    if size > MOST_BYTES:
+        session.error(f"the wheel has {size:,} bytes, above {MOST_BYTES:,}: ship fewer nets")
     for which in session.posargs or TORCH:
         session.notify(f"wheel_test(torch='{which}')", [])
 

@@ -98,7 +98,8 @@ def pretrained() -> pandas.DataFrame:
     for name in names():
         net = record(name)
         config = {"timing": "step", **net["config"]}
-        row = {key: config[key] for key in ("data", "spec", "timing", "steps", "readout", "seed", "epochs")}
+        row = {"data": net["data"]["train"]["name"]}
+        row |= {key: config[key] for key in ("spec", "timing", "steps", "readout", "seed", "epochs")}
         row |= {"parameters": net["parameters"], "accuracy": 100 * net["test"]["accuracy"], "MB": net["bytes"] / 1e6}
         rows.append(row | {"commit": net["sessions"][-1]["commit"], "file": str(FOLDER / f"{name}.safetensors")})
     return pandas.DataFrame(rows, index=pandas.Index(names(), name="name"))
