@@ -1,4 +1,4 @@
-"""The site's pictures, drawn from a net that is trained here in seconds on the digits of scikit-learn.
+"""The site's pictures, drawn from a net that is trained here in seconds on the digits of scikit-learn, and a shipped one of windows.
 
 usage: python -m tools.site.pictures FOLDER   (docs/raster.svg, which README.md shows, is made so)
 """
@@ -47,6 +47,9 @@ def draw(folder: Path) -> dict[str, Path]:
     assert seen.decision_step is not None
     late = right & (seen.decision_step >= 2)  # so that there is something to see
     sample = int((scores.softmax(1).amax(1) * late).argmax())
+    windowed = models.load_pretrained("digits-windowed")
+    with Monitor(windowed) as windows, torch.no_grad():
+        windowed(test.images)
     drawn = {
         "raster.svg": decision(seen, test, sample),
         "layers.svg": plot.raster(seen, sample=sample),
@@ -55,6 +58,8 @@ def draw(folder: Path) -> dict[str, Path]:
         "weights.svg": plot.weights(cast(Synapse, net.layers[0]), most=16),
         "surrogates.svg": surrogates(),
         "latency.svg": latency(test, sample),
+        "windows.svg": plot.raster(windows, sample=sample),
+        "window-scores.svg": plot.membrane(windows, sample=sample),
     }
     for name, made in drawn.items():
         write_svg(made, folder / name)
