@@ -84,7 +84,7 @@ def load_pretrained(name: str) -> TTFSNet | WindowedNet:
 def pretrained() -> pandas.DataFrame:
     """The trained nets that come with the package, one per row, by name.
 
-    Columns: data; spec; timing; steps; readout; seed; epochs; parameters; accuracy of the file on the data's whole test set, in
+    Columns: data, or the folder of images; spec; timing; steps; readout; seed; epochs; parameters; accuracy of the file on the data's whole test set, in
     percent; size of the file in MB; commit of the training; file. `load_pretrained` loads one.
 
     Examples
@@ -98,7 +98,8 @@ def pretrained() -> pandas.DataFrame:
     for name in names():
         net = record(name)
         config = {"timing": "step", **net["config"]}
-        row = {"data": net["data"]["train"]["name"]}
+        loaded = net["data"]["train"]["recipe"]  # a data set by its name, or a folder of images
+        row = {"data": loaded.get("name") or Path(loaded["path"]).name}
         row |= {key: config[key] for key in ("spec", "timing", "steps", "readout", "seed", "epochs")}
         row |= {"parameters": net["parameters"], "accuracy": 100 * net["test"]["accuracy"], "MB": net["bytes"] / 1e6}
         rows.append(row | {"commit": net["sessions"][-1]["commit"], "file": str(FOLDER / f"{name}.safetensors")})
