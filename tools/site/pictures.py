@@ -1,4 +1,4 @@
-"""The site's pictures, drawn from a net that is trained here in seconds on the digits of scikit-learn, and a shipped one of windows.
+"""The site's pictures, drawn from a net that is trained here in seconds on the digits of scikit-learn, and of a shipped one.
 
 usage: python -m tools.site.pictures FOLDER   (docs/raster.svg, which README.md shows, is made so)
 """

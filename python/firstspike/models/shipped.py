@@ -84,8 +84,8 @@ def load_pretrained(name: str) -> TTFSNet | WindowedNet:
 def pretrained() -> pandas.DataFrame:
     """The trained nets that come with the package, one per row, by name.
 
-    Columns: data, or the folder of images; spec; timing; steps; readout; seed; epochs; parameters; accuracy of the file on the data's whole test set, in
-    percent; size of the file in MB; commit of the training; file. `load_pretrained` loads one.
+    Columns: data, or the folder of images; spec; timing; steps; readout; seed; epochs; parameters; accuracy of the file on the
+    data's whole test set, in percent; size of the file in MB; commit of the training; file. `load_pretrained` loads one.
 
     Examples
     --------
