@@ -5,7 +5,8 @@
     python paper/pretrained.py --check        trains nothing; exit status 1 where docs/howto/pretrained.md differs
 
 It resumes if interrupted; a net that is there already, with these weights and settings, is left as it is. The weights are
-stored as float16, and the accuracy in the record is measured with the net as it is loaded from the file.
+stored as float16, or as bfloat16 where training had products in bfloat16. The accuracy in the record is measured with the net
+as it is loaded from the file.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Annotated, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import torch
 import typer
 
 import firstspike
@@ -200,11 +202,12 @@ def ship(name: str, run: Run, results: Path, origin: dict[str, Any], folder: Pat
     config, datasets = run.config, (job.load(run, root, train=True), job.load(run, root, train=False))
     result = train.fit(config, directory=results, datasets=datasets)
     half = copy.deepcopy(result.model).eval()
+    kind = torch.bfloat16 if config.precision == "bfloat16" else torch.float16
     for parameter in half.parameters():
         if parameter.ndim > 1:  # gamma and bias are few, and stay as they are
-            parameter.data = parameter.data.half()
+            parameter.data = parameter.data.to(kind)
             if not bool(parameter.isfinite().all()):
-                raise ValueError(f"the weights of {name} exceed the range of float16")
+                raise ValueError(f"the weights of {name} exceed the range of {kind}")
     with tempfile.TemporaryDirectory() as place:
         made = Path(place) / "model.safetensors"
         firstspike.save(half, made, result.run.to_dict())
@@ -221,7 +224,7 @@ def ship(name: str, run: Run, results: Path, origin: dict[str, Any], folder: Pat
         "parameters": result.parameters,
         "config": config.to_dict(),
         "data": result.to_dict()["data"],
-        "weights": "float16; gamma and bias float32",
+        "weights": f"{str(kind).removeprefix('torch.')}; gamma and bias float32",
         "bytes": len(raw),
         "sha256": digest,
         "sessions": list(result.sessions),

@@ -63,7 +63,7 @@ def load_pretrained(name: str) -> TTFSNet | WindowedNet:
     """A trained net that comes with the package, in evaluation, on the CPU; `pretrained` lists the names.
 
     The net takes images [B, C, H, W] of its data set, uint8 or float32 in [0, 1], and gives scores [B, classes]. Weights are
-    stored as float16, gamma and bias as float32. The accuracy in the table was measured with exactly these weights. Errors as
+    stored in 16 bits, gamma and bias as float32. The accuracy in the table was measured with exactly these weights. Errors as
     in `pretrained_file`.
 
     Parameters
@@ -76,7 +76,7 @@ def load_pretrained(name: str) -> TTFSNet | WindowedNet:
     >>> net(torch.rand(2, 1, 8, 8)).shape
     torch.Size([2, 10])
     """
-    net = load(pretrained_file(name))  # float16 becomes the parameters' float32
+    net = load(pretrained_file(name))  # 16 bits become the parameters' float32
     assert isinstance(net, TTFSNet | WindowedNet)
     return net
 
