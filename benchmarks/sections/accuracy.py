@@ -5,7 +5,7 @@ Epochs and accuracies do not depend on how busy the machine is; the cells of sec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from statistics import mean
 from typing import Any, NamedTuple
@@ -150,6 +150,25 @@ def found(rows: list[dict[str, Any]], name: str, goal: float, work: Workload) ->
     return sides
 
 
+def _complete(rows: list[dict[str, Any]]) -> Iterator[tuple[str, float, Workload, dict[str, Found]]]:
+    """Data, goal, net, and what was found by side, for the goals whose sides are all measured."""
+    for name, goal, work in GOALS:
+        sides = found(rows, name, goal, work)
+        if len(sides) == len(SIDES):
+            yield name, goal, work, sides
+
+
+def summaries(rows: list[dict[str, Any]]) -> dict[str, tuple[str, pd.DataFrame]]:
+    """`sides`: the seconds of each side, a column per goal; the accuracy where the goal is not reached."""
+    frame = pd.DataFrame({"side": list(SIDES)})
+    for name, goal, work, sides in _complete(rows):
+        cells = [
+            f"not reached ({mean(one.tests):.1f} %)" if one.seconds is None else number(one.seconds) for one in sides.values()
+        ]
+        frame[f"{name}, {goal:g} %, {work.name.upper()}"] = cells
+    return {"sides": ("Seconds of training steps until a net has a test accuracy", frame)}
+
+
 def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
     """One row per goal and side; goals of which a side is not measured are left out."""
     lines = [
@@ -165,8 +184,7 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
             "reached": "yes" if mean(one.tests) >= goal else "no",
             "ms of a step": ABSENT if one.step is None else number(one.step),
         }
-        for name, goal, work in GOALS
-        if len(sides := found(rows, name, goal, work)) == len(SIDES)
+        for name, goal, work, sides in _complete(rows)
         for side, one in sides.items()
     ]
     return [(f"Seconds of training steps to a test accuracy, mean (range) of {SEEDS} seeds", pd.DataFrame(lines))]
