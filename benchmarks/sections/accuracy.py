@@ -49,7 +49,7 @@ def search(goal: float, accuracy: Accuracy) -> tuple[float, int, list[float]]:
     """(rate, epochs, test accuracies by seed): the fewest epochs, each with its own schedule, that reach the goal.
 
     Each number of epochs has its own best rate on held-out images, of all `RATES` at first, then of the two that were best
-    before. With it all seeds train, and their mean test accuracy counts.
+    there. With it all seeds train, and their mean test accuracy counts.
     """
     rates: Sequence[float] = RATES
     for epochs in EPOCHS:
@@ -162,10 +162,11 @@ def summaries(rows: list[dict[str, Any]]) -> dict[str, tuple[str, pd.DataFrame]]
     """`sides`: the seconds of each side, a column per goal; the accuracy where the goal is not reached."""
     frame = pd.DataFrame({"side": list(SIDES)})
     for name, goal, work, sides in _complete(rows):
-        cells = [
-            f"not reached ({mean(one.tests):.1f} %)" if one.seconds is None else number(one.seconds) for one in sides.values()
+        reached = [ABSENT if one.seconds is None else number(one.seconds) for one in sides.values()]
+        short = [f"not reached ({mean(one.tests):.1f} %)" if mean(one.tests) < goal else "" for one in sides.values()]
+        frame[f"{name}, {goal:g} %, {work.name.upper()}"] = [
+            said or seconds for said, seconds in zip(short, reached, strict=True)
         ]
-        frame[f"{name}, {goal:g} %, {work.name.upper()}"] = cells
     return {"sides": ("Seconds of training steps until a net has a test accuracy", frame)}
 
 

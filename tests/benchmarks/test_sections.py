@@ -56,6 +56,9 @@ def test_the_search_takes_the_best_rate_and_the_fewest_epochs_whose_tests_reach_
 
     assert accuracy.search(93, reached) == (4e-3, 4, [94, 93.5, 93])
     assert accuracy.search(99, reached) == (4e-3, 8, [98, 97.5, 97])
+    asked = []
+    accuracy.search(93, lambda *run: asked.append(run) or reached(*run))
+    assert {rate for rate, epochs, _ in asked if epochs > 1} == {4e-3, 2e-3} and len({rate for rate, *_ in asked}) == 4
 
 
 def test_each_storage_counts_once_and_known_ones_do_not():

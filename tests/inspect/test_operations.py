@@ -49,6 +49,14 @@ def test_counts_of_a_net_of_windows():
     }
 
 
+def test_updates_of_windows_are_the_emulators():
+    net, images = models.load_pretrained("digits-windowed"), torch.arange(20 * 64).mul(37).remainder(256).byte().view(20, 1, 8, 8)
+    ran = emulator.report(emulator.run(emulator.quantize(net, "generic8"), images)).layers()
+    found, ran = firstspike.profile(net, images).iloc[:-1], ran[~ran["layer"].str.contains("Pool")]
+    for ours, theirs in (("updates", "updates_active"), ("idle_updates", "updates_inactive")):
+        assert found[ours].tolist() == pytest.approx(ran[theirs].tolist(), rel=0.02, abs=1)
+
+
 def test_what_is_given_by_name_counts_as_well():
     first, second = (nn.TTFSLinear(n, 5, steps=4, normalization=True) for n in (6, 5))
     x = encode.latency(torch.rand(4, 6, generator=torch.Generator().manual_seed(0)), steps=4)

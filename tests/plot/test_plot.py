@@ -100,13 +100,15 @@ def test_potentials_with_learned_thresholds_are_in_units_of_them():
     assert axis.get_ylabel() == "potential / threshold"
 
 
-def test_potentials_of_windows_end_at_the_scores():
-    net = models.build("8-5-3", input_shape=(8,), steps=6, timing="layer").eval()
+def test_potentials_of_windows_are_sums_of_slopes():
+    net = torch.nn.Sequential(nn.WindowedReadout(3, 2))
     with Monitor(net) as seen:
-        net(torch.rand(4, 8, generator=torch.Generator().manual_seed(0)))
-    (axis,) = plot.membrane(seen, sample=1).axes
-    ends = sorted(line.get_ydata()[-1] for line in axis.lines if len(line.get_ydata()) == 6)
-    assert ends == pytest.approx(sorted(seen.scores[1].tolist()), abs=1e-6)
+        net(SpikeTimes(torch.tensor([[0, 2, 255]], dtype=torch.uint8), 4))
+    (axis,) = plot.membrane(seen).axes
+    first, second = net[0].weight.T[:2].detach() / 4
+    expected = torch.stack([first, 2 * first, 3 * first + second, 4 * first + 2 * second]).T
+    lines = sorted(line.get_ydata().tolist() for line in axis.lines if len(line.get_ydata()) == 4)
+    assert lines == [pytest.approx(line, abs=1e-6) for line in sorted(expected.tolist())]
 
 
 @pytest.mark.parametrize("learned", [False, True])

@@ -12,7 +12,7 @@ from tools import ROOT
 
 from .install import PYPROJECT, output
 
-MOST_BYTES = 10_000_000
+MOST_BYTES = 10_000_000  # what a user waits for; most of it are the nets
 GLIBC = "2.28"  # wheels run on Linux systems from 2018 on
 TORCH = {"oldest": "torch==2.6.*", "newest": "torch"}
 

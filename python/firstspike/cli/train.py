@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..models import TTFSNet, WindowedNet
+    from ..nn import Synapse
+    from ..nn.windowed import WindowedSynapses
 
 Count = Annotated[int, typer.Option("--count", min=1, help="Number of test images to use, in their order.")]
 
@@ -138,7 +140,7 @@ def plot_command(
         checks.integer("sample", sample, 0, len(x) - 1)
         with Monitor(net) as seen:
             net(x)
-        first = next(layer for layer in net.layers.modules() if isinstance(layer, (Synapse, WindowedSynapses)))
+        first = next(layer for layer in net.modules() if isinstance(layer, (Synapse, WindowedSynapses)))
         pictures = {
             "raster": plot.raster(seen, sample),
             "histogram": plot.histogram(seen),
@@ -197,7 +199,7 @@ def _net_and_images(path: Path, count: int, **options: Any) -> tuple[TTFSNet | W
     return net, test.images[:count]
 
 
-def _input_size(shape: tuple[int, ...], first: Any) -> tuple[int, int] | None:
+def _input_size(shape: tuple[int, ...], first: Synapse | WindowedSynapses) -> tuple[int, int] | None:
     """Return height and width of a picture of one neuron's weights in a fully connected layer, channels one below the other."""
     if first.weight.dim() == 4:
         return None

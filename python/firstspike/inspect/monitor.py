@@ -159,7 +159,7 @@ class Monitor(Watch):
     Parameters
     ----------
     net : any module that contains layers of `firstspike.nn` or that passes on `SpikeTimes`.
-    with_currents : keep the current X[t] of every layer as well, T floats for each neuron and sample.
+    with_currents : keep the current X[t] of every layer but those of windows as well, T floats for each neuron and sample.
 
     Examples
     --------
@@ -200,15 +200,15 @@ class Monitor(Watch):
 
     @property
     def readout_steps(self) -> int | None:
-        """The number of time steps of what the readout got, in which `decision_step` counts; None without a readout.
+        """The number of time steps in which `decision_step` counts; None without a readout.
 
-        In a net of windows, the steps of the windows of all layers that fire.
+        The steps of what the readout got, or in a net of windows the steps of all layers that fire, one after the other.
         """
         if self._readout is None:
             return None
         readout, received = self._readout
         if isinstance(readout, WindowedReadout):
-            return sum(layer.steps for layer in self.layers.values() if isinstance(layer.module, WindowedLayer))
+            return max(1, sum(layer.steps for layer in self.layers.values() if isinstance(layer.module, WindowedLayer)))
         return received.steps if isinstance(received, SpikeTimes) else len(received)
 
     @property
@@ -218,7 +218,7 @@ class Monitor(Watch):
             return None
         readout, received = self._readout
         if isinstance(readout, WindowedReadout):
-            return torch.full((len(received),), max(self.readout_steps or 0, 1) - 1)
+            return torch.full((len(received),), (self.readout_steps or 1) - 1)
         if isinstance(received, SpikeTimes):
             return decode.decision_step(received)
         assert isinstance(readout, MembraneReadout)
@@ -311,7 +311,7 @@ def layer_signals(model: Any, x: Tensor, labels: Tensor) -> list[dict[str, Any]]
     Parameters
     ----------
     model : a net with `layers`, of which those of `firstspike.nn` with a weight count, also within residual blocks and
-        Sequentials.
+        Sequentials, but not those of windows.
     x : float [B, ...] as the model takes it.
     labels : int64 [B], for the cross-entropy loss. The model's gradients are cleared.
 
@@ -365,7 +365,7 @@ def layer_current(layer: Any, before: SpikeTimes | PooledSpikes | Tensor) -> Ten
 
     Parameters
     ----------
-    layer : a layer of `firstspike.nn` with a weight.
+    layer : a layer of `firstspike.nn` with a weight, not of windows, which have `current`.
     before : its input.
 
     Returns
@@ -379,7 +379,7 @@ def layer_current(layer: Any, before: SpikeTimes | PooledSpikes | Tensor) -> Ten
     >>> inspect.layer_current(layer, x).shape
     torch.Size([8, 2, 3])
     """
-    checks.instance("layer", layer, Synapse, "a layer of firstspike.nn with a weight")
+    checks.instance("layer", layer, Synapse, "a layer of firstspike.nn with a weight, not of windows")
     checks.batch("before", before, (SpikeTimes, PooledSpikes, Tensor), "SpikeTimes, PooledSpikes or a torch.Tensor")
     if isinstance(before, Tensor):
         checks.float32("before", before)

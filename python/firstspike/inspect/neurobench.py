@@ -38,7 +38,7 @@ def neurobench(net: nn.Module, x: Tensor | SpikeTimes, *, batch: int = 256) -> d
     - "SynapticOperations", per sample: "Effective_MACs" of inputs that are real numbers, "Effective_ACs" of spikes, both
       without zero inputs and zero weights, and "Dense", with them, in every time step.
     - "MembraneUpdates", per sample: potentials that change before the neuron fires, per neuron and time step; the updates of
-      `profile`, and in nets of windows those of `OperationCounter`. The harness counts every neuron in the first step, too.
+      `profile`. The harness counts every neuron in the first step, too.
 
     Raises
     ------

@@ -19,7 +19,7 @@ from .._base.modules import evaluating
 from ..energy import EnergyTable
 from ..functional.layer import full_precision
 from ..nn import Synapse, TTFSNode
-from ..nn.windowed import WindowedSynapses
+from ..nn.windowed import WindowedShortcut, WindowedSynapses
 from ..spikes import SpikeTimes
 from .monitor import Call, Monitor, Seen, Watch
 
@@ -245,14 +245,15 @@ def profile(
 
     One row per layer and a last row "total", with the columns
 
-    - `layer`, `kind`: its name in the net and its class; `neurons`; `spikes`: that the layer sends;
+    - `layer`, `kind`: its name in the net and its class; `neurons`, 0 for a shortcut's convolution; `spikes`: that the layer
+      sends;
     - `synaptic_operations`: additions of one weight, an input spike times the neurons that it reaches; a shortcut's included,
       except an identity's in a net of windows;
     - `macs`: multiply-accumulates of a directly coded layer, once per sample; without those of taps in the padding, which the
       host layer of an emulator's report includes;
     - `dense_macs`: multiply-accumulates of the same layer with ReLU neurons;
     - `updates`: potentials that an event (or a directly coded current) changes before the neuron fires, per neuron and step;
-      in a layer of windows all neurons, in the steps of both windows, the input's and the layer's;
+      of windows, see `membrane_updates`;
     - `idle_updates`: the other neurons and steps, which only a clocked core pays;
     - `energy_nj`: of synaptic operations (of a convolution by its own figure, where the table has one), updates, spikes
       and `macs`, as far as the table has figures. A spike costs `fired_pj` and one transport, `message_pj` or else
@@ -315,7 +316,10 @@ def _run(net: nn.Module, x: Any, batch: int) -> tuple[list[dict[str, Any]], floa
             for name, layer in seen.layers.items():
                 if isinstance(layer.module, (Synapse, WindowedSynapses)):
                     about = {"layer": name, "kind": layer.kind, "convolution": layer.module.weight.dim() == 4}
-                    rows.append({**about, "neurons": layer.neurons, **_counts(layer)})
+                    neurons = (
+                        0 if isinstance(layer.module, WindowedShortcut) else layer.neurons
+                    )  # the block's last layer has them
+                    rows.append({**about, "neurons": neurons, **_counts(layer)})
             if seen.decision_step is not None:
                 steps = (seen.decision_step + 1).clamp(max=seen.readout_steps)
                 decisions = (decisions or 0.0) + float(steps.sum())
@@ -330,31 +334,40 @@ def _counts(seen: Seen) -> dict[str, float]:
     fired = torch.Size() if seen.spikes is None else seen.spikes.shape
     additions, macs = additions_and_macs(layer, seen.received, seen.shortcut, fired)
     updates = membrane_updates(seen)
+    output: Any = seen.membrane if seen.spikes is None else seen.spikes
     pool, ones = getattr(layer, "avg_pool", 1), torch.ones_like(input_events(seen.received, layer)[0])
+    if isinstance(layer, WindowedSynapses):
+        everywhere = window_updates(seen.received, output)
+    else:
+        everywhere = float(seen.neurons * layer.steps * len(ones))
     return {
         "spikes": 0.0 if seen.spikes is None else float(seen.spikes.count().sum()),
         "synaptic_operations": additions,
         "macs": macs,
         "dense_macs": products(F.avg_pool2d(ones, pool) if pool > 1 else ones, layer),
         "updates": updates,
-        "idle_updates": 0.0 if isinstance(layer, WindowedSynapses) else float(seen.neurons * layer.steps * len(ones)) - updates,
+        "idle_updates": everywhere - updates,
     }
 
 
 def window_updates(received: Any, output: SpikeTimes | Tensor) -> float:
-    """Neurons times steps of one call: of the input's window, and of the layer's own where it fires."""
+    """Neurons times steps of one call of a layer of windows: of the input's, and of the layer's where it fires."""
     if isinstance(output, SpikeTimes):
         return float((received.steps + output.steps) * output.times.numel())
     return float(received.steps * output.numel())
 
 
 def membrane_updates(seen: Seen) -> float:
-    """Potentials that change in one call, per neuron and step, as `profile` counts them."""
+    """Potentials that change in one call, per neuron and step.
+
+    An event, or a directly coded current, changes them until the neuron fires. In a layer of windows they change in each step
+    from the first event that arrives to the end of the input's window, then in the layer's window until the neuron fires.
+    """
     layer: Any = seen.module
-    if isinstance(layer, WindowedSynapses):
-        output: Any = seen.membrane if seen.spikes is None else seen.spikes
-        return window_updates(seen.received, output)
     received, fired = seen.received, None if seen.spikes is None else seen.spikes.times
+    if isinstance(layer, WindowedSynapses) and isinstance(received, SpikeTimes):
+        rising = sum(active_in_step((received.times <= step).float(), layer) for step in range(received.steps))
+        return rising if fired is None else rising + float((fired.float() + 1).clamp(max=seen.steps).sum())
     side = None if seen.shortcut is None or fired is None else shortcut_times(seen.shortcut, fired.shape)
 
     def active(events: Tensor, step: int) -> float:
@@ -366,5 +379,5 @@ def membrane_updates(seen: Seen) -> float:
     if input_events(received, layer)[1]:
         return sum(active(train, step) for step, train in enumerate(received))
     if fired is not None:
-        return float((fired.float() + 1).clamp(max=layer.steps).sum())
+        return float((fired.float() + 1).clamp(max=seen.steps).sum())
     return float(seen.neurons * layer.steps * len(received))

@@ -98,7 +98,7 @@ class WindowedSynapses(Settings, NamedOptions):
         return windowed.current_of(spikes, self.weight, *how) / (1 - self.dropout)
 
     def effective_weight_and_bias(self) -> tuple[Tensor, Tensor | None]:
-        """Weight and bias with the normalisation by running statistics, which `fold` makes the layer's own."""
+        """Weight and bias as they act; the bias is None where there is none."""
         return self.weight, getattr(self, "bias", None)
 
     def settings(self) -> dict[str, Any]:

@@ -124,7 +124,8 @@ def membrane(seen: Monitor, sample: int = 0) -> Figure:
     if layer.membrane is None and not isinstance(layer.module, FiringLayer):
         raise ValueError(f"seen must hold a net whose last layer has a potential, got {type(layer.module).__name__}")
     ranking = scores.argsort(descending=True, stable=True).tolist()
-    if isinstance(seen.readout, WindowedReadout):
+    windows = isinstance(seen.readout, WindowedReadout)
+    if windows:
         lines = _window_potential(layer, sample)
         steps, decided = len(lines), len(lines) - 1
     else:
@@ -133,7 +134,7 @@ def membrane(seen: Monitor, sample: int = 0) -> Figure:
         decided = int((seen.decision_step if layer.spikes is None else decision_step(layer.spikes.flatten(1)))[sample])
     with style():
         drawn, axis = figure(height=3.2)
-        if isinstance(seen.readout, WindowedReadout):
+        if windows:
             axis.set_ylabel("potential")
             _lines(axis, lines, ranking, neurons_per_class=1)
         elif layer.membrane is not None:
@@ -151,7 +152,7 @@ def membrane(seen: Monitor, sample: int = 0) -> Figure:
             axis.axhline(threshold, color="#555555", linewidth=0.8, linestyle=(0, (4, 2)), label="threshold")
             axis.set_ylabel("potential / threshold" if isinstance(module.threshold, Tensor) else "potential")
         if decided < steps:
-            what = "decided" if layer.spikes is None else "first output spike"
+            what = "end of the window" if windows else "decided" if layer.spikes is None else "first output spike"
             axis.axvline(decided, color="black", linewidth=0.9, linestyle=":", label=f"{what}: step {decided}")
         axis.set_xlabel("time step")
         _step_axis(axis, steps)
@@ -244,7 +245,8 @@ def weights(
         bar = drawn.colorbar(image, ax=grid, fraction=0.04, pad=0.02)
         direct = isinstance(layer, DirectLinear | DirectConv2d)
         unit = "thresholds" if getattr(layer, "theta", None) is not None else "current" if direct else "potential"
-        bar.set_label(f"weight ({unit} per {'unit of input' if direct else 'spike'})")
+        per = "unit of input" if direct else "spike at step 0" if isinstance(layer, WindowedSynapses) else "spike"
+        bar.set_label(f"weight ({unit} per {per})")
         of = f", input channel {channel}" if layer.weight.dim() == 4 else ""
         drawn.suptitle(f"Outputs 0 to {len(pictures) - 1} of {len(layer.weight)}{of}", fontsize=10)
     return drawn
