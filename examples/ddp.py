@@ -5,6 +5,7 @@
 
 import torch
 import torch.distributed as dist
+import torch.distributed.nn  # before the group starts: imported after it, by DDP, it would keep the group for good
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
@@ -28,4 +29,5 @@ with torch.no_grad():
     right = (net(test.images).argmax(1) == test.labels).float().mean()
 if rank == 0:
     print(f"test accuracy {right:.1%}, {world} processes")
+del parallel  # holds the group, too, and the group's threads must end before Python does
 dist.destroy_process_group()
