@@ -18,7 +18,7 @@ from firstspike import data, models, train
 
 from ..nets import training_step
 from ..session import Session
-from ..table_cells import ABSENT, number
+from ..table_cells import number
 from ..workloads import CNN, MLP, Workload
 
 TITLE = "Time to accuracy"
@@ -38,6 +38,7 @@ RATES = (1e-3, 2e-3, 4e-3, 8e-3)
 EPOCHS = (1, 2, 3, 4, 6, 8)
 SEEDS = 3
 HELD_OUT = 5000  # training images
+BUDGET = 300  # seconds that the training steps of one run may take
 MARGIN = 0.75  # points below the goal on held-out images, where it is not tried on test images
 IMAGES = 60_000
 
@@ -45,17 +46,25 @@ IMAGES = 60_000
 Accuracy = Callable[[float, int, int | None], float]
 
 
-def search(goal: float, accuracy: Accuracy) -> tuple[float, int, list[float]]:
+def seconds_of(epochs: int, step: float) -> float:
+    """Seconds of all training steps of so many epochs, from the milliseconds of one."""
+    return float(epochs * IMAGES / LOOP["batch"] * step / 1000)
+
+
+def search(goal: float, step: float, accuracy: Accuracy) -> tuple[float, int, list[float]]:
     """(rate, epochs, test accuracies by seed): the fewest epochs, each with its own schedule, that reach the goal.
+
+    step : milliseconds of a training step; with it, more than one epoch must fit in `BUDGET`.
 
     Each number of epochs has its own best rate on held-out images, of all `RATES` at first, then of the two that were best
     there. With it all seeds train, and their mean test accuracy counts.
     """
     rates: Sequence[float] = RATES
-    for epochs in EPOCHS:
+    tried = [epochs for epochs in EPOCHS if epochs == 1 or seconds_of(epochs, step) <= BUDGET]
+    for epochs in tried:
         held = {rate: accuracy(rate, epochs, None) for rate in rates}
         rate, *_ = rates = sorted(held, key=lambda rate: held[rate], reverse=True)[:2]
-        if held[rate] < goal - MARGIN and epochs != EPOCHS[-1]:
+        if held[rate] < goal - MARGIN and epochs != tried[-1]:
             continue
         tests = [accuracy(rate, epochs, seed) for seed in range(SEEDS)]
         if mean(tests) >= goal:
@@ -64,8 +73,12 @@ def search(goal: float, accuracy: Accuracy) -> tuple[float, int, list[float]]:
 
 
 def measure(session: Session) -> None:
-    """One cell per run of the searches; then one per net, with the milliseconds of a training step of each side."""
+    """One cell per net, with the milliseconds of a training step of each side; then one per run of the searches."""
     record = session.record("accuracy")
+    steps = {}
+    for work in (MLP, CNN):
+        cell = record.measure(f"step {work.name}", partial(_steps, session, work), work=work.name, batch=LOOP["batch"])
+        steps[work] = cell["times"]
     for name, goal, work in GOALS:
         for side in SIDES:
 
@@ -77,9 +90,7 @@ def measure(session: Session) -> None:
                 run = partial(_run, name, work, side, rate, epochs, seed, session.threads)
                 return float(record.measure(cell, run, **head)["accuracy"])
 
-            search(goal, accuracy)
-    for work in (MLP, CNN):
-        record.measure(f"step {work.name}", partial(_steps, session, work), work=work.name, batch=LOOP["batch"])
+            search(goal, steps[work][side]["median"], accuracy)
 
 
 def _run(name: str, work: Workload, side: str, rate: float, epochs: int, seed: int | None, threads: int) -> dict[str, float]:
@@ -120,20 +131,25 @@ def _steps(session: Session, work: Workload) -> dict[str, Any]:
 
 
 class Found(NamedTuple):
-    """What the search of a side found; seconds of training steps, None where the goal was not reached or no step was timed."""
+    """What the search of a side found."""
 
     rate: float
     epochs: int
     tests: list[float]
-    step: float | None  # milliseconds
-    seconds: float | None
+    step: float  # milliseconds of a training step
+    reached: bool
+
+    @property
+    def seconds(self) -> float:
+        """Of all training steps."""
+        return seconds_of(self.epochs, self.step)
 
 
 def found(rows: list[dict[str, Any]], name: str, goal: float, work: Workload) -> dict[str, Found]:
     """By side, for one goal; without the sides whose search is not finished."""
     times: dict[str, Any] = next((row["times"] for row in rows if "times" in row and row["work"] == work.name), {})
     sides = {}
-    for side in SIDES:
+    for side in times:
         about = (name, work.name, side)
         runs = {
             (row["rate"], row["epochs"], row["seed"]): row["accuracy"]
@@ -141,12 +157,11 @@ def found(rows: list[dict[str, Any]], name: str, goal: float, work: Workload) ->
             if (row.get("data"), row["work"], row.get("side")) == about
         }
         try:
-            rate, epochs, tests = search(goal, lambda *run, runs=runs: runs[run])
+            step = times[side]["median"]
+            rate, epochs, tests = search(goal, step, lambda *run, runs=runs: runs[run])
         except KeyError:
             continue
-        step = times[side]["median"] if side in times else None
-        seconds = None if step is None or mean(tests) < goal else epochs * IMAGES / LOOP["batch"] * step / 1000
-        sides[side] = Found(rate, epochs, tests, step, seconds)
+        sides[side] = Found(rate, epochs, tests, step, mean(tests) >= goal)
     return sides
 
 
@@ -162,10 +177,9 @@ def summaries(rows: list[dict[str, Any]]) -> dict[str, tuple[str, pd.DataFrame]]
     """`sides`: the seconds of each side, a column per goal; the accuracy where the goal is not reached."""
     frame = pd.DataFrame({"side": list(SIDES)})
     for name, goal, work, sides in _complete(rows):
-        reached = [ABSENT if one.seconds is None else number(one.seconds) for one in sides.values()]
-        short = [f"not reached ({mean(one.tests):.1f} %)" if mean(one.tests) < goal else "" for one in sides.values()]
         frame[f"{name}, {goal:g} %, {work.name.upper()}"] = [
-            said or seconds for said, seconds in zip(short, reached, strict=True)
+            number(one.seconds) if one.reached else f"{mean(one.tests):.1f} % after {number(one.seconds)}"
+            for one in sides.values()
         ]
     return {"sides": ("Seconds of training steps until a net has a test accuracy", frame)}
 
@@ -178,12 +192,12 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
             "goal": f"{goal:g} %",
             "net": work.spec,
             "side": side,
-            "seconds": ABSENT if one.seconds is None else number(one.seconds),
+            "seconds": number(one.seconds),
             "epochs": one.epochs,
             "rate": f"{one.rate:g}",
             "test, %": f"{mean(one.tests):.2f} ({min(one.tests):.2f} to {max(one.tests):.2f})",
-            "reached": "yes" if mean(one.tests) >= goal else "no",
-            "ms of a step": ABSENT if one.step is None else number(one.step),
+            "reached": "yes" if one.reached else "no",
+            "ms of a step": number(one.step),
         }
         for name, goal, work, sides in _complete(rows)
         for side, one in sides.items()

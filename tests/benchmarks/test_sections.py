@@ -54,10 +54,11 @@ def test_the_search_takes_the_best_rate_and_the_fewest_epochs_whose_tests_reach_
     def reached(rate, epochs, seed):
         return 90 + epochs - 100 * abs(rate - 4e-3) - (0 if seed is None else 0.5 * seed)
 
-    assert accuracy.search(93, reached) == (4e-3, 4, [94, 93.5, 93])
-    assert accuracy.search(99, reached) == (4e-3, 8, [98, 97.5, 97])
+    assert accuracy.search(93, 10, reached) == (4e-3, 4, [94, 93.5, 93])
+    assert accuracy.search(99, 10, reached) == (4e-3, 8, [98, 97.5, 97])
+    assert accuracy.search(99, 200, reached) == (4e-3, 3, [93, 92.5, 92])  # as many as fit in the budget
     asked = []
-    accuracy.search(93, lambda *run: asked.append(run) or reached(*run))
+    accuracy.search(93, 10, lambda *run: asked.append(run) or reached(*run))
     assert {rate for rate, epochs, _ in asked if epochs > 1} == {4e-3, 2e-3} and len({rate for rate, *_ in asked}) == 4
 
 
