@@ -78,7 +78,7 @@ def measure(session: Session) -> None:
     steps = {}
     for work in (MLP, CNN):
         cell = record.measure(f"step {work.name}", partial(_steps, session, work), work=work.name, batch=LOOP["batch"])
-        steps[work] = cell["times"]
+        steps[work.name] = cell["times"]
     for name, goal, work in GOALS:
         for side in SIDES:
 
@@ -90,7 +90,7 @@ def measure(session: Session) -> None:
                 run = partial(_run, name, work, side, rate, epochs, seed, session.threads)
                 return float(record.measure(cell, run, **head)["accuracy"])
 
-            search(goal, steps[work][side]["median"], accuracy)
+            search(goal, steps[work.name][side]["median"], accuracy)
 
 
 def _run(name: str, work: Workload, side: str, rate: float, epochs: int, seed: int | None, threads: int) -> dict[str, float]:
