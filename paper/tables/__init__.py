@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from tools.tables import Column
 
+from firstspike.report import MISSING
+
 from ..grid import Profile
 from ..records import Store
 from .accuracy import literature, table1
@@ -15,6 +17,7 @@ from .table import DECISION, SILENT, TIES, Table, spread
 from .timing import timing
 
 _SPIKES = Column("spikes_per_neuron", "spikes per neuron", spread("spikes_per_neuron", 3))
+_STEPS = Column("steps", "T", lambda row: MISSING if row["model"] == "relu" else str(row["steps"]))
 _CHOSEN = "The best setting is chosen by the validation column; where it is empty nothing was held out and nothing chosen."
 
 #: Every table, in the order of the report; those that a profile has nothing for are left out.
@@ -45,7 +48,7 @@ TABLES: dict[str, tuple[str, Callable[[Profile, Store], Table]]] = {
         sweep(
             "windows",
             "Nets of windows made for accuracy, each beside the same net with ReLU.",
-            (Column("parameters", "parameters", "{:,.0f}"), Column("steps", "T", "{:.0f}"), _SPIKES),
+            (Column("parameters", "parameters", "{:,.0f}"), _STEPS, _SPIKES),
         ),
     ),
     "encoder": ("encoder", sweep("encoder", "The encoder of the input.", (*DECISION, _SPIKES), _CHOSEN)),
