@@ -162,8 +162,8 @@ def augmentation(run: Run) -> str:
     """What is done to the training images, in words: "shift 2, flip", or "none"."""
     asked = run.augmentation
     words = [
-        f"shift {asked.shift}" if asked.shift else "",
-        "flip" if asked.flip else "",
+        f"shift {asked.shift}" + (", reflected" if asked.border == "reflect" else "") if asked.shift else "",
+        "alternating flip" if asked.flip == "alternating" else "flip" if asked.flip else "",
         f"erase {asked.erase:g}" if asked.erase else "",
     ]
     return ", ".join(word for word in words if word) or "none"

@@ -12,19 +12,7 @@ from torch.utils.dlpack import to_dlpack
 
 from firstspike.surrogate import KINDS as SURROGATES
 
-HOSTILE_INTEGERS = (
-    -1,
-    0,
-    1,
-    2,
-    255,
-    256,
-    *(2**n for n in (16, 31, 32, 40, 62, 64)),
-    2**31 - 1,
-    2**63 - 1,
-    -(2**31),
-    -(2**63),
-)
+HOSTILE_INTEGERS = (-1, 0, 1, 2, 255, 256, *(2**n for n in (16, 31, 32, 40, 62, 64)), 2**31 - 1, 2**63 - 1, -(2**31), -(2**63))
 HOSTILE_FLOATS = (0.0, -0.0, -1.0, 1.0, 1e-45, 1e-39, 3e38, 1e300, float("inf"), float("-inf"), float("nan"))
 HOSTILE_OBJECTS: tuple[Any, ...] = (None, "", "x", b"x", 0.5, [], (), {}, [1, 2], object, True)
 DTYPES = (torch.float32, torch.float64, torch.uint8, torch.int64, torch.int32, torch.float16, torch.bool)

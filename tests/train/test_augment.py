@@ -1,5 +1,6 @@
-"""Augmentation against a loop over images, pixel by pixel."""
+"""Augmentation against a loop over images, padded by NumPy."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -8,17 +9,16 @@ from firstspike.train.augment import Draws
 
 
 def by_hand(images, draws):
-    """The same, one pixel after the other."""
+    """The same, one image after the other."""
     result = torch.zeros_like(images)
-    _, _, height, width = images.shape
+    height, width = images.shape[2:]
+    mode = "reflect" if draws.border == "reflect" else "constant"
     for i, image in enumerate(images):
         if draws.flip is not None and draws.flip[i]:
             image = image.flip(2)
-        down, right = (0, 0) if draws.shift is None else draws.shift[i].tolist()
-        for y in range(height):
-            for x in range(width):
-                if 0 <= y - down < height and 0 <= x - right < width:
-                    result[i, :, y, x] = image[:, y - down, x - right]
+        padded = torch.from_numpy(np.pad(image.numpy(), ((0, 0), (9, 9), (9, 9)), mode))
+        top, left = (9, 9) if draws.shift is None else (9 - draws.shift[i]).tolist()
+        result[i] = padded[:, top : top + height, left : left + width]
         if draws.box is not None:
             top, bottom, left, right = draws.box[i].tolist()
             result[i, :, top:bottom, left:right] = 0
@@ -27,16 +27,17 @@ def by_hand(images, draws):
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(
-    "augmentation",
+    "settings",
     [
-        Augmentation(shift=2),
-        Augmentation(flip=True),
-        Augmentation(erase=0.7, erase_area=0.5),
-        Augmentation(shift=3, flip=True, erase=0.5),
-        Augmentation(shift=9),  # farther than the image is wide
+        {"shift": 2},
+        {"flip": True},
+        {"erase": 0.7, "erase_area": 0.5},
+        {"shift": 3, "flip": True, "erase": 0.5},
+        {"shift": 9, "border": "reflect"},  # farther than the image is wide
     ],
 )
-def test_equals_the_loop(augmentation, channels):
+def test_equals_the_loop(settings, channels):
+    augmentation = Augmentation(**settings)
     draw = torch.Generator().manual_seed(3)
     images = torch.randint(1, 256, (40, channels, 5, 7), generator=draw, dtype=torch.uint8)
     before = images.clone()

@@ -49,6 +49,15 @@ def test_an_epoch_draws_anew_and_the_same_when_it_is_repeated():
     assert torch.equal(last, torch.cat([b.x for b in epoch_batches(dataset, unerased, 2, ProcessGroup())]))
 
 
+def test_alternating_flips_mirror_each_image_in_every_second_epoch():
+    dataset = from_arrays(torch.rand(8, 1, 1, 3), torch.arange(8))
+    config = Config(batch=8, epochs=3, augmentation=Augmentation(flip="alternating"))
+    epochs = (next(epoch_batches(dataset, config, epoch, ProcessGroup())) for epoch in range(3))
+    first, second, third = (batch.x[batch.y.argsort()] for batch in epochs)
+    assert torch.equal(second, first.flip(3)) and torch.equal(third, first)
+    assert 0 < (first != dataset.images).any(3).sum() < 8
+
+
 def test_a_loader_shuffles_by_seed_and_epoch():
     loader = DataLoader(TensorDataset(torch.arange(30.0)[:, None], torch.arange(30) % 4), batch_size=7, shuffle=True)
 

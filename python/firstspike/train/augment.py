@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -19,32 +20,42 @@ class Draws:
     """How each of N images is changed; None: not at all.
 
     shift: int64 [N, 2], rows and columns down and right. flip: bool [N]. box: int64 [N, 4], erased from top to bottom - 1 and
-    from left to right - 1.
+    from left to right - 1. border: as in `Augmentation`.
     """
 
     shift: Tensor | None
     flip: Tensor | None
     box: Tensor | None
+    border: str = "zeros"
 
     def __getitem__(self, index: slice | Tensor) -> Draws:
-        return Draws(*(None if x is None else x[index] for x in (self.shift, self.flip, self.box)))
+        return self._each(lambda x: x[index])
 
     def to(self, device: torch.device) -> Draws:
         """The same draws on another device."""
-        return Draws(*(None if x is None else x.to(device) for x in (self.shift, self.flip, self.box)))
+        return self._each(lambda x: x.to(device))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Draws:
+        shift, flip, box = (None if x is None else change(x) for x in (self.shift, self.flip, self.box))
+        return Draws(shift, flip, box, self.border)
 
 
 def draw(augmentation: Augmentation, count: int, size: tuple[int, int], generator: torch.Generator) -> Draws:
-    """Draw the changes of `count` images of `size` (height, width)."""
+    """Draw the changes of `count` images of `size` (height, width), but alternating flips, which are `alternating`'s."""
     shift = flip = box = None
     if augmentation.shift:
         most = augmentation.shift
         shift = torch.randint(-most, most + 1, (count, 2), generator=generator)
-    if augmentation.flip:
+    if augmentation.flip is True:
         flip = torch.rand(count, generator=generator) < 0.5
     if augmentation.erase:
         box = _boxes(augmentation, count, size, generator)
-    return Draws(shift, flip, box)
+    return Draws(shift, flip, box, augmentation.border)
+
+
+def alternating(count: int, epoch: int, generator: torch.Generator) -> Tensor:
+    """Which images, bool [N], are mirrored in epoch 0, 1, ...; from the same state of the generator in every epoch."""
+    return (torch.rand(count, generator=generator) < 0.5) ^ (epoch % 2 == 1)
 
 
 def _boxes(augmentation: Augmentation, count: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
@@ -63,19 +74,20 @@ def _boxes(augmentation: Augmentation, count: int, size: tuple[int, int], genera
 
 
 def apply(images: Tensor, draws: Draws, fill: int = 0) -> Tensor:
-    """The images [B, C, H, W] flipped, then shifted, then erased; `fill` is the value of pixels that are shifted in or erased."""
+    """The images [B, C, H, W] flipped, then shifted, then erased; `fill` stands for zero."""
     if draws.shift is not None or draws.flip is not None:
-        images = _move(images, draws.shift, draws.flip, fill)
+        images = _move(images, draws, fill)
     if draws.box is not None:
         images = _erase(images, draws.box, fill)
     return images
 
 
-def _move(images: Tensor, shift: Tensor | None, flip: Tensor | None, fill: int) -> Tensor:
+def _move(images: Tensor, draws: Draws, fill: int) -> Tensor:
     """Flip and shift with a few block copies for the whole batch.
 
-    In an image padded with m zeros on each side, a shifted image is a contiguous run, read with the same strides.
+    In an image padded with m pixels on each side, a shifted image is a contiguous run, read with the same strides.
     """
+    shift, flip = draws.shift, draws.flip
     batch, channels, height, width = images.shape
     if not batch:
         return images
@@ -86,13 +98,23 @@ def _move(images: Tensor, shift: Tensor | None, flip: Tensor | None, fill: int) 
     if shift is None:
         return images.index_select(0, start)
     margin = int(shift.abs().max())
-    padded = F.pad(images, (margin,) * 4, value=fill).flatten()
+    if draws.border == "reflect":
+        rows, columns = (_reflected(size, margin, images.device) for size in (height, width))
+        padded = images.index_select(2, rows).index_select(3, columns).flatten()
+    else:
+        padded = F.pad(images, (margin,) * 4, value=fill).flatten()
     row = width + 2 * margin
     plane = row * (height + 2 * margin)
     length = (channels - 1) * plane + (height - 1) * row + width
     start = start * (channels * plane) + (margin - shift[:, 0]) * row + (margin - shift[:, 1])
     runs = padded.as_strided((padded.numel() - length + 1, length), (1, 1)).index_select(0, start)
     return runs.as_strided((batch, channels, height, width), (length, plane, row, 1)).contiguous()
+
+
+def _reflected(size: int, margin: int, device: torch.device) -> Tensor:
+    """Indices of a line of pixels with `margin` more on each side, mirrored at its two ends."""
+    last = size - 1
+    return last - (last - torch.arange(-margin, size + margin, device=device).remainder(max(2 * last, 1))).abs()
 
 
 def _erase(images: Tensor, box: Tensor, fill: int) -> Tensor:

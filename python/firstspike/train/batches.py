@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -154,6 +155,9 @@ def epoch_batches(part: Data, config: Config, epoch: int, processes: ProcessGrou
     if changes.active:
         _, height, width = part.input_shape
         draws = augment.draw(changes, len(part), (height, width), generator(config.seed, "augmentation", epoch))
+        if changes.flip == "alternating":
+            flip = augment.alternating(len(part), epoch, generator(config.seed, "flips"))
+            draws = dataclasses.replace(draws, flip=flip[order])
     return batches(part, config.batch, order=order, draws=draws, processes=processes)
 
 

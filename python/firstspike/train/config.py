@@ -22,8 +22,10 @@ class Augmentation(Record):
 
     Parameters
     ----------
-    shift : largest shift in pixels, filled with zeros.
-    flip : mirror left and right with probability 1/2.
+    shift : largest shift in pixels.
+    border : what a shift brings in: "zeros", or "reflect" for the image's own pixels, mirrored at its border.
+    flip : mirror left and right with probability 1/2; "alternating" mirrors each image in every second epoch, half of them in
+        the first (Jordan 2024, arXiv 2404.00498, section 3.6).
     erase : probability of setting a random rectangle to zero.
     erase_area : largest share of the image that it covers; drawn from 2 % up to this.
 
@@ -34,14 +36,15 @@ class Augmentation(Record):
     """
 
     shift: Annotated[int, Field(ge=0, le=100)] = 0
-    flip: bool = False
+    border: Literal["zeros", "reflect"] = "zeros"
+    flip: Literal[False, True, "alternating"] = False
     erase: Share = 0.0
     erase_area: Annotated[float, Field(ge=0.02, le=1)] = 0.2
 
     @property
     def active(self) -> bool:
         """True if any change is asked for."""
-        return self.shift > 0 or self.flip or self.erase > 0
+        return self.shift > 0 or bool(self.flip) or self.erase > 0
 
 
 class Config(Record):
