@@ -43,19 +43,20 @@ def made(folder: Path) -> tuple[str, dict[str, Any]]:
 
 
 def origins(rows: list[dict[str, Any]]) -> str:
-    """A line that says on what, with what and when the rows were measured; each origin once."""
-    seen: dict[str, None] = {}
+    """A line that says on what, with what and when the rows were measured; each origin once, with all of its commits."""
+    seen: dict[str, dict[str, None]] = {}
     for row in rows:
         origin = row["origin"]
         versions = ", ".join(f"{name} {version}" for name, version in origin["versions"].items() if version != "absent")
         machine = origin["machine"]
         pages = f"; transparent huge pages: {machine['huge_pages']}" if machine.get("huge_pages") else ""
-        line = f"{machine['processor']}, {origin['threads']} threads{pages}; commit {origin['commit']}; {versions}."
-        seen[line] = None
+        line = f"{machine['processor']}, {origin['threads']} threads{pages}; {versions}; commit"
+        seen.setdefault(line, {})[origin["commit"]] = None
     first, last = min(r["origin"]["time"] for r in rows), max(r["origin"]["time"] for r in rows)
     load = max((r["origin"]["machine"]["load"] or 0) for r in rows)
     lines = [ns for r in rows for ns in r["origin"].get("neighbours", [])]
     near = f"; from processor to processor a cache line took {median(lines):.0f} ns" if lines else ""
     far = sum(ns > NEAR for ns in lines)
     beyond = f", before {far} of {len(lines)} rounds more than {NEAR} ns" if far else ""
-    return "\n".join(seen) + f"\nMeasured {first} to {last}, load average up to {load:.1f}{near}{beyond}.\n"
+    where = "\n".join(f"{line} {', '.join(commits)}." for line, commits in seen.items())
+    return f"{where}\nMeasured {first} to {last}, load average up to {load:.1f}{near}{beyond}.\n"

@@ -53,7 +53,7 @@ def test_a_page_shows_ratios_targets_and_failures(tmp_path):
     text = page.write(tmp_path).read_text()
     assert "9.0x" in text and "7.5x" in text and "| 8 |" in text  # 18 / 2, 15 / 2, the target
     assert "| norse | default | – |" in text
-    assert "huge pages: madvise; commit abc" in text and "norse absent" not in text
+    assert "huge pages: madvise; " in text and "; commit abc." in text and "norse absent" not in text
 
 
 def test_documents_are_filled_from_the_records_and_filling_again_changes_nothing(tmp_path):
