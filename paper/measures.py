@@ -162,7 +162,7 @@ def augmentation(run: Run) -> str:
     """What is done to the training images, in words: "shift 2, flip", or "none"."""
     asked = run.augmentation
     words = [
-        f"shift {asked.shift}" + (", reflected" if asked.border == "reflect" else "") if asked.shift else "",
+        f"shift {asked.shift}" + (" with reflected borders" if asked.border == "reflect" else "") if asked.shift else "",
         "alternating flip" if asked.flip == "alternating" else "flip" if asked.flip else "",
         f"erase {asked.erase:g}" if asked.erase else "",
     ]

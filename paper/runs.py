@@ -21,7 +21,10 @@ def changed_fields(values: Mapping[str, Any]) -> dict[str, Any]:
 
     Names made of them do not change where a later version has more fields.
     """
-    return {name: value for name, value in values.items() if name in ("data", "spec") or value != _DEFAULTS[name]}
+    changed = {name: value for name, value in values.items() if name in ("data", "spec") or value != _DEFAULTS[name]}
+    if changed.get("augmentation", {}).get("border") == "zeros":  # a field that is younger than the first records
+        changed["augmentation"] = {name: value for name, value in changed["augmentation"].items() if name != "border"}
+    return changed
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torch import nn
 from firstspike import data, models, train
 
 from ..nets import training_step
-from ..session import Session
+from ..session import Session, fresh_compiler
 from ..table_cells import number
 from ..workloads import CNN, MLP, Workload
 
@@ -41,6 +41,7 @@ HELD_OUT = 5000  # training images
 BUDGET = 300  # seconds that the training steps of one run may take
 MARGIN = 0.75  # points below the goal on held-out images, where it is not tried on test images
 IMAGES = 60_000
+COMPILED = ", compiled"  # the other form of a side that torch can compile
 
 #: From rate, epochs and seed, or None for held-out images, to the accuracy of the last epoch in percent.
 Accuracy = Callable[[float, int, int | None], float]
@@ -49,6 +50,11 @@ Accuracy = Callable[[float, int, int | None], float]
 def seconds_of(epochs: int, step: float) -> float:
     """Seconds of all training steps of so many epochs, from the milliseconds of one."""
     return float(epochs * IMAGES / LOOP["batch"] * step / 1000)
+
+
+def step_of(times: dict[str, Any], side: str) -> float:
+    """Milliseconds of a training step of a side, the faster of its forms."""
+    return float(min(times[form]["median"] for form in (side, side + COMPILED) if form in times))
 
 
 def search(goal: float, step: float, accuracy: Accuracy) -> tuple[float, int, list[float]]:
@@ -90,7 +96,7 @@ def measure(session: Session) -> None:
                 run = partial(_run, name, work, side, rate, epochs, seed, session.threads)
                 return float(record.measure(cell, run, **head)["accuracy"])
 
-            search(goal, steps[work.name][side]["median"], accuracy)
+            search(goal, step_of(steps[work.name], side), accuracy)
 
 
 def _run(name: str, work: Workload, side: str, rate: float, epochs: int, seed: int | None, threads: int) -> dict[str, float]:
@@ -119,14 +125,18 @@ def _steps(session: Session, work: Workload) -> dict[str, Any]:
     images, labels = part.images[: LOOP["batch"]], part.labels[: LOOP["batch"]]
     floats = (images.float() / 255).to(memory_format=torch.channels_last)
     calls: dict[str, Callable[[], object]] = {}
+    fresh_compiler()
     for side, given in SIDES.items():
-        if not isinstance(given, dict):
-            calls[side] = training_step(_peer(work, given, 0), images, labels)
-        elif given.get("model") == "relu":
-            relu = models.relu_counterpart(work.spec, input_shape=work.input_shape, normalization=True)
-            calls[side] = training_step(relu, floats, labels)
-        else:
+        if isinstance(given, dict) and given.get("model") != "relu":
             calls[side] = training_step(models.build(work.spec, input_shape=work.input_shape, **given), images, labels)
+            continue
+        for form in ("", COMPILED):
+            if isinstance(given, dict):
+                net: nn.Module = models.relu_counterpart(work.spec, input_shape=work.input_shape, normalization=True)
+            else:
+                net = _peer(work, given, 0)
+            run: nn.Module = torch.compile(net, dynamic=False) if form else net  # type: ignore[assignment]
+            calls[side + form] = training_step(run, floats if isinstance(given, dict) else images, labels)
     return {"times": session.alternate(calls)}
 
 
@@ -149,7 +159,7 @@ def found(rows: list[dict[str, Any]], name: str, goal: float, work: Workload) ->
     """By side, for one goal; without the sides whose search is not finished."""
     times: dict[str, Any] = next((row["times"] for row in rows if "times" in row and row["work"] == work.name), {})
     sides = {}
-    for side in times:
+    for side in SIDES if times else ():
         about = (name, work.name, side)
         runs = {
             (row["rate"], row["epochs"], row["seed"]): row["accuracy"]
@@ -157,7 +167,7 @@ def found(rows: list[dict[str, Any]], name: str, goal: float, work: Workload) ->
             if (row.get("data"), row["work"], row.get("side")) == about
         }
         try:
-            step = times[side]["median"]
+            step = step_of(times, side)
             rate, epochs, tests = search(goal, step, lambda *run, runs=runs: runs[run])
         except KeyError:
             continue

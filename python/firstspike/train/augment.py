@@ -41,7 +41,7 @@ class Draws:
 
 
 def draw(augmentation: Augmentation, count: int, size: tuple[int, int], generator: torch.Generator) -> Draws:
-    """Draw the changes of `count` images of `size` (height, width), but alternating flips, which are `alternating`'s."""
+    """Draw the changes of `count` images of `size` (height, width), except alternating flips (`epoch_batches`)."""
     shift = flip = box = None
     if augmentation.shift:
         most = augmentation.shift
@@ -51,11 +51,6 @@ def draw(augmentation: Augmentation, count: int, size: tuple[int, int], generato
     if augmentation.erase:
         box = _boxes(augmentation, count, size, generator)
     return Draws(shift, flip, box, augmentation.border)
-
-
-def alternating(count: int, epoch: int, generator: torch.Generator) -> Tensor:
-    """Which images, bool [N], are mirrored in epoch 0, 1, ...; from the same state of the generator in every epoch."""
-    return (torch.rand(count, generator=generator) < 0.5) ^ (epoch % 2 == 1)
 
 
 def _boxes(augmentation: Augmentation, count: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
@@ -74,7 +69,10 @@ def _boxes(augmentation: Augmentation, count: int, size: tuple[int, int], genera
 
 
 def apply(images: Tensor, draws: Draws, fill: int = 0) -> Tensor:
-    """The images [B, C, H, W] flipped, then shifted, then erased; `fill` stands for zero."""
+    """The images [B, C, H, W] flipped, then shifted, then erased.
+
+    fill: value of pixels that are erased, or that a shift brings in with border "zeros".
+    """
     if draws.shift is not None or draws.flip is not None:
         images = _move(images, draws, fill)
     if draws.box is not None:

@@ -156,8 +156,8 @@ def epoch_batches(part: Data, config: Config, epoch: int, processes: ProcessGrou
         _, height, width = part.input_shape
         draws = augment.draw(changes, len(part), (height, width), generator(config.seed, "augmentation", epoch))
         if changes.flip == "alternating":
-            flip = augment.alternating(len(part), epoch, generator(config.seed, "flips"))
-            draws = dataclasses.replace(draws, flip=flip[order])
+            first = torch.rand(len(part), generator=generator(config.seed, "flips")) < 0.5  # the same in every epoch
+            draws = dataclasses.replace(draws, flip=first[order] ^ (epoch % 2 == 1))
     return batches(part, config.batch, order=order, draws=draws, processes=processes)
 
 

@@ -18,14 +18,14 @@ NotNegative = Annotated[float, Field(ge=0)]
 
 
 class Augmentation(Record):
-    """Random changes of the training images, drawn anew for every image in every epoch.
+    """Random changes of the training images, drawn anew in every epoch except alternating flips.
 
     Parameters
     ----------
     shift : largest shift in pixels.
     border : what a shift brings in: "zeros", or "reflect" for the image's own pixels, mirrored at its border.
-    flip : mirror left and right with probability 1/2; "alternating" mirrors each image in every second epoch, half of them in
-        the first (Jordan 2024, arXiv 2404.00498, section 3.6).
+    flip : mirror left and right with probability 1/2; "alternating" mirrors a random half of the images in the first epoch, the
+        others in the second, and so on in turns (Jordan 2024, arXiv 2404.00498, section 3.6).
     erase : probability of setting a random rectangle to zero.
     erase_area : largest share of the image that it covers; drawn from 2 % up to this.
 
