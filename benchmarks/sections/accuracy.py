@@ -175,27 +175,30 @@ def found(rows: list[dict[str, Any]], name: str, goal: float, work: Workload) ->
     return sides
 
 
-def _complete(rows: list[dict[str, Any]]) -> Iterator[tuple[str, float, Workload, dict[str, Found]]]:
-    """Data, goal, net, and what was found by side, for the goals whose sides are all measured."""
+def _by_goal(rows: list[dict[str, Any]]) -> Iterator[tuple[str, float, Workload, dict[str, Found]]]:
+    """Data, goal, net, and what was found by side, for the goals of which a side is measured."""
     for name, goal, work in GOALS:
         sides = found(rows, name, goal, work)
-        if len(sides) == len(SIDES):
+        if sides:
             yield name, goal, work, sides
+
+
+def _cell(one: Found | None) -> str:
+    if one is None:
+        return "not finished"
+    return number(one.seconds) if one.reached else f"{mean(one.tests):.1f} % after {number(one.seconds)}"
 
 
 def summaries(rows: list[dict[str, Any]]) -> dict[str, tuple[str, pd.DataFrame]]:
     """`sides`: the seconds of each side, a column per goal; the accuracy where the goal is not reached."""
     frame = pd.DataFrame({"side": list(SIDES)})
-    for name, goal, work, sides in _complete(rows):
-        frame[f"{name}, {goal:g} %, {work.name.upper()}"] = [
-            number(one.seconds) if one.reached else f"{mean(one.tests):.1f} % after {number(one.seconds)}"
-            for one in sides.values()
-        ]
+    for name, goal, work, sides in _by_goal(rows):
+        frame[f"{name}, {goal:g} %, {work.name.upper()}"] = [_cell(sides.get(side)) for side in SIDES]
     return {"sides": ("Seconds of training steps until a net has a test accuracy", frame)}
 
 
 def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
-    """One row per goal and side; goals of which a side is not measured are left out."""
+    """One row per goal and side; sides whose search is not finished are left out."""
     lines = [
         {
             "data": name,
@@ -209,7 +212,7 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
             "reached": "yes" if one.reached else "no",
             "ms of a step": number(one.step),
         }
-        for name, goal, work, sides in _complete(rows)
+        for name, goal, work, sides in _by_goal(rows)
         for side, one in sides.items()
     ]
     return [(f"Seconds of training steps to a test accuracy, mean (range) of {SEEDS} seeds", pd.DataFrame(lines))]
