@@ -33,7 +33,8 @@ def by_hand(images, draws):
         {"flip": True},
         {"erase": 0.7, "erase_area": 0.5},
         {"shift": 3, "flip": True, "erase": 0.5},
-        {"shift": 9, "border": "reflect"},  # farther than the image is wide
+        {"shift": 9},  # farther than the image is wide
+        {"shift": 4, "border": "reflect"},
     ],
 )
 def test_equals_the_loop(settings, channels):

@@ -96,23 +96,14 @@ def _move(images: Tensor, draws: Draws, fill: int) -> Tensor:
     if shift is None:
         return images.index_select(0, start)
     margin = int(shift.abs().max())
-    if draws.border == "reflect":
-        rows, columns = (_reflected(size, margin, images.device) for size in (height, width))
-        padded = images.index_select(2, rows).index_select(3, columns).flatten()
-    else:
-        padded = F.pad(images, (margin,) * 4, value=fill).flatten()
+    how = ("reflect", None) if draws.border == "reflect" else ("constant", fill)
+    padded = F.pad(images, (margin,) * 4, *how).flatten()
     row = width + 2 * margin
     plane = row * (height + 2 * margin)
     length = (channels - 1) * plane + (height - 1) * row + width
     start = start * (channels * plane) + (margin - shift[:, 0]) * row + (margin - shift[:, 1])
     runs = padded.as_strided((padded.numel() - length + 1, length), (1, 1)).index_select(0, start)
     return runs.as_strided((batch, channels, height, width), (length, plane, row, 1)).contiguous()
-
-
-def _reflected(size: int, margin: int, device: torch.device) -> Tensor:
-    """Indices of a line of pixels with `margin` more on each side, mirrored at its two ends."""
-    last = size - 1
-    return last - (last - torch.arange(-margin, size + margin, device=device).remainder(max(2 * last, 1))).abs()
 
 
 def _erase(images: Tensor, box: Tensor, fill: int) -> Tensor:

@@ -23,7 +23,8 @@ class Augmentation(Record):
     Parameters
     ----------
     shift : largest shift in pixels.
-    border : what a shift brings in: "zeros", or "reflect" for the image's own pixels, mirrored at its border.
+    border : what a shift brings in: "zeros", or "reflect" for the image's own pixels, mirrored at its border (a shift below
+        height and width).
     flip : mirror left and right with probability 1/2; "alternating" mirrors a random half of the images in the first epoch, the
         others in the second, and so on in turns (Jordan 2024, arXiv 2404.00498, section 3.6).
     erase : probability of setting a random rectangle to zero.
