@@ -50,7 +50,8 @@ def origins(rows: list[dict[str, Any]]) -> str:
         versions = ", ".join(f"{name} {version}" for name, version in origin["versions"].items() if version != "absent")
         machine = origin["machine"]
         pages = f"; transparent huge pages: {machine['huge_pages']}" if machine.get("huge_pages") else ""
-        line = f"{machine['processor']}, {origin['threads']} threads{pages}; {versions}; commit"
+        threads = "1 thread" if origin["threads"] == 1 else f"{origin['threads']} threads"
+        line = f"{machine['processor']}, {threads}{pages}; {versions}; commit"
         seen.setdefault(line, {})[origin["commit"]] = None
     first, last = min(r["origin"]["time"] for r in rows), max(r["origin"]["time"] for r in rows)
     load = max((r["origin"]["machine"]["load"] or 0) for r in rows)
