@@ -211,16 +211,26 @@ class WindowedLayer(WindowedSynapses):
         """Weight and bias with the normalisation by running statistics, which `fold` makes the layer's own."""
         if self.gamma is None or self.running is None:
             return self.weight, self.bias
-        mean, variance = self.running
-        scale = self.gamma / (variance + self.eps).sqrt()
-        return self.weight * scale.view(-1, *[1] * (self.weight.dim() - 1)), self.bias - mean * scale
+        scale = self._scale()
+        return self.weight * scale.view(-1, *[1] * (self.weight.dim() - 1)), self.bias - self.running[0] * scale
+
+    def _scale(self) -> Tensor:
+        """By what the normalisation with running statistics multiplies the current, [O]."""
+        if self.gamma is None or self.running is None:
+            return torch.ones_like(self.bias)
+        return self.gamma / (self.running[1] + self.eps).sqrt()
 
     @torch.no_grad()
-    def fold(self) -> None:
-        """Put the normalisation with running statistics into weight and bias; the layer then has none."""
+    def fold(self) -> Tensor:
+        """Put the normalisation with running statistics into weight and bias; the layer then has none.
+
+        Returns what the current was multiplied by, [O]: a shortcut that is added to it needs the same.
+        """
+        scale = self._scale()
         for own, effective in zip((self.weight, self.bias), self.effective_weight_and_bias(), strict=True):
             own.copy_(effective)
         self.gamma, self.running = None, None
+        return scale
 
     def settings(self) -> dict[str, Any]:
         """The keyword arguments with which the module can be built again; `clip` is a parameter."""

@@ -112,10 +112,9 @@ def _fold(parts: list[CoreLayer]) -> None:
     """Put normalisation into weights, and into the shortcuts that are added before it; a block then has a scale per channel."""
     for part in parts:
         module, block = part.module, part.block
-        if not isinstance(module, WindowedLayer) or module.gamma is None or module.running is None:
+        if not isinstance(module, WindowedLayer) or module.gamma is None:
             continue
-        factor = module.gamma / (module.running[1] + module.eps).sqrt()
-        module.fold()
+        factor = module.fold()
         if block is None:
             continue
         if isinstance(block.shortcut, fs.WindowedShortcut):
