@@ -8,6 +8,7 @@ The marks are the lines `<!-- results PROFILE WORDS -->` and `<!-- end -->`. WOR
     (none)           the main columns of Table 1
     short            its accuracies, of rows that were run, have a published accuracy and are not superseded
     best, steps      the tables of README.md
+    windows          nets of windows made for accuracy
     accuracy SETUP   accuracy against T
     cost SETUP       latency, spikes and energy against T
     conversion       conversions of ReLU nets
@@ -26,6 +27,7 @@ from tools.tables import Column, markdown
 from paper import chips, conversion, grid
 from paper.grid import Profile
 from paper.records import Store
+from paper.tables import TABLES
 from paper.tables.accuracy import table1
 from paper.tables.front import best, training_steps
 from paper.tables.table import Table
@@ -69,6 +71,8 @@ def _table(name: str, folder: Path, words: list[str]) -> str:
     loaded, store = grid.load(name), Store(folder)
     if words[:1] in (["accuracy"], ["cost"]):
         return markdown({"accuracy": accuracies, "cost": costs}[words[0]](loaded, store, words[1]))
+    if words == ["windows"]:
+        return markdown(TABLES["windows"][1](loaded, store).shown.drop(columns="validation, %"))  # nothing was held out
     if words in (["best"], ["steps"]):
         return markdown({"best": best, "steps": training_steps}[words[0]](loaded, store))
     return block(loaded, store, words == ["short"])
