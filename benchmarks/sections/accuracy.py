@@ -24,7 +24,7 @@ from ..workloads import CNN, MLP, Workload
 TITLE = "Time to accuracy"
 #: Data set, test accuracy in percent to reach, net.
 GOALS = (("mnist", 98.0, MLP), ("mnist", 99.0, CNN), ("fashion-mnist", 90.0, MLP), ("fashion-mnist", 92.0, CNN))
-TITLES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}
+DATASETS = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}
 #: By side: fields of `train.Config`, or the steps of SpikingJelly's net.
 SIDES: dict[str, dict[str, Any] | int] = {
     "windows, T = 16": {"timing": "layer", "steps": 16},
@@ -194,7 +194,7 @@ def summaries(rows: list[dict[str, Any]]) -> dict[str, tuple[str, pd.DataFrame]]
     """`sides`: the seconds of each side, a column per goal; the accuracy where the goal is not reached."""
     frame = pd.DataFrame({"side": list(SIDES)})
     for name, goal, work, sides in _by_goal(rows):
-        frame[f"{TITLES[name]} {goal:g} %, {work.name.upper()}"] = [_cell(sides.get(side)) for side in SIDES]
+        frame[f"{DATASETS[name]} {goal:g} %, {work.name.upper()}"] = [_cell(sides.get(side)) for side in SIDES]
     return {"sides": ("Seconds of training steps until a net has a test accuracy", frame)}
 
 
@@ -202,7 +202,7 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
     """One row per goal and side; sides whose search is not finished are left out."""
     lines = [
         {
-            "data": TITLES[name],
+            "data": DATASETS[name],
             "goal": f"{goal:g} %",
             "net": work.spec,
             "side": side,

@@ -209,28 +209,21 @@ class WindowedLayer(WindowedSynapses):
 
     def effective_weight_and_bias(self) -> tuple[Tensor, Tensor]:
         """Weight and bias with the normalisation by running statistics, which `fold` makes the layer's own."""
-        if self.gamma is None or self.running is None:
+        factor = self.normalization_factor()
+        if factor is None or self.running is None:
             return self.weight, self.bias
-        scale = self._scale()
-        return self.weight * scale.view(-1, *[1] * (self.weight.dim() - 1)), self.bias - self.running[0] * scale
+        return self.weight * factor.view(-1, *[1] * (self.weight.dim() - 1)), self.bias - self.running[0] * factor
 
-    def _scale(self) -> Tensor:
-        """By what the normalisation with running statistics multiplies the current, [O]."""
-        if self.gamma is None or self.running is None:
-            return torch.ones_like(self.bias)
-        return self.gamma / (self.running[1] + self.eps).sqrt()
+    def normalization_factor(self) -> Tensor | None:
+        """By what the normalisation with running statistics multiplies the current, [O]; None without normalisation."""
+        return None if self.gamma is None or self.running is None else self.gamma / (self.running[1] + self.eps).sqrt()
 
     @torch.no_grad()
-    def fold(self) -> Tensor:
-        """Put the normalisation with running statistics into weight and bias; the layer then has none.
-
-        Returns what the current was multiplied by, [O]: a shortcut that is added to it needs the same.
-        """
-        scale = self._scale()
+    def fold(self) -> None:
+        """Put the normalisation with running statistics into weight and bias; the layer then has none."""
         for own, effective in zip((self.weight, self.bias), self.effective_weight_and_bias(), strict=True):
             own.copy_(effective)
         self.gamma, self.running = None, None
-        return scale
 
     def settings(self) -> dict[str, Any]:
         """The keyword arguments with which the module can be built again; `clip` is a parameter."""

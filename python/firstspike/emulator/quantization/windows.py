@@ -112,9 +112,9 @@ def _fold(parts: list[CoreLayer]) -> None:
     """Put normalisation into weights, and into the shortcuts that are added before it; a block then has a scale per channel."""
     for part in parts:
         module, block = part.module, part.block
-        if not isinstance(module, WindowedLayer) or module.gamma is None:
+        if not isinstance(module, WindowedLayer) or (factor := module.normalization_factor()) is None:
             continue
-        factor = module.fold()
+        module.fold()
         if block is None:
             continue
         if isinstance(block.shortcut, fs.WindowedShortcut):
