@@ -11,10 +11,19 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 from tools import ROOT
 
 from . import sections
+
+#: What keeps firstspike, torch, oneDNN and MKL from AVX-512.
+AVX2 = {
+    "FIRSTSPIKE_ISA": "v3",
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,8 +56,9 @@ def main(arguments: list[str] | None = None) -> int:
         ]
         command += ["--full"] * options.full + ["--resume"] * options.resume
         command += ["--oracle", _interpreter(options.oracle)] if options.oracle else []
+        command += ["--before", os.path.abspath(options.before)] if options.before else []
         command += ["--name", options.name] if options.name else []
-        if subprocess.run(command, cwd=ROOT, env=_environment(name, options.threads)).returncode:
+        if subprocess.run(command, cwd=ROOT, env=_environment(name, options.threads) | (AVX2 if options.avx2 else {})).returncode:
             failed.append(name)
     from . import page
     from .session import Session
@@ -74,6 +84,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sweep", action="store_true", help="measure both sides of the plan's thresholds, and print them")
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1), help="of torch (default: 2)")
     parser.add_argument("--oracle", metavar="PYTHON", help="an interpreter that has nengo-loihi, for the section emulator")
+    parser.add_argument("--avx2", action="store_true", help="without AVX-512, as on a processor that has AVX2 alone")
+    parser.add_argument("--before", metavar="CHECKOUT", help="another commit, built in place, for the section builds")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     return parser
 
@@ -90,7 +102,14 @@ def _measure(options: argparse.Namespace) -> int:
     from .session import Session
 
     torch.set_num_threads(options.threads)
-    session = Session(full=options.full, resume=options.resume, threads=options.threads, oracle=options.oracle, name=options.name)
+    session = Session(
+        full=options.full,
+        resume=options.resume,
+        threads=options.threads,
+        oracle=options.oracle,
+        before=options.before and Path(options.before),
+        name=options.name,
+    )
     for name in options.section:
         sections.section(name).measure(session)
     return 0

@@ -69,7 +69,7 @@ def alternate(sides: Mapping[str, Call], effort: Effort, before_round: Call = la
     So a slow moment of the machine affects all sides alike. Each side is warmed up before. Python's garbage collector runs
     between rounds, not within them, and so does `before_round`.
     """
-    calls = {name: _calls(call, effort) for name, call in sides.items()}  # to settle, and in a sample
+    calls = {name: calls_of(call, effort) for name, call in sides.items()}  # to settle, and in a sample
     samples: dict[str, list[float]] = {name: [] for name in sides}
     names, began, collected = list(sides), time.perf_counter(), gc.isenabled()
     gc.disable()
@@ -92,7 +92,7 @@ def alternate(sides: Mapping[str, Call], effort: Effort, before_round: Call = la
     return samples
 
 
-def _calls(call: Call, effort: Effort) -> tuple[int, int]:
+def calls_of(call: Call, effort: Effort) -> tuple[int, int]:
     """Warm up, and find how many calls settle a side, and how many fill a block."""
     best = max(min(once(call) for _ in range(max(1, effort.warmup))), 1e-9)
     settling = 0 if best > 10 * effort.settle else math.ceil(effort.settle / best)

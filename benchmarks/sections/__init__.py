@@ -21,7 +21,7 @@ NAMES = (
         "windowed",
         "timing_based",
     ),
-    *("residual", "input_forms", "accuracy", "overhead", "crossover", "emulator", "cortex"),
+    *("residual", "input_forms", "accuracy", "overhead", "crossover", "emulator", "cortex", "builds"),
 )
 #: Left out of the quick form: what they need takes minutes.
 LONG = ("sweep", "allocator", "timing_based", "accuracy", "crossover")

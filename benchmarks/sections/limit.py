@@ -43,7 +43,7 @@ def measure(session: Session) -> None:
     machine = record.measure(PEAKS, lambda: {"peaks": probe.limits(session.threads, caches()), "caches": caches()})
     for workload in WORKLOADS if session.full else WORKLOADS[:2]:
         for steps in workload.steps if session.full else (8,):
-            for index, (layer, x, output) in enumerate(_layers(workload, steps)):
+            for index, (layer, x, output) in enumerate(layers(workload, steps)):
                 head = {"work": workload.name, "steps": steps, "batch": workload.batch, "layer": _describe(layer)}
                 for kernel, make in KERNELS.items():
                     if index or kernel != "ds":
@@ -115,7 +115,7 @@ KERNELS: dict[str, Callable[[Layer, SpikeTimes, SpikeTimes], Made]] = {
 }
 
 
-def _layers(workload: Workload, steps: int) -> Iterator[tuple[Layer, SpikeTimes, SpikeTimes]]:
+def layers(workload: Workload, steps: int) -> Iterator[tuple[Layer, SpikeTimes, SpikeTimes]]:
     """The firing layers of the net with their input and output on a real batch; all but the first input carry a support."""
     signal = inputs.batch("fashion-mnist", workload.batch, steps, flat=workload.flat).spikes
     for layer in Ours(workload, steps).layers:

@@ -10,7 +10,7 @@
 #include "../core/processor.h"
 #include "runtime/parallel.h"
 #include "runtime/scratch.h"
-#include "simd/vector.h"
+#include "simd/bytes.h"
 
 namespace firstspike {
 
@@ -19,26 +19,33 @@ namespace {
 constexpr int64_t kMostUnits = int64_t{1} << 24;    // of a map
 constexpr int64_t kMostWeights = int64_t{1} << 31;  // of a layer
 constexpr int64_t kMostLevels = int64_t{1} << 28;   // of all layers, of one sample
-constexpr int64_t kBlockLevels = int64_t{1} << 18;  // of the samples that go through the net together: about a second-level cache
-constexpr int64_t kMostSamples = 48;                // of those
+constexpr int64_t kHeadLevels = int64_t{1} << 18;   // of the samples in the head together: about a second-level cache
+constexpr int64_t kTailLevels = int64_t{1} << 24;   // of the samples in the tail together
+constexpr int64_t kTailSamples = 64;                // at most
 constexpr int64_t kPanelValues = int64_t{1} << 15;  // of the positions that are multiplied together
-constexpr int64_t kSlack = 64;                      // values behind an array that a copy by 16 bytes may read or write
+constexpr int64_t kSlack = 64;                      // values behind an array that a copy by 32 bytes may read or write
 
 [[noreturn]] void refuse(const std::string& what) { throw std::invalid_argument("a layer of integers: " + what); }
 
 int64_t rows_of(const IntegerMap& from, const IntegerInput& in) { return in.kernel_y * in.kernel_x * from.channels; }
 
-// Products of `kTogether` values with `kTogether` weights of each of kColumns columns, added to 32-bit sums in kVectors vectors.
-// kRows: positions whose sums stay in registers.
+constexpr int64_t kNoLimit = int64_t{1} << 62;  // `add` sees to it that sums fit 32 bits
+
+// Products of `kTogether` values with `kTogether` weights of each of kColumns columns, added to parts of their sums, in two
+// vectors. kRows: positions whose parts stay in registers. kMost: a part holds sums from -kMost to kMost - 1 and is then widened
+// to 32 bits.
 #if defined(__x86_64__) && defined(__AVX512DQ__)
 // A processor of x86-64-v4 may lack VNNI, so the compiler is not told of it.
 struct VnniBytes {
     using Value = uint8_t;
     using Vector = __m512i;
     static constexpr int kTogether = 4, kColumns = 32, kRows = 12;
-    static Vector load(const int8_t* w) { return _mm512_loadu_si512(w); }
+    static constexpr int64_t kMost = kNoLimit;
+    static Vector load(const void* from) { return _mm512_loadu_si512(from); }
     static void store(int32_t* sums, Vector v) { _mm512_storeu_si512(sums, v); }
     static Vector repeat(int32_t values) { return _mm512_set1_epi32(values); }
+    static Vector widen(Vector part) { return part; }
+    static Vector plus(Vector a, Vector b) { return _mm512_add_epi32(a, b); }
     static Vector add(Vector sum, Vector values, Vector weights) {
         __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(values), "v"(weights));
         return sum;
@@ -60,23 +67,31 @@ bool has_vnni() {
 constexpr bool has_vnni() { return false; }
 #endif
 #if defined(__AVX2__)
-struct WideBytes {  // values up to 127: two products fit 16 bits
+struct WideBytes {  // a part has 16 bits: values up to 127, of which two products fit
     using Value = uint8_t;
     using Vector = __m256i;
     static constexpr int kTogether = 4, kColumns = 16, kRows = 4;
-    static Vector load(const int8_t* w) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w)); }
+    static constexpr int64_t kMost = int64_t{1} << 15;
+    static Vector load(const void* from) { return _mm256_loadu_si256(static_cast<const __m256i*>(from)); }
     static void store(int32_t* sums, Vector v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums), v); }
     static Vector repeat(int32_t values) { return _mm256_set1_epi32(values); }
-    static Vector add(Vector sum, Vector values, Vector weights) {
-        const __m256i pairs = _mm256_maddubs_epi16(values, weights);
-        return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    static Vector widen(Vector part) { return _mm256_madd_epi16(part, _mm256_set1_epi16(1)); }
+    static Vector plus(Vector a, Vector b) { return _mm256_add_epi32(a, b); }
+    static Vector add(Vector part, Vector values, Vector weights) {
+        const Vector products = _mm256_maddubs_epi16(values, weights);
+        __asm__("vpaddw %1, %0, %0" : "+x"(part) : "x"(products));  // in place: compilers move the parts about
+        return part;
     }
 };
 struct WideWords : WideBytes {
     using Value = int16_t;
     static constexpr int kTogether = 2;
-    static Vector add(Vector sum, Vector values, Vector weights) {
-        return _mm256_add_epi32(sum, _mm256_madd_epi16(values, weights));
+    static constexpr int64_t kMost = kNoLimit;
+    static Vector widen(Vector part) { return part; }
+    static Vector add(Vector part, Vector values, Vector weights) {
+        const Vector products = _mm256_madd_epi16(values, weights);
+        __asm__("vpaddd %1, %0, %0" : "+x"(part) : "x"(products));
+        return part;
     }
 };
 #endif
@@ -84,13 +99,16 @@ struct PlainWords {
     using Value = int16_t;
     typedef int32_t Vector __attribute__((vector_size(16)));
     static constexpr int kTogether = 2, kColumns = 8, kRows = 4;
-    static Vector load(const int8_t* w) {
+    static constexpr int64_t kMost = kNoLimit;
+    static Vector load(const void* from) {
         Vector v;
-        std::memcpy(&v, w, sizeof v);
+        std::memcpy(&v, from, sizeof v);
         return v;
     }
     static void store(int32_t* sums, Vector v) { std::memcpy(sums, &v, sizeof v); }
     static Vector repeat(int32_t values) { return Vector{} + values; }
+    static Vector widen(Vector part) { return part; }
+    static Vector plus(Vector a, Vector b) { return a + b; }
     static Vector add(Vector sum, Vector values, Vector weights) {
 #if defined(__SSE2__)
         return sum +
@@ -125,11 +143,11 @@ int64_t most_of_bytes() {
 #endif
 }
 
-// Copies `count` values, and up to 15 bytes more.
+// Copies `count` values, and up to 31 bytes more.
 template <class Value>
 void copy(Value* to, const Value* from, int64_t count) {
-    constexpr int64_t kChunk = 16 / sizeof(Value);
-    for (int64_t i = 0; i < count; i += kChunk) std::memcpy(to + i, from + i, 16);
+    constexpr int64_t kChunk = 32 / sizeof(Value);
+    for (int64_t i = 0; i < count; i += kChunk) std::memcpy(to + i, from + i, 32);
 }
 
 template <class Value>
@@ -171,50 +189,64 @@ struct Planes {
             }
     }
 
+    int64_t units() const { return rows * columns * channels; }
+
     // The first value of a kernel's place.
     const Value* at(const IntegerInput& in, int64_t sample, int64_t y, int64_t x) const {
         return values + ((sample * rows + y * in.stride_y) * columns + x * in.stride_x) * channels;
     }
 };
 
-// Levels of sums, or the sums of a readout, of `count` columns.
-void finish(const IntegerLayer& layer, const float* inverse, const int32_t* sums, int64_t first, int64_t count, uint8_t* levels,
-            int32_t* sums_out) {
-    const int32_t *offset = layer.offset.data() + first, *rise = layer.rise.data() + first;
-    if (layer.steps == 0) {
-        for (int64_t c = 0; c < count; ++c) sums_out[c] = (sums[c] << layer.shift) + offset[c];
-        return;
-    }
-    const auto steps = static_cast<int32_t>(layer.steps), shift = static_cast<int32_t>(layer.shift);
-    for (int64_t c = 0; c < count; ++c) {
-        const int32_t n = std::max((sums[c] << shift) + offset[c], 0);
-        auto a = static_cast<int32_t>(std::min(static_cast<float>(n) * inverse[first + c], 256.0f));  // wrong by 1 at most
-        const int32_t left = n - a * rise[c];
-        a += (left >= rise[c] ? 1 : 0) - (left < 0 ? 1 : 0);
-        levels[c] = static_cast<uint8_t>(std::min(a, steps));
+// What the kernels of `number` positions from `from` on see, a row [rows of all inputs] each.
+template <class Value>
+void copy_rows(const IntegerLayer& layer, const std::vector<Planes<Value>>& planes, int64_t from, int64_t number, int64_t stride,
+               Value* rows) {
+    const IntegerMap& out = layer.out;
+    int64_t sample = from / (out.height * out.width), y = from / out.width % out.height, x = from % out.width;
+    for (const Value* end = rows + number * stride; rows < end; rows += stride) {
+        Value* to = rows;
+        for (size_t i = 0; i < planes.size(); ++i) {
+            const IntegerInput& in = layer.inputs[i];
+            const Value* place = planes[i].at(in, sample, y, x);
+            const int64_t length = in.kernel_x * planes[i].channels, line = planes[i].columns * planes[i].channels;
+            for (int64_t v = 0; v < in.kernel_y; ++v, to += length, place += line) copy(to, place, length);
+        }
+        if (++x < out.width) continue;
+        x = 0;
+        if (++y < out.height) continue;
+        y = 0;
+        ++sample;
     }
 }
 
-// Sums [R, kColumns] of R rows [groups of kTogether values], `stride` values apart, with one block of columns.
-template <class Dot, int R>
-void multiply(const typename Dot::Value* rows, int64_t stride, int64_t groups, const int8_t* packed, int32_t* sums) {
+// Sums [R, kColumns] of R rows [groups of kTogether values], `stride` values apart, with one block of columns; of its first half
+// alone with one vector, kVectors. A part takes `most` groups.
+template <class Dot, int R, int kVectors>
+void multiply(const typename Dot::Value* rows, int64_t stride, int64_t groups, int64_t most, const int8_t* packed,
+              int32_t* sums) {
     using Vector = typename Dot::Vector;
     constexpr int kBytes = sizeof(Vector);
-    Vector sum[R][2] = {};
-    for (int64_t g = 0; g < groups; ++g, packed += 2 * kBytes, rows += Dot::kTogether) {
-        const Vector low = Dot::load(packed), high = Dot::load(packed + kBytes);
+    for (int64_t from = 0; from < groups; from += most) {
+        Vector part[R][kVectors] = {};
+        const int64_t end = std::min(from + most, groups);
+        for (int64_t g = from; g < end; ++g, packed += 2 * kBytes, rows += Dot::kTogether) {
+            Vector weights[kVectors];
+            unrolled<kVectors>(FIRSTSPIKE_BODY(v) { weights[v] = Dot::load(packed + v * kBytes); });
+            unrolled<R>(FIRSTSPIKE_BODY(r) {
+                int32_t together;
+                std::memcpy(&together, rows + r * stride, sizeof together);
+                const Vector values = Dot::repeat(together);
+                unrolled<kVectors>(FIRSTSPIKE_BODY(v) { part[r][v] = Dot::add(part[r][v], values, weights[v]); });
+            });
+        }
         unrolled<R>(FIRSTSPIKE_BODY(r) {
-            int32_t together;
-            std::memcpy(&together, rows + r * stride, sizeof together);
-            const Vector values = Dot::repeat(together);
-            sum[r][0] = Dot::add(sum[r][0], values, low);
-            sum[r][1] = Dot::add(sum[r][1], values, high);
+            unrolled<kVectors>(FIRSTSPIKE_BODY(v) {
+                int32_t* to = sums + r * Dot::kColumns + v * Dot::kColumns / 2;
+                const Vector sum = Dot::widen(part[r][v]);
+                Dot::store(to, from == 0 ? sum : Dot::plus(Dot::load(to), sum));
+            });
         });
     }
-    unrolled<R>(FIRSTSPIKE_BODY(r) {
-        Dot::store(sums + r * Dot::kColumns, sum[r][0]);
-        Dot::store(sums + r * Dot::kColumns + Dot::kColumns / 2, sum[r][1]);
-    });
 }
 
 }  // namespace
@@ -286,12 +318,21 @@ void IntegerNet::add(const IntegerLayer& layer) {
         in_range("the largest sum", (std::min<int64_t>(sum, INT_MAX) << layer.shift) + offset, 0, INT_MAX);
     }
     in_range("the units of all layers", levels_ + layer.out.units(), 1, kMostLevels);
-    Stage stage{layer, bytes, rows, {}, {}, levels_};
+    Stage stage{layer, bytes, rows, 0, {}, {}, {}, levels_};
     levels_ += layer.out.units();
-    for (const int32_t rise : layer.rise) stage.inverse.push_back(1.0f / static_cast<float>(rise));
+    const auto padded = static_cast<size_t>((neurons + kLanes - 1) / kLanes * kLanes);
+    stage.layer.offset.resize(padded, 0);
+    if (layer.steps > 0) {
+        stage.layer.rise.resize(padded, 1);
+        for (const int32_t rise : stage.layer.rise) {
+            stage.inverse.push_back((1 - 0x1p-21f) / static_cast<float>(rise));
+            stage.highest.push_back(rise * static_cast<int32_t>(layer.steps));
+        }
+    }
     if (layer.kind == Kind::dense)
         with_dot(stage.bytes, [&]<class Dot>() {
             constexpr int64_t kColumns = Dot::kColumns, kTogether = Dot::kTogether, kSize = 4 / kTogether;
+            stage.most_groups = Dot::kMost / (2 * 128 * most);
             const int64_t blocks = (outputs + kColumns - 1) / kColumns, groups = (rows + kTogether - 1) / kTogether;
             stage.packed.assign(static_cast<size_t>(blocks * groups * kColumns * 4), 0);
             for (int64_t o = 0; o < outputs; ++o)
@@ -305,6 +346,28 @@ void IntegerNet::add(const IntegerLayer& layer) {
         });
     if (layer.kind != Kind::depthwise) stage.layer.weights.clear();
     stages_.push_back(std::move(stage));
+    bool in_tail = layer.out.height * layer.out.width == 1;
+    for (const IntegerInput& in : layer.inputs) in_tail &= in.source >= static_cast<int64_t>(tail_) - 1;
+    if (!in_tail) tail_ = stages_.size();
+}
+
+// Levels, or a readout's sums, of `count` columns from `first` on.
+FIRSTSPIKE_INLINE void IntegerNet::finish(const Stage& stage, const int32_t* sums, int64_t first, int64_t count, uint8_t* levels,
+                                          int32_t* sums_out) {
+    const auto shift = static_cast<int32_t>(stage.layer.shift);
+    const int32_t* offset = stage.layer.offset.data() + first;
+    if (stage.layer.steps == 0) {
+        for (int64_t c = 0; c < count; ++c) sums_out[c] = (sums[c] << shift) + offset[c];
+        return;
+    }
+    const int32_t *rise = stage.layer.rise.data() + first, *highest = stage.highest.data() + first;
+    const float* inverse = stage.inverse.data() + first;
+    for (int64_t c = 0; c < count; c += kLanes) {
+        const Ints v = (load(sums + c) << shift) + load(offset + c), most = load(highest + c), each = load(rise + c);
+        const Ints positive = v > 0 ? v : Ints{}, n = positive < most ? positive : most;
+        const Ints a = __builtin_convertvector(__builtin_convertvector(n, Vec) * load(inverse + c), Ints);  // or 1 too low
+        narrow_some(levels + c, reinterpret_cast<Words>(a - (n - a * each >= each)), count - c);
+    }
 }
 
 template <class Dot>
@@ -314,43 +377,40 @@ void IntegerNet::product(const Stage& stage, const uint8_t* const* sources, int6
     constexpr int64_t kColumns = Dot::kColumns, kRows = Dot::kRows;
     const IntegerLayer& layer = stage.layer;
     const int64_t outputs = layer.out.channels, groups = (stage.rows + Dot::kTogether - 1) / Dot::kTogether;
-    const int64_t stride = groups * Dot::kTogether, sites = layer.out.height * layer.out.width, positions = samples * sites;
-    const int64_t panel = std::clamp<int64_t>(kPanelValues / stride / kRows, 1, 8) * kRows;
+    const int64_t sites = layer.out.height * layer.out.width, positions = samples * sites;
     std::vector<Planes<Value>> planes;
     for (size_t i = 0; i < layer.inputs.size(); ++i)
         planes.emplace_back(map_of(layer.inputs[i].source), layer.inputs[i], sources[i], samples);
-    Buffer<Value> rows(panel * stride + kSlack);
+    // A kernel as large as its map: a row is a map. What a group reads behind it meets weights of zero.
+    const bool in_place = planes.size() == 1 && stage.rows == planes[0].units();
+    const int64_t stride = in_place ? stage.rows : groups * Dot::kTogether;
+    const int64_t panel = in_place ? positions : std::clamp<int64_t>(kPanelValues / stride / kRows, 1, 8) * kRows;
+    Buffer<Value> copied(in_place ? 0 : panel * stride + kSlack);
+    const Value* rows = in_place ? planes[0].values : copied.data();
     alignas(64) int32_t sums[kRows * kColumns];
     for (int64_t from = 0; from < positions; from += panel) {
         const int64_t number = std::min(panel, positions - from);
-        for (int64_t p = 0; p < number; ++p) {
-            const int64_t sample = (from + p) / sites, site = (from + p) % sites;
-            Value* row = rows.data() + p * stride;
-            for (size_t i = 0; i < planes.size(); ++i) {
-                const IntegerInput& in = layer.inputs[i];
-                const Value* place = planes[i].at(in, sample, site / layer.out.width, site % layer.out.width);
-                const int64_t length = in.kernel_x * planes[i].channels;
-                for (int64_t y = 0; y < in.kernel_y; ++y, row += length, place += planes[i].columns * planes[i].channels)
-                    copy(row, place, length);
-            }
-        }
+        if (!in_place) copy_rows(layer, planes, from, number, stride, copied.data());
         for (int64_t first = 0; first < outputs; first += kColumns) {
             const int8_t* packed = stage.packed.data() + first * groups * 4;
             const int64_t count = std::min(kColumns, outputs - first);
-            for (int64_t p = 0; p < number;) {
-                const int64_t left = number - p, done = left >= kRows ? kRows : left >= 4 ? 4 : 1;
-                const Value* at = rows.data() + p * stride;
-                if (done == kRows)
-                    multiply<Dot, kRows>(at, stride, groups, packed, sums);
-                else if (done == 4)
-                    multiply<Dot, 4>(at, stride, groups, packed, sums);
+            const auto some = [&]<int R>(int64_t p) {  // R rows from row p on
+                const Value* at = rows + p * stride;
+                if (count > kColumns / 2)
+                    multiply<Dot, R, 2>(at, stride, groups, stage.most_groups, packed, sums);
                 else
-                    multiply<Dot, 1>(at, stride, groups, packed, sums);
-                for (int64_t r = 0; r < done; ++r) {
+                    multiply<Dot, R, 1>(at, stride, groups, stage.most_groups, packed, sums);
+                for (int64_t r = 0; r < R; ++r) {
                     const int64_t out = (from + p + r) * outputs + first;
-                    finish(layer, stage.inverse.data(), sums + r * kColumns, first, count, levels + out, sums_out + out);
+                    finish(stage, sums + r * kColumns, first, count, levels + out, sums_out + out);
                 }
-                p += done;
+                return int64_t{R};
+            };
+            for (int64_t p = 0; p < number;) {
+                const int64_t left = number - p;
+                p += left >= kRows ? some.template operator()<kRows>(p)
+                     : left >= 4   ? some.template operator()<4>(p)
+                                   : some.template operator()<1>(p);
             }
         }
     }
@@ -362,7 +422,7 @@ void IntegerNet::depthwise(const Stage& stage, const uint8_t* source, int64_t sa
     const IntegerInput& in = layer.inputs.front();
     const Planes<Value> planes(map_of(in.source), in, source, samples);
     const int64_t channels = layer.out.channels;
-    Buffer<int32_t> sums(channels);
+    Buffer<int32_t> sums(channels + kLanes);
     for (int64_t s = 0; s < samples; ++s)
         for (int64_t y = 0; y < layer.out.height; ++y)
             for (int64_t x = 0; x < layer.out.width; ++x, levels += channels) {
@@ -374,7 +434,7 @@ void IntegerNet::depthwise(const Stage& stage, const uint8_t* source, int64_t sa
                         const Value* tap = place + (v * planes.columns + u) * channels;
                         for (int64_t c = 0; c < channels; ++c) sums[c] += int32_t{tap[c]} * weight[c];
                     }
-                finish(layer, stage.inverse.data(), sums.data(), 0, channels, levels, nullptr);
+                finish(stage, sums.data(), 0, channels, levels, nullptr);
             }
 }
 
@@ -393,31 +453,49 @@ void IntegerNet::largest(const Stage& stage, const uint8_t* source, int64_t samp
                     }
 }
 
+void IntegerNet::run_stage(const Stage& stage, const uint8_t* const* sources, int64_t samples, uint8_t* levels,
+                           int32_t* sums) const {
+    const IntegerInput& in = stage.layer.inputs.front();
+    if (stage.layer.kind == IntegerLayer::Kind::largest)
+        largest(stage, sources[0], samples, levels);
+    else if (stage.layer.kind == IntegerLayer::Kind::dense)
+        with_dot(stage.bytes, [&]<class Dot>() { product<Dot>(stage, sources, samples, levels, sums); });
+    else if (most_of(in.source) * in.pool * in.pool <= 255)
+        depthwise<uint8_t>(stage, sources[0], samples, levels);
+    else
+        depthwise<int16_t>(stage, sources[0], samples, levels);
+}
+
 void IntegerNet::run(const uint8_t* levels, int64_t batch, int threads, int32_t* sums) const {
+    if (batch == 0) return;
     const int64_t units = input_.units(), outputs = last().out.units();
+    const int64_t cut = static_cast<int64_t>(tail_) - 1, before = cut < 0 ? 0 : stages_[static_cast<size_t>(cut)].at;
+    // Equal parts, so that the threads end together.
     const int64_t fair = (batch + std::max(threads, 1) - 1) / std::max(threads, 1);
-    const int64_t together = std::max<int64_t>(1, std::min({kBlockLevels / (levels_ + units), kMostSamples, fair}));
-    parallel_blocks(batch, together, threads, [&](int64_t from, int64_t samples) {
-        Buffer<uint8_t> memory(samples * levels_ + kSlack);
-        const auto levels_of = [&](int64_t layer) -> uint8_t* {
-            return memory.data() + samples * stages_[static_cast<size_t>(layer)].at;
-        };
-        for (const Stage& stage : stages_) {
-            const uint8_t* sources[2] = {};
-            for (size_t i = 0; i < stage.layer.inputs.size(); ++i) {
-                const int64_t source = stage.layer.inputs[i].source;
-                sources[i] = source < 0 ? levels + from * units : levels_of(source);
+    const int64_t most = std::clamp<int64_t>(kTailLevels / (levels_ - before), 1, kTailSamples);
+    const int64_t parts = (fair + most - 1) / most, block = (fair + parts - 1) / parts;
+    // Maps of the head are large, so few samples go through it together; weights of the tail are, so all do.
+    const int64_t few = std::clamp<int64_t>(kHeadLevels / (before + units), 1, block);
+    parallel_blocks(batch, block, threads, [&](int64_t first, int64_t samples) {
+        Buffer<uint8_t> maps(few * before + kSlack), kept(samples * (levels_ - before) + kSlack);
+        // Stages from `from` to `to` on `number` samples from `at` on.
+        const auto run_stages = [&](size_t from, size_t to, int64_t at, int64_t number) {
+            const auto levels_of = [&](int64_t layer) -> uint8_t* {
+                const Stage& stage = stages_[static_cast<size_t>(layer)];
+                if (layer < cut) return maps.data() + number * stage.at;
+                return layer == cut ? kept.data() + at * stage.layer.out.units() : kept.data() + samples * (stage.at - before);
+            };
+            for (size_t s = from; s < to; ++s) {
+                const uint8_t* sources[2] = {};
+                for (size_t i = 0; i < stages_[s].layer.inputs.size(); ++i) {
+                    const int64_t source = stages_[s].layer.inputs[i].source;
+                    sources[i] = source < 0 ? levels + (first + at) * units : levels_of(source);
+                }
+                run_stage(stages_[s], sources, number, levels_of(static_cast<int64_t>(s)), sums + (first + at) * outputs);
             }
-            uint8_t* out = memory.data() + samples * stage.at;
-            if (stage.layer.kind == IntegerLayer::Kind::largest)
-                largest(stage, sources[0], samples, out);
-            else if (stage.layer.kind == IntegerLayer::Kind::dense)
-                with_dot(stage.bytes, [&]<class Dot>() { product<Dot>(stage, sources, samples, out, sums + from * outputs); });
-            else if (most_of(stage.layer.inputs[0].source) * stage.layer.inputs[0].pool * stage.layer.inputs[0].pool <= 255)
-                depthwise<uint8_t>(stage, sources[0], samples, out);
-            else
-                depthwise<int16_t>(stage, sources[0], samples, out);
-        }
+        };
+        for (int64_t at = 0; at < samples && tail_ > 0; at += few) run_stages(0, tail_, at, std::min(few, samples - at));
+        run_stages(tail_, stages_.size(), 0, samples);
     });
 }
 

@@ -50,11 +50,13 @@ class IntegerNet {
  private:
     struct Stage {
         IntegerLayer layer;
-        bool bytes;                  // packed as bytes, four rows together; else as 16 bits, two together
-        int64_t rows;                // of all inputs, as packed
-        std::vector<int8_t> packed;  // [blocks of columns][rows / together][columns][together]
-        std::vector<float> inverse;  // 1 / rise
-        int64_t at;                  // of its levels in a sample's memory
+        bool bytes;                    // packed as bytes, four rows together; else as 16 bits, two together
+        int64_t rows;                  // of all inputs, as packed
+        int64_t most_groups;           // whose sums fit a processor's parts
+        std::vector<int8_t> packed;    // [blocks of columns][rows / together][columns][together]
+        std::vector<int32_t> highest;  // rise * steps
+        std::vector<float> inverse;    // of rise, a little too small
+        int64_t at;                    // of its levels in a sample's memory
     };
 
     const IntegerMap& map_of(int64_t source) const {
@@ -62,6 +64,8 @@ class IntegerNet {
     }
     int64_t most_of(int64_t source) const { return source < 0 ? 255 : stages_[static_cast<size_t>(source)].layer.steps; }
 
+    void run_stage(const Stage& stage, const uint8_t* const* sources, int64_t samples, uint8_t* levels, int32_t* sums) const;
+    static void finish(const Stage& stage, const int32_t* sums, int64_t first, int64_t count, uint8_t* levels, int32_t* sums_out);
     template <class Dot>
     void product(const Stage& stage, const uint8_t* const* sources, int64_t samples, uint8_t* levels, int32_t* sums) const;
     template <class Value>
@@ -70,6 +74,7 @@ class IntegerNet {
 
     IntegerMap input_;
     std::vector<Stage> stages_;
+    size_t tail_ = 0;     // the tail: the stages from here on have one site, and read none before the last of the head
     int64_t levels_ = 0;  // of all layers, of one sample
 };
 

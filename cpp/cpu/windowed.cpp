@@ -14,8 +14,6 @@ constexpr double kMostDeviations = 8.0;  // of n
 constexpr double kMostParts = 1 << 22;   // of all levels: floats hold their halves too
 constexpr double kLeastGamma = 1e5;      // the clip over the least gamma that gets a gradient
 
-typedef int32_t Ints __attribute__((vector_size(kLanes * 4), aligned(4)));
-
 // Neurons [sites, channels] as rows of several sites, so that a loop along a row is long; the last row may be shorter.
 struct Rows {
     int64_t neurons, width;
@@ -277,16 +275,7 @@ FIRSTSPIKE_INLINE Ints read_bytes(const uint8_t* bytes, int64_t count) {
     return reinterpret_cast<Ints>(widen_some(bytes, count));
 }
 
-// The low bytes of `count` words, at most a vector. Compilers make many instructions of the conversion for AVX2.
 FIRSTSPIKE_INLINE void write_bytes(uint8_t* out, Ints words, int64_t count) {
-#if defined(__AVX2__) && !(defined(__AVX512F__) && defined(__AVX512BW__))
-    if (count >= kLanes) {
-        const __m256i first = _mm256_set1_epi32(0x0c080400);  // of each word, four to a half of the vector
-        const __m256i halves = _mm256_shuffle_epi8(reinterpret_cast<__m256i>(words), first);
-        const __m128i both = _mm_unpacklo_epi32(_mm256_castsi256_si128(halves), _mm256_extracti128_si256(halves, 1));
-        return _mm_storel_epi64(reinterpret_cast<__m128i*>(out), both);
-    }
-#endif
     narrow_some(out, reinterpret_cast<Words>(words), count);
 }
 

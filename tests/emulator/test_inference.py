@@ -12,6 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from firstspike import SpikeTimes, emulator, models, nn
+from firstspike.ops.integers import IntegerInput, IntegerKernel, IntegerLayer
 
 from .networks import window_programs
 
@@ -20,10 +21,7 @@ from .networks import window_programs
 @given(window_programs(exact=True), st.integers(1, 3))
 def test_equals_the_core(made, threads):
     program, times = made
-    try:
-        net = emulator.IntegerNet(program)
-    except ValueError:  # more than 16 or 32 bits
-        assume(False)
+    net = _net(program)
     expected = program.engine().run(times).membrane[-1][:, 0]
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -41,11 +39,7 @@ def test_equals_the_core(made, threads):
 @given(window_programs(exact=True))
 def test_is_copied_and_pickled(made):
     program, times = made
-    try:
-        net = emulator.IntegerNet(program)
-    except ValueError:
-        assume(False)
-    spikes = _spikes(program, times)
+    net, spikes = _net(program), _spikes(program, times)
     for again in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
         assert torch.equal(again(spikes), net(spikes))
 
@@ -70,6 +64,31 @@ def test_images(spec, steps):
     fast = emulator.IntegerNet(program)
     for x in (images, images.float() / 255):
         np.testing.assert_array_equal(fast(x).numpy(), emulator.run(program, x).scores)
+
+
+@given(st.sampled_from((1, 16, 17, 64, 127, 128, 255)), *(st.integers(1, most) for most in (200, 70, 140, 99)))
+def test_extreme_weights_and_thresholds(steps, units, outputs, batch, seed):
+    random = np.random.default_rng(seed)
+    levels = random.choice([0, 255], (batch, units), p=[0.1, 0.9])
+    rise = random.integers(1, random.choice([2, 1000, 2**31 // (steps + 2)]), units)
+    offset = (rise * random.integers(0, steps + 1, units) - random.integers(0, 2, units)).clip(0)
+    weight = random.choice([-128, 127], (outputs, 1)).repeat(units, 1)
+    tap = IntegerInput(-1, 1, (1, 1), (1, 1), (0, 0))
+    hidden = "dense", steps, 0, (1, 1, units), [tap], np.eye(units), offset, rise
+    readout = "dense", 0, 0, (1, 1, outputs), [tap._replace(source=0)], weight, np.zeros(outputs), np.zeros(0)
+    layers = [
+        IntegerLayer(*x[:5], torch.tensor(x[5], dtype=torch.int16), *(torch.tensor(y, dtype=torch.int32) for y in x[6:]))
+        for x in (hidden, readout)
+    ]
+    sums = IntegerKernel((1, 1, units), layers)(torch.tensor(levels, dtype=torch.uint8))
+    np.testing.assert_array_equal(sums.numpy(), ((levels + offset) // rise).clip(0, steps) @ weight.T)
+
+
+def _net(program):
+    try:
+        return emulator.IntegerNet(program)
+    except ValueError:  # more than 16 or 32 bits
+        assume(False)
 
 
 def _spikes(program, times):

@@ -32,7 +32,15 @@ inline void narrow_some(uint8_t* out, Words words, int64_t count) {
     if (count >= kLanes) return _mm_storeu_si128(reinterpret_cast<__m128i*>(out), bytes);
     std::memcpy(out, &bytes, static_cast<size_t>(count));
 #else
-    const Bytes bytes = __builtin_convertvector(words, Bytes);
+    Bytes bytes;
+#if defined(__AVX2__)  // compilers make many instructions of the conversion
+    const __m256i first = _mm256_set1_epi32(0x0c080400);  // of each word, four to a half of the vector
+    const __m256i halves = _mm256_shuffle_epi8(reinterpret_cast<__m256i>(words), first);
+    const __m128i both = _mm_unpacklo_epi32(_mm256_castsi256_si128(halves), _mm256_extracti128_si256(halves, 1));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(&bytes), both);
+#else
+    bytes = __builtin_convertvector(words, Bytes);
+#endif
     if (count >= kLanes)
         std::memcpy(out, &bytes, sizeof bytes);
     else

@@ -42,9 +42,11 @@ FIRSTSPIKE_INLINE void unrolled(Body&& body) {
 typedef float Vec __attribute__((vector_size(kLanes * 4)));
 typedef float VecUnaligned __attribute__((vector_size(kLanes * 4), aligned(4)));
 typedef uint32_t Words __attribute__((vector_size(kLanes * 4), aligned(4)));
+typedef int32_t Ints __attribute__((vector_size(kLanes * 4), aligned(4)));
 
 inline Vec splat(float x) { return Vec{} + x; }
 inline Vec load(const float* p) { return *reinterpret_cast<const VecUnaligned*>(p); }
+inline Ints load(const int32_t* p) { return *reinterpret_cast<const Ints*>(p); }
 inline void store(float* p, Vec v) { *reinterpret_cast<VecUnaligned*>(p) = v; }
 
 // The mask of the first `count` lanes, at most kLanes of them.

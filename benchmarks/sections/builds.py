@@ -1,0 +1,138 @@
+"""Before and after a change: two checkouts, both built in place, take turns on each instruction set that both have.
+
+`python -m benchmarks.run --section builds --before CHECKOUT --name NAME`
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from firstspike import emulator, provenance
+from tools import ROOT
+
+from .. import inputs, timing
+from ..kernels import LayerCalls
+from ..nets import inference, training_step
+from ..nets.ours import Ours
+from ..records import timed
+from ..session import Session
+from ..table_cells import milliseconds
+from ..timing import speedup
+from ..workloads import CNN, MLP, WIDE, Workload
+from . import limit, windowed
+
+TITLE = "Before and after a change"
+ROUNDS = 15
+SETS = ("v2", "v3", "v4")
+
+
+def calls() -> dict[str, Callable[[], timing.Call]]:
+    """What is timed, by name: each makes its call, on one thread."""
+    found: dict[str, Callable[[], timing.Call]] = {}
+    for workload, steps in ((CNN, 8), (CNN, 16), (WIDE, 8)):
+        found[f"dL/dW, {workload.name}, T = {steps}"] = partial(_weight_gradient, workload, steps)
+        found[f"training step, {workload.name}, T = {steps}"] = partial(_training, workload, steps)
+    for workload in (MLP, CNN, WIDE):
+        found[f"integers, {workload.name}, batch 256"] = partial(_integers, workload, 256)
+    return found
+
+
+def _weight_gradient(workload: Workload, steps: int) -> timing.Call:
+    _, (layer, x, _), *_ = limit.layers(workload, steps)
+    return LayerCalls.of(layer, x).weight_gradient()
+
+
+def _training(workload: Workload, steps: int) -> timing.Call:
+    batch = inputs.batch("fashion-mnist", workload.batch, steps, flat=workload.flat)
+    return training_step(Ours(workload, steps), batch.spikes, batch.labels)
+
+
+def _integers(workload: Workload, size: int) -> timing.Call:
+    net = emulator.IntegerNet(emulator.quantize(windowed.net_of(workload, windowed.STEPS_OF_INFERENCE).eval()))
+    return inference(net, windowed.images_of(size, workload)[0])
+
+
+def measure(session: Session) -> None:
+    """One cell per call and instruction set; nothing without `session.before`."""
+    if session.before is None:
+        print("builds: give --before CHECKOUT, built in place", file=sys.stderr)
+        return
+    record = session.record("builds")
+    checkouts = {"before": session.before, "after": ROOT}
+    commits = {side: str(provenance.commit(path, ("python", "cpp")))[:12] for side, path in checkouts.items()}
+    for name in SETS:
+        if all(any(path.glob(f"python/firstspike/_base/_cpu_{name}.*")) for path in checkouts.values()):
+            for what in calls():
+                make = partial(_in_turns, checkouts, name, what)
+                record.measure(f"{what}, {name}", make, what=what, set=name, commits=commits)
+
+
+def _in_turns(checkouts: dict[str, Path], instruction_set: str, what: str) -> dict[str, Any]:
+    samples: dict[str, list[float]] = {side: [] for side in checkouts}
+    with ExitStack() as stack:
+        asks = {side: stack.enter_context(_process(path, instruction_set, what)) for side, path in checkouts.items()}
+        for index in range(ROUNDS):
+            for side in list(samples)[:: 1 if index % 2 else -1]:
+                samples[side].append(asks[side]())
+    return {"times": timed(samples)}
+
+
+@contextmanager
+def _process(checkout: Path, instruction_set: str, what: str) -> Iterator[Callable[[], float]]:
+    """Asks a process with this checkout's package for seconds per call."""
+    paths = os.pathsep.join([str(checkout / "python"), str(ROOT)])
+    environment = {**os.environ, "PYTHONPATH": paths, "FIRSTSPIKE_ISA": instruction_set, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", __name__, what]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdin is not None and process.stdout is not None
+        given, made = process.stdin, process.stdout
+
+        def ask() -> float:
+            print(file=given, flush=True)
+            return float(made.readline())
+
+        yield ask
+
+
+def answer(what: str) -> None:
+    """For each line that comes in, time a call and print its seconds."""
+    torch.set_num_threads(1)
+    call = calls()[what]()
+    settling, number = timing.calls_of(call, timing.FULL)
+    for _ in sys.stdin:
+        for _ in range(settling):
+            call()
+        print(timing.once(call, number), flush=True)
+
+
+def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
+    """Both sides on each instruction set, and the time after over the time before."""
+    lines = []
+    for row in rows:
+        times = row["times"]
+        lines.append(
+            {
+                "what": row["what"],
+                "instruction set": row["set"],
+                "before, ms": milliseconds(times, "before"),
+                "after, ms": milliseconds(times, "after"),
+                "after / before": f"{speedup(times['after']['samples'], times['before']['samples']):.2f}",
+                "commits": " and ".join(row["commits"].values()),
+            }
+        )
+    return [("One thread, median (quartiles), in turns", pd.DataFrame(lines))]
+
+
+if __name__ == "__main__":
+    answer(sys.argv[1])
