@@ -71,10 +71,7 @@ def test_a_layer_on_them_is_the_sum_of_two(maps: bool, channels: tuple[int, int]
 def test_one_side_without_a_gradient() -> None:
     x = current(2, 64)
     still = SpikeTimes(spike_times((2, 10), 8, "mixed", generator(0)), 8)
-    for trains, place in (
-        ([functional.ramp(x, 8), still], slice(0, 64)),
-        ([still, functional.ramp(x, 8)], slice(10, 74)),
-    ):
+    for trains, place in (([functional.ramp(x, 8), still], slice(0, 64)), ([still, functional.ramp(x, 8)], slice(10, 74))):
         joined = fs.cat(trains)
         gradient = torch.randn(joined.dense().shape, generator=generator(1))
         (got,) = torch.autograd.grad(joined.dense(), x, gradient)

@@ -47,11 +47,7 @@ STEPS = st.sampled_from([1, 2, 8, 64, 254])
 SEEDS = st.integers(0, 2**20)
 
 
-@given(
-    values=st.lists(st.floats(0, 1, width=32), min_size=1, max_size=30),
-    steps=STEPS,
-    curve=st.sampled_from(["linear", "log"]),
-)
+@given(values=st.lists(st.floats(0, 1, width=32), min_size=1, max_size=30), steps=STEPS, curve=st.sampled_from(["linear", "log"]))
 def test_latency(values: list[float], steps: int, curve: str) -> None:
     """Equal, except that float32 may round the other way within 1e-4 of a half."""
     x = torch.tensor([values])

@@ -84,11 +84,7 @@ def test_first_events_against_a_loop(time: str, polarity: str) -> None:
     draw = np.random.default_rng(0)
     kind = np.dtype([("t", time), ("x", "<u2"), ("p", polarity), ("y", "<u2")])
     rows = zip(
-        draw.integers(0, 1000, 300),
-        draw.integers(0, 9, 300),
-        draw.integers(0, 2, 300),
-        draw.integers(0, 7, 300),
-        strict=True,
+        draw.integers(0, 1000, 300), draw.integers(0, 9, 300), draw.integers(0, 2, 300), draw.integers(0, 7, 300), strict=True
     )
     events = array(*rows, kind=kind)
     spikes = encode.first_events(events, (9, 7, 2), 16, window=(200, 700))
@@ -116,12 +112,7 @@ def test_the_origin_of_integer_times_does_not_count(window: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("t", "window", "step"),
-    [
-        (ORIGIN, (0, 2 * ORIGIN), 8),
-        (ORIGIN - 1, (0, 2 * ORIGIN), 7),
-        (1, (0.75, 1.25), 8),
-    ],
+    ("t", "window", "step"), [(ORIGIN, (0, 2 * ORIGIN), 8), (ORIGIN - 1, (0, 2 * ORIGIN), 7), (1, (0.75, 1.25), 8)]
 )
 def test_windows_of_any_size_are_exact(t: int, window: Any, step: int) -> None:
     spikes = encode.first_events(array((0, 0, t, 0)), (1, 1, 1), 16, window)

@@ -63,10 +63,7 @@ VIEWS: dict[str, tuple[Callable[[SpikeTimes], SpikeTimes], Callable[[Tensor], Te
     "slice": (lambda s: s[1:3], lambda x: x[:, 1:3]),
     "strided slice": (lambda s: s[::2], lambda x: x[:, ::2]),
     "empty slice": (lambda s: s[2:2], lambda x: x[:, 2:2]),
-    "mask": (
-        lambda s: s[torch.tensor([True, False, True, True])],
-        lambda x: x[:, torch.tensor([True, False, True, True])],
-    ),
+    "mask": (lambda s: s[torch.tensor([True, False, True, True])], lambda x: x[:, torch.tensor([True, False, True, True])]),
     "slices": (lambda s: s[1:, :, ::2, 1::2], lambda x: x[:, 1:, :, ::2, 1::2]),
     "no index": (lambda s: s[torch.empty(0, dtype=torch.int64)], lambda x: x[:, :0]),
     "index from the end": (lambda s: s[torch.tensor([-1, 0])], lambda x: x[:, torch.tensor([-1, 0])]),
@@ -96,11 +93,7 @@ def test_views(name: str) -> None:
 
 def test_maps_are_channels_last_whatever_comes_in() -> None:
     times = spike_times((2, 3, 4, 5), 6, "mixed", generator(0))
-    for given_times in (
-        times,
-        times.to(memory_format=torch.channels_last),
-        times.transpose(2, 3).contiguous().transpose(2, 3),
-    ):
+    for given_times in (times, times.to(memory_format=torch.channels_last), times.transpose(2, 3).contiguous().transpose(2, 3)):
         spikes = SpikeTimes(given_times, 6)
         assert spikes.times.is_contiguous(memory_format=torch.channels_last)
         assert torch.equal(spikes.times, times)

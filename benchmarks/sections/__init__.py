@@ -19,6 +19,7 @@ NAMES = (
         "threads",
         "leak",
         "windowed",
+        "integers",
         "timing_based",
     ),
     *("residual", "input_forms", "accuracy", "overhead", "crossover", "emulator", "cortex", "builds"),

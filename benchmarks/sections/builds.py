@@ -24,12 +24,13 @@ from .. import inputs, timing
 from ..kernels import LayerCalls
 from ..nets import inference, training_step
 from ..nets.ours import Ours
+from ..nets.windows import images_of, net_of
 from ..records import timed
 from ..session import Session
 from ..table_cells import milliseconds
 from ..timing import speedup
 from ..workloads import CNN, MLP, WIDE, Workload
-from . import limit, windowed
+from . import integers, limit
 
 TITLE = "Before and after a change"
 ROUNDS = 15
@@ -42,6 +43,7 @@ def calls() -> dict[str, Callable[[], timing.Call]]:
     for workload, steps in ((CNN, 8), (CNN, 16), (WIDE, 8)):
         found[f"dL/dW, {workload.name}, T = {steps}"] = partial(_weight_gradient, workload, steps)
         found[f"training step, {workload.name}, T = {steps}"] = partial(_training, workload, steps)
+    found["training step, mlp of windows, T = 16"] = partial(_training_of_windows, MLP, 16)
     for workload in (MLP, CNN, WIDE):
         found[f"integers, {workload.name}, batch 256"] = partial(_integers, workload, 256)
     return found
@@ -57,9 +59,13 @@ def _training(workload: Workload, steps: int) -> timing.Call:
     return training_step(Ours(workload, steps), batch.spikes, batch.labels)
 
 
+def _training_of_windows(workload: Workload, steps: int) -> timing.Call:
+    return training_step(net_of(workload, steps), *images_of(workload.batch, workload))
+
+
 def _integers(workload: Workload, size: int) -> timing.Call:
-    net = emulator.IntegerNet(emulator.quantize(windowed.net_of(workload, windowed.STEPS_OF_INFERENCE).eval()))
-    return inference(net, windowed.images_of(size, workload)[0])
+    net = emulator.IntegerNet(emulator.quantize(net_of(workload, integers.STEPS).eval()))
+    return inference(net, images_of(size, workload)[0])
 
 
 def measure(session: Session) -> None:
@@ -128,10 +134,10 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
                 "before, ms": milliseconds(times, "before"),
                 "after, ms": milliseconds(times, "after"),
                 "after / before": f"{speedup(times['after']['samples'], times['before']['samples']):.2f}",
-                "commits": " and ".join(row["commits"].values()),
             }
         )
-    return [("One thread, median (quartiles), in turns", pd.DataFrame(lines))]
+    pairs = dict.fromkeys("before: {before}, after: {after}".format(**row["commits"]) for row in rows)
+    return [(f"One thread, median (quartiles), in turns; {'; '.join(pairs)}", pd.DataFrame(lines))]
 
 
 if __name__ == "__main__":

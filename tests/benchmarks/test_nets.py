@@ -9,10 +9,7 @@ from benchmarks.workloads import Workload
 
 from benchmarks import inputs
 
-TINY = {
-    "mlp": Workload("mlp", "784-24-16-10", 3, {8: (1, 1)}),
-    "cnn": Workload("cnn", "4C3-AP2-6C3-AP2-12-10", 3, {8: (1, 1)}),
-}
+TINY = {"mlp": Workload("mlp", "784-24-16-10", 3, {8: (1, 1)}), "cnn": Workload("cnn", "4C3-AP2-6C3-AP2-12-10", 3, {8: (1, 1)})}
 
 
 def scores_and_gradients(setting, workload):

@@ -54,11 +54,7 @@ def call_integers(draw: Draw) -> None:
         net.run(**{key: as_given(value) for key, value in arguments.items()})
 
 
-KINDS: tuple[tuple[Callable[[Draw], None], float], ...] = (
-    (call_kernel, 0.8),
-    (call_prepacked, 0.1),
-    (call_integers, 0.1),
-)
+KINDS: tuple[tuple[Callable[[Draw], None], float], ...] = ((call_kernel, 0.8), (call_prepacked, 0.1), (call_integers, 0.1))
 
 
 def run(first: int, number: int, seed: int, note: Path | None = None) -> Counter[str]:

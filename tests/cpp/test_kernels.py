@@ -60,17 +60,7 @@ def test_a_line_that_is_too_long_is_refused() -> None:
     times = torch.full((width,), 255, dtype=torch.uint8)
     weight, weight_out, bias_out = torch.zeros(1, 1, 1, taps), torch.zeros(1, 1, 1, taps), torch.zeros(1)
     support = (array(torch.zeros(sites + 1, dtype=torch.int64)), array(torch.zeros(2, 0, dtype=torch.uint8)))
-    call = (
-        sizes,
-        (1.0, 1.0, 0.0, 1.0, 0.0),
-        array(times),
-        array(weight),
-        support,
-        None,
-        array(torch.zeros(0)),
-        None,
-        1,
-    )
+    call = (sizes, (1.0, 1.0, 0.0, 1.0, 0.0), array(times), array(weight), support, None, array(torch.zeros(0)), None, 1)
     with pytest.raises(ValueError, match="too long"):
         kernels.cpu.layer_gradients(*call, None, array(weight_out), array(bias_out))
 

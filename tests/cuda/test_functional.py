@@ -74,16 +74,7 @@ def fire_layer(**changed: torch.Tensor) -> object:
     """The implementation of `fire_layer` on three inputs and five neurons, some of its tensors changed."""
     given = {"times": torch.zeros(2, 1, 1, 3, dtype=torch.uint8), "weight": torch.zeros(5, 3), "bias": torch.zeros(5)}
     times, weight, bias = {**given, **changed}.values()
-    arguments = (
-        times,
-        None,
-        None,
-        None,
-        weight,
-        bias,
-        (2, 1, 1, 3, 1, 1, 1, 1, 1, 0, 0, 5, 4),
-        (1.0, 1.0, 0.0, 1.0, 0.0),
-    )
+    arguments = (times, None, None, None, weight, bias, (2, 1, 1, 3, 1, 1, 1, 1, 1, 0, 0, 5, 4), (1.0, 1.0, 0.0, 1.0, 0.0))
     return _operator.CUDA_IMPLEMENTATIONS["fire_layer"](*arguments, False, _cuda.TILE)
 
 

@@ -31,10 +31,7 @@ def program_of(seed: int) -> tuple[em.Program, torch.Tensor]:
     if windows:
         options |= {"timing": "layer", "pooling": "avg"}
     else:
-        options |= {
-            "bias": chip != "odin-like",
-            "decay": 1.0 if chip == "odin-like" else float(pick.choice([1.0, 0.75])),
-        }
+        options |= {"bias": chip != "odin-like", "decay": 1.0 if chip == "odin-like" else float(pick.choice([1.0, 0.75]))}
     net = models.build(SPECS[seed // 2 % 4], **options).eval()
     images = torch.randint(0, 256, (20, 2, 8, 8), dtype=torch.uint8, generator=draw)
     images *= torch.rand(images.shape, generator=draw) < 0.5

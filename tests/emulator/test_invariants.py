@@ -59,10 +59,7 @@ def test_order_of_a_first_layers_sources_does_not_matter(network, random):
     random.shuffle(order)
     shape = (1, 1, times.shape[1])
     moved = [first.replace(weight=np.ascontiguousarray(first.weight[order]), in_shape=shape), *layers[1:]]
-    same(
-        run([first.replace(in_shape=shape), *layers[1:]], steps, total, times),
-        run(moved, steps, total, times[:, order]),
-    )
+    same(run([first.replace(in_shape=shape), *layers[1:]], steps, total, times), run(moved, steps, total, times[:, order]))
 
 
 @examples

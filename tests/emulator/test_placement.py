@@ -245,10 +245,7 @@ def test_what_fits_is_what_quantize_and_place_take(name):
     model = build("64-32-10", bias=False)
     checked = em.check(model, name)
     placement = em.place(em.quantize(model.eval(), name))
-    assert checked.fits and (checked.cores_used, checked.cores_available) == (
-        placement.cores_used,
-        placement.available,
-    )
+    assert checked.fits and (checked.cores_used, checked.cores_available) == (placement.cores_used, placement.available)
     assert checked.text() == f"{name}: fits, {checked.cores_used} of {checked.cores_available} cores\n"
 
 

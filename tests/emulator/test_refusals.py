@@ -32,11 +32,7 @@ SPIKES = torch.zeros(2, 6, 8, 8, dtype=torch.uint8)
         (lambda: em.quantize(MODEL, calibration=X[:0]), ValueError, "calibration"),
         (lambda: em.quantize("64-10"), TypeError, "model"),
         (lambda: em.quantize(torch.nn.Linear(2, 2)), TypeError, "Linear"),
-        (
-            lambda: em.quantize(models.build("8-5", input_shape=(8,), steps=4, readout="first-spike")),
-            ValueError,
-            "add a layer",
-        ),
+        (lambda: em.quantize(models.build("8-5", input_shape=(8,), steps=4, readout="first-spike")), ValueError, "add a layer"),
         (lambda: em.check("64-10"), TypeError, "model"),
         (lambda: em.place(MODEL), TypeError, "program"),
         (lambda: em.qat.prepare(MODEL, bits=9), ValueError, "bits"),

@@ -16,9 +16,7 @@ from ..samples import SILENT, generator, grid
 
 STEPS = [1, 2, 8, 64, 254]
 each_surrogate = pytest.mark.parametrize(
-    "surrogate",
-    [triangle(), triangle(0.25), triangle(2.0), rectangle(), atan(), sigmoid()],
-    ids=lambda s: f"{s.kind}-{s.scale}",
+    "surrogate", [triangle(), triangle(0.25), triangle(2.0), rectangle(), atan(), sigmoid()], ids=lambda s: f"{s.kind}-{s.scale}"
 )
 
 

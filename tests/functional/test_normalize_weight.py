@@ -90,10 +90,7 @@ def test_the_formulas_of_the_device_are_those_of_the_kernel(gamma: torch.Tensor 
     weight = torch.randn(2, 3, 4, generator=generator(0))
     at = torch.randn(2, 3, 4, generator=generator(1))
     results = []
-    for forward, backward in (
-        (normalize._forward, normalize._backward),
-        (normalize._forward_torch, normalize._backward_torch),
-    ):
+    for forward, backward in ((normalize._forward, normalize._backward), (normalize._forward_torch, normalize._backward_torch)):
         normal, moments = forward(weight, gamma, 0.5, per_output)
         results.append([normal, moments, *backward(at, weight, gamma, moments, 0.5, per_output)])
     for one, other in zip(*results, strict=True):

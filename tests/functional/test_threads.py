@@ -56,11 +56,7 @@ def run(name: str, case: Layer) -> list[Tensor]:
         results += [out.times, dense.detach()]
     if call is functional.linear:
         v = functional.integrate(
-            first,
-            w,
-            b,
-            avg_pool=case.options.get("avg_pool", 1),
-            synaptic_decay=case.options.get("synaptic_decay", 0.0),
+            first, w, b, avg_pool=case.options.get("avg_pool", 1), synaptic_decay=case.options.get("synaptic_decay", 0.0)
         )
         results.append(v.detach())
     return [*results, w.grad, b.grad, x.grad, current.grad]

@@ -107,10 +107,7 @@ def test_fire_and_its_gradient(shape: tuple[int, ...], steps: int, mode: str, pe
     total, each = at.double().abs().movedim(1, 0).flatten(1).sum(1), channels / at.numel()
     scale = torch.ones(channels).double() if gamma is None else gamma.detach().double()
     shift = torch.zeros(channels).double() if bias is None else bias.detach().double()
-    inside, outside = (
-        0.51 / (codes.parts * codes.steps * scale * per_clip),
-        0.51 * codes.deviation(scale, shift, 1 / per_clip),
-    )
+    inside, outside = (0.51 / (codes.parts * codes.steps * scale * per_clip), 0.51 * codes.deviation(scale, shift, 1 / per_clip))
     of_code = {
         "current": factor * total * each * n * (inside + outside) if batch else 0 * n,
         "clip": total * per_clip**2 * scale * inside,
@@ -126,9 +123,7 @@ def test_fire_and_its_gradient(shape: tuple[int, ...], steps: int, mode: str, pe
 
 
 @given(shape=SHAPES, steps=STEPS, batch=st.booleans(), normal=st.booleans(), per=st.booleans(), seed=SEEDS)
-def test_gradient_is_the_formula_on_the_codes(
-    shape: tuple[int, ...], steps: int, batch: bool, normal: bool, per: bool, seed: int
-) -> None:
+def test_gradient_is_the_formula_on_the_codes(shape, steps, batch, normal, per, seed):
     """Any codes: the sums of gradients inside the clip, and the batch's correction, to rounding."""
     g, channels = generator(seed), shape[1]
     sites = (shape[0], *shape[2:], channels)
@@ -204,9 +199,7 @@ def test_small_gammas_have_their_gradients(size: float, steps: int) -> None:
     pattern=st.sampled_from(["mixed", "silent", "early", "spread"]),
     seed=SEEDS,
 )
-def test_closed_form_is_the_simulation_of_both_windows(
-    sizes: tuple[int, int, int], steps: int, own: int, rise: int, pattern: str, seed: int
-) -> None:
+def test_closed_form_is_the_simulation_of_both_windows(sizes, steps, own, rise, pattern, seed):
     batch, inputs, outputs = sizes
     g, rise = generator(seed), 2 * rise + 1
     times = spike_times((batch, inputs), steps, pattern, g)
@@ -228,9 +221,7 @@ def test_closed_form_is_the_simulation_of_both_windows(
     steps=STEPS,
     seed=SEEDS,
 )  # fmt: skip
-def test_products(
-    sizes: tuple[int, int, int, int], kernel: tuple[int, int], options: dict[str, int], steps: int, seed: int
-) -> None:
+def test_products(sizes, kernel, options, steps, seed):
     """Convolutions and, of the same maps, a linear layer: values, currents and their gradients."""
     batch, channels, height, width = sizes
     channels *= options["groups"]

@@ -176,10 +176,7 @@ def test_a_monitor_keeps_every_run():
     x = torch.rand(5, 16)
     net, unrolled = Shared(), Shared(unrolled=True)
     for _ in range(2):
-        with (
-            inspect.Monitor(net, with_currents=True) as seen,
-            inspect.Monitor(unrolled, with_currents=True) as expected,
-        ):
+        with inspect.Monitor(net, with_currents=True) as seen, inspect.Monitor(unrolled, with_currents=True) as expected:
             for _ in range(2):  # the last pass counts
                 net(x), unrolled(x)
         assert list(seen.layers) == ["first", "hidden", "hidden#2", "last"] == list(seen.currents)

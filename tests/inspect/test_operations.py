@@ -42,11 +42,7 @@ def test_counts_of_a_net_of_windows():
         model(torch.ones(2, 1, 4, 4))
         spikes = model.observe(torch.ones(2, 1, 4, 4)).layers[0]
     fired = float(spikes.count().sum())  # of four passes
-    assert count.means() == {
-        "additions": (16 + 48 + 36) * 4 + fired / 2 * 3,
-        "macs": 0,
-        "updates": (255 + 5) * 4 * 16 + 5 * 3,
-    }
+    assert count.means() == {"additions": (16 + 48 + 36) * 4 + fired / 2 * 3, "macs": 0, "updates": (255 + 5) * 4 * 16 + 5 * 3}
 
 
 def test_updates_of_windows_are_the_emulators():
@@ -224,8 +220,7 @@ def test_a_shortcut_costs_an_addition_per_spike_that_it_brings(stride):
 def convolution_and_linear():
     """By hand: 2 events reach 2 neurons each, of which one fires; those 2 spikes reach 3 neurons, which fire at the second."""
     net = torch.nn.Sequential(
-        nn.TTFSConv2d(1, 2, 1, steps=4, bias=False, affine=None),
-        nn.TTFSLinear(8, 3, steps=4, bias=False, affine=None),
+        nn.TTFSConv2d(1, 2, 1, steps=4, bias=False, affine=None), nn.TTFSLinear(8, 3, steps=4, bias=False, affine=None)
     )
     with torch.no_grad():
         net[0].weight.copy_(torch.tensor([2.0, 0.1]).view(2, 1, 1, 1))

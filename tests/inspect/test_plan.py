@@ -76,11 +76,7 @@ def test_batch_is_a_number_a_shape_or_spikes() -> None:
     assert explain(layer, 128) == explain(layer, shape) == explain(layer, times)
 
 
-LINEAR, CONVOLUTION, DIRECT = (
-    nn.TTFSLinear(9, 4, steps=8),
-    nn.TTFSConv2d(2, 4, 3, steps=4),
-    nn.DirectLinear(9, 4, steps=8),
-)
+LINEAR, CONVOLUTION, DIRECT = (nn.TTFSLinear(9, 4, steps=8), nn.TTFSConv2d(2, 4, 3, steps=4), nn.DirectLinear(9, 4, steps=8))
 NET = models.mlp("6-5-3", steps=4)
 TRANSPOSED = torch.nn.ConvTranspose2d(2, 2, 3)
 MIRRORED = torch.nn.Conv2d(2, 2, 3, padding=1, padding_mode="reflect")
@@ -124,11 +120,7 @@ test_calls = refusals(
     (lambda: synaptic_operations(torch.ones(1, 4), nn.TTFSLinear(4, 3, steps=4, avg_pool=2)), ValueError, "events"),
     (lambda: profile(LINEAR, SpikeTimes(torch.zeros(0, 9, dtype=torch.uint8), 8)), ValueError, "x"),
     (lambda: profile(torch.nn.Linear(2, 2), torch.zeros(1, 2)), ValueError, "net"),
-    (
-        lambda: profile(sequential(torch.nn.Linear(6, 6), *NET.layers), torch.rand(2, 6)),
-        ValueError,
-        "net .*Linear at '0'",
-    ),
+    (lambda: profile(sequential(torch.nn.Linear(6, 6), *NET.layers), torch.rand(2, 6)), ValueError, "net .*Linear at '0'"),
     (lambda: inspect.layer_signals(NET, torch.rand(2, 6), torch.tensor([0, 3])), ValueError, r"labels .*0\.\.2"),
     (lambda: inspect.layer_signals(LINEAR, torch.rand(2, 6), torch.tensor([0, 1])), TypeError, "model"),
     (lambda: current(CONVOLUTION, 2, 4), ValueError, "before"),

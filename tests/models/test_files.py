@@ -196,13 +196,7 @@ def test_damaged_bytes_and_other_files(tmp_path: Path) -> None:
     fs.save(built("64-10", readout="first-spike"), tmp_path / "net")
     raw = (tmp_path / "net").read_bytes()
     size = 8 + int.from_bytes(raw[:8], "little")
-    damaged = [
-        raw[:-1],
-        raw[:100],
-        b"",
-        raw[:size].replace(b"64", b"65") + raw[size:],
-        raw.replace(b'\\"kind', b'\\"kund'),
-    ]
+    damaged = [raw[:-1], raw[:100], b"", raw[:size].replace(b"64", b"65") + raw[size:], raw.replace(b'\\"kind', b'\\"kund')]
     for number, content in enumerate(damaged):
         (tmp_path / "bad").write_bytes(content)
         with pytest.raises(ValueError, match="bad"):

@@ -96,11 +96,7 @@ BAD: dict[str, Refusal] = {
     "NaN": (lambda: net()(torch.full((2, 1, 8, 8), torch.nan)), ValueError, "x"),
     "prepacking": (lambda: models.prepare_for_inference(net()), TypeError, "IntegerNet"),
     "readout module": (lambda: models.WindowedNet([], readout=nn.Linear(3, 2), input_shape=(3,)), TypeError, "readout"),
-    "config": (
-        lambda: models.WindowedNet([], readout=fs.WindowedReadout(3, 2), input_shape=(3,)).config(),
-        ValueError,
-        "config",
-    ),
+    "config": (lambda: models.WindowedNet([], readout=fs.WindowedReadout(3, 2), input_shape=(3,)).config(), ValueError, "config"),
 }
 
 test_refusals = refusals(**BAD)

@@ -35,10 +35,7 @@ CHAINS = {
     "one": ((20,), lambda: [linear(20, 70)]),
     "mlp": ((150,), lambda: [linear(150, 90), linear(90, 33, 1, affine="layer"), nn.Integrate(33, 5, steps=STEPS)]),
     "leaky": ((40,), lambda: [linear(40, 30, decay=0.9), linear(30, 30, 1, affine=None, decay=0.5, threshold=0.7)]),
-    "synaptic": (
-        (40,),
-        lambda: [linear(40, 30, synaptic_decay=1.0), nn.Integrate(30, 3, steps=STEPS, synaptic_decay=0.5)],
-    ),
+    "synaptic": ((40,), lambda: [linear(40, 30, synaptic_decay=1.0), nn.Integrate(30, 3, steps=STEPS, synaptic_decay=0.5)]),
     "normalised": ((40,), lambda: [linear(40, 30, normalization=True), linear(30, 6, 1, normalization=True)]),
     "cnn": (
         (1, 12, 10),

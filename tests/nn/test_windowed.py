@@ -110,8 +110,7 @@ def test_learns_and_every_parameter_has_a_gradient() -> None:
 
 @pytest.mark.parametrize("steps", [16, 64])
 @pytest.mark.parametrize(
-    ("spec", "most"),
-    [("784-200-200-10", 1.17), ("32C3-AP2-64C3-AP2-256-10", 1.02), ("16C3-MP2-32C3-MP2-10", 1.27)],
+    ("spec", "most"), [("784-200-200-10", 1.17), ("32C3-AP2-64C3-AP2-256-10", 1.02), ("16C3-MP2-32C3-MP2-10", 1.27)]
 )
 def test_memory_kept_for_backward(spec: str, most: float, steps: int) -> None:
     """Bytes that autograd holds per neuron, apart from the input: a code, also of each pooled one; moments and scales."""

@@ -76,9 +76,7 @@ def run_layer(function: Callable[..., SpikeTimes], case: Layer, **options: Any) 
     b = None if case.bias is None else case.bias.clone().requires_grad_()
     backward(function(train(case), w, b, **case.options, **options).dense())
     hidden = functional.ramp(
-        torch.rand(case.times.shape, generator=generator(8), dtype=torch.float32).requires_grad_(),
-        case.steps,
-        **options,
+        torch.rand(case.times.shape, generator=generator(8), dtype=torch.float32).requires_grad_(), case.steps, **options
     )
     backward(function(hidden, w, b, **case.options, **options).dense())
     with torch.no_grad():
@@ -95,9 +93,7 @@ def run_fire(surrogate: Any, **options: Any) -> None:
     """The dense neuron."""
     backward(
         functional.fire(
-            torch.randn(5, 2, 3, 4, generator=generator(0), dtype=torch.float32).requires_grad_(),
-            surrogate=surrogate,
-            **options,
+            torch.randn(5, 2, 3, 4, generator=generator(0), dtype=torch.float32).requires_grad_(), surrogate=surrogate, **options
         )
     )
 

@@ -13,12 +13,7 @@ from firstspike import data
 from firstspike.inspect import HISTOGRAM_EDGES
 from paper import job
 
-SHAPES = {
-    "mnist": (1, 28, 28, 10),
-    "cifar10": (3, 32, 32, 10),
-    "cifar100": (3, 32, 32, 100),
-    "dvs-gesture": (16, 32, 32, 11),
-}
+SHAPES = {"mnist": (1, 28, 28, 10), "cifar10": (3, 32, 32, 10), "cifar100": (3, 32, 32, 100), "dvs-gesture": (16, 32, 32, 11)}
 
 
 def images(name, count, seed):

@@ -86,8 +86,7 @@ def fill_decoders(store, conditions, steps):
 
 
 @pytest.mark.parametrize(
-    ("twd", "answer"),
-    [((1.5, 1.6, 1.4), "yes"), ((3.5, 3.6, 3.4), "**no**"), ((1.0, 3.9, 2.4), "not resolved")],
+    ("twd", "answer"), [((1.5, 1.6, 1.4), "yes"), ((3.5, 3.6, 3.4), "**no**"), ((1.0, 3.9, 2.4), "not resolved")]
 )
 def test_a_claim_is_answered_by_the_interval_of_paired_differences(tmp_path, twd, answer):
     text = PROFILE.replace("seeds = [0, 1]", "seeds = [0, 1, 2]")

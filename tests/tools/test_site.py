@@ -26,10 +26,7 @@ def test_every_key_of_a_run_is_described() -> None:
 def test_every_key_of_a_chip_profile_is_described() -> None:
     page = configuration.chip_page()
     made = {"cores", "sources"}
-    assert keys(page) == [
-        *(name for name in Profile.model_fields if name not in made),
-        *CoreKind.model_fields,
-    ]
+    assert keys(page) == [*(name for name in Profile.model_fields if name not in made), *CoreKind.model_fields]
     assert "{" not in page
 
 

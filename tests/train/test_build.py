@@ -24,8 +24,7 @@ def test_settings_reach_the_net():
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"),
-    [("adamw", torch.optim.AdamW), ("adam", torch.optim.Adam), ("sgd", torch.optim.SGD), ("muon", Muon)],
+    ("name", "kind"), [("adamw", torch.optim.AdamW), ("adam", torch.optim.Adam), ("sgd", torch.optim.SGD), ("muon", Muon)]
 )
 def test_optimizers(name, kind):
     config = Config(spec="36-8-4", optimizer=name, lr=0.1, weight_decay=0.0 if name == "muon" else 0.01)

@@ -12,18 +12,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from firstspike.train import (
-    Augmentation,
-    BadCheckpoint,
-    Config,
-    Muon,
-    Result,
-    evaluate,
-    fit,
-    load_info,
-    load_model,
-    loop,
-)
+from firstspike.train import Augmentation, BadCheckpoint, Config, Muon, Result, evaluate, fit, load_info, load_model, loop
 
 from .conftest import curves, resumes_with_the_same_bits, run, same_bits
 

@@ -72,10 +72,7 @@ def test_a_kernel_is_updated_as_the_matrix_of_its_outputs() -> None:
 
 def test_parameters_of_one_dimension_are_updated_by_adam() -> None:
     ours, theirs = (nn.Parameter(torch.randn(9, generator=generator(0))) for _ in range(2))
-    optimizers = (
-        train.Muon([ours], lr=0.2, adam_ratio=0.25),
-        torch.optim.Adam([theirs], lr=0.05),
-    )
+    optimizers = (train.Muon([ours], lr=0.2, adam_ratio=0.25), torch.optim.Adam([theirs], lr=0.05))
     for step in range(5):
         for parameter, optimizer in zip((ours, theirs), optimizers, strict=True):
             parameter.grad = torch.randn(9, generator=generator(step + 1))
@@ -84,8 +81,7 @@ def test_parameters_of_one_dimension_are_updated_by_adam() -> None:
 
 
 @pytest.mark.parametrize(
-    "options",
-    [{"lr": math.nan}, {"momentum": 1.0}, {"betas": (0.9, 1.0)}, {"adam_ratio": -0.1}, {"eps": 0.0}, {"iterations": 0}],
+    "options", [{"lr": math.nan}, {"momentum": 1.0}, {"betas": (0.9, 1.0)}, {"adam_ratio": -0.1}, {"eps": 0.0}, {"iterations": 0}]
 )
 def test_bad_settings_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):

@@ -83,11 +83,7 @@ REFUSALS = [
     (trained(sets=loader("text", LABELS)), TypeError, "pairs"),
     (trained(sets=loader(PIXELS[:0], LABELS[:0])), ValueError, "sample"),
     (trained(sets=loader(PIXELS / 0, LABELS)), ValueError, ""),
-    (
-        trained(sets=tuple(DataLoader(x, num_workers=1, persistent_workers=True) for x in SETS)),
-        ValueError,
-        "persistent_workers",
-    ),
+    (trained(sets=tuple(DataLoader(x, num_workers=1, persistent_workers=True) for x in SETS)), ValueError, "persistent_workers"),
     # net, loss, optimizer
     (trained(model=nn.Flatten()), ValueError, ""),
     (trained(model=nn.Identity()), ValueError, "scores"),

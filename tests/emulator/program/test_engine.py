@@ -188,12 +188,7 @@ def test_leak_rounds_toward_zero(weight, keep, bits, expected):
 
 def test_leak_by_shift_takes_at_least_one():
     """100 less 100 / 8, rounded down; -100 less -100 / 8, rounded down, is -87; 3 and -1 less one toward zero."""
-    for weight, expected in (
-        (100, [100, 88, 77, 68]),
-        (-100, [-100, -87, -76, -66]),
-        (3, [3, 2, 1, 0]),
-        (-1, [-1, 0, 0, 0]),
-    ):
+    for weight, expected in ((100, [100, 88, 77, 68]), (-100, [-100, -87, -76, -66]), (3, [3, 2, 1, 0]), (-1, [-1, 0, 0, 0])):
         assert states(weight, leak="shift", keep=3, accumulator=Register.of(40), membrane=Register.of(40)) == expected
 
 

@@ -38,9 +38,7 @@ def test_weights_that_32_bits_do_not_hold_are_refused(value):
 
 def test_a_wrapped_sum_without_a_sign_may_overflow_the_membrane():
     made = layer(
-        weight=np.array([[-1, 0], [0, 0]], np.int8),
-        accumulator=Register.of(16, "unsigned", "wrap"),
-        membrane=Register.of(16),
+        weight=np.array([[-1, 0], [0, 0]], np.int8), accumulator=Register.of(16, "unsigned", "wrap"), membrane=Register.of(16)
     )
     assert made.overflow_free() == {"accumulator": False, "membrane": False}
     signed = made.replace(accumulator=Register.of(16))

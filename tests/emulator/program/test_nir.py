@@ -39,8 +39,7 @@ def test_round_trip_through_a_file(tmp_path, spec, name, readout):
 
 
 @pytest.mark.parametrize(
-    ("spec", "encoder"),
-    [("30-20-5", "latency"), (SPECS[2], "direct"), ("4C3s8-5", "latency"), ("4C3s8-6C1-5", "direct")],
+    ("spec", "encoder"), [("30-20-5", "latency"), (SPECS[2], "direct"), ("4C3s8-5", "latency"), ("4C3s8-6C1-5", "direct")]
 )
 def test_nirs_own_check_of_types_takes_the_graph(spec, encoder):
     """Also where a map is 1 x 1: what a convolution sends there has three dimensions, and is flattened."""

@@ -73,8 +73,7 @@ def test_early_exit_keeps_every_answer(readout):
 
 
 @pytest.mark.parametrize(
-    "options",
-    [{"readout": "membrane"}, *({"readout": "twd-exp", "gamma": g, "population": n} for g, n in ((1.2, 2), (1.0, 1)))],
+    "options", [{"readout": "membrane"}, *({"readout": "twd-exp", "gamma": g, "population": n} for g, n in ((1.2, 2), (1.0, 1)))]
 )
 def test_early_exit_is_refused_where_it_could_change_an_answer(options):
     model = net("30-20-5", encoder="latency", **options)
