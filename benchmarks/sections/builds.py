@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -17,6 +19,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+import firstspike
 from firstspike import emulator, provenance
 from tools import ROOT
 
@@ -33,15 +36,16 @@ from ..workloads import CNN, MLP, WIDE, Workload
 from . import integers, limit
 
 TITLE = "Before and after a change"
-ROUNDS = 15
-SETS = ("v2", "v3", "v4")
+ROUNDS, LEAST = 15, 5  # samples of a side, and calls in a sample
+NO_POOLING = Workload("no pooling", "32C3-64C3-10", 64, {})
 
 
 def calls() -> dict[str, Callable[[], timing.Call]]:
     """What is timed, by name: each makes its call, on one thread."""
     found: dict[str, Callable[[], timing.Call]] = {}
-    for workload, steps in ((CNN, 8), (CNN, 16), (WIDE, 8)):
+    for workload, steps in ((CNN, 8), (CNN, 16), (WIDE, 8), (NO_POOLING, 8)):
         found[f"dL/dW, {workload.name}, T = {steps}"] = partial(_weight_gradient, workload, steps)
+    for workload, steps in ((CNN, 8), (CNN, 16), (WIDE, 8)):
         found[f"training step, {workload.name}, T = {steps}"] = partial(_training, workload, steps)
     found["training step, mlp of windows, T = 16"] = partial(_training_of_windows, MLP, 16)
     for workload in (MLP, CNN, WIDE):
@@ -73,11 +77,12 @@ def measure(session: Session) -> None:
     if session.before is None:
         print("builds: give --before CHECKOUT, built in place", file=sys.stderr)
         return
+    torch.set_num_threads(1)
     record = session.record("builds")
     checkouts = {"before": session.before, "after": ROOT}
     commits = {side: str(provenance.commit(path, ("python", "cpp")))[:12] for side, path in checkouts.items()}
-    for name in SETS:
-        if all(any(path.glob(f"python/firstspike/_base/_cpu_{name}.*")) for path in checkouts.values()):
+    for name in firstspike.backends()["cpu"]["available"]:
+        if any(session.before.glob(f"python/firstspike/_base/_cpu_{name}.*")):
             for what in calls():
                 make = partial(_in_turns, checkouts, name, what)
                 record.measure(f"{what}, {name}", make, what=what, set=name, commits=commits)
@@ -112,14 +117,18 @@ def _process(checkout: Path, instruction_set: str, what: str) -> Iterator[Callab
 
 
 def answer(what: str) -> None:
-    """For each line that comes in, time a call and print its seconds."""
+    """For each line that comes in, time a call and print its seconds of processor time."""
     torch.set_num_threads(1)
     call = calls()[what]()
-    settling, number = timing.calls_of(call, timing.FULL)
+    _, number = timing.calls_of(call, timing.FULL)
+    gc.disable()
     for _ in sys.stdin:
-        for _ in range(settling):
+        call()
+        began = time.process_time()
+        for _ in range(max(number, LEAST)):
             call()
-        print(timing.once(call, number), flush=True)
+        print((time.process_time() - began) / max(number, LEAST), flush=True)
+        gc.collect()
 
 
 def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
@@ -137,7 +146,7 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
             }
         )
     pairs = dict.fromkeys("before: {before}, after: {after}".format(**row["commits"]) for row in rows)
-    return [(f"One thread, median (quartiles), in turns; {'; '.join(pairs)}", pd.DataFrame(lines))]
+    return [(f"Processor time of one thread, median (quartiles), in turns; {'; '.join(pairs)}", pd.DataFrame(lines))]
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ namespace {
 constexpr int64_t kMostUnits = int64_t{1} << 24;    // of a map
 constexpr int64_t kMostWeights = int64_t{1} << 31;  // of a layer
 constexpr int64_t kMostLevels = int64_t{1} << 28;   // of all layers, of one sample
-constexpr int64_t kHeadLevels = int64_t{1} << 18;   // of the samples in the head together: about a second-level cache
+constexpr int64_t kHeadLevels = int64_t{1} << 18;   // of the samples in the head together, but its last map: a cache's
 constexpr int64_t kTailLevels = int64_t{1} << 24;   // of the samples in the tail together
 constexpr int64_t kTailSamples = 64;                // at most
 constexpr int64_t kPanelValues = int64_t{1} << 15;  // of the positions that are multiplied together
@@ -29,7 +29,7 @@ constexpr int64_t kSlack = 64;                      // values behind an array th
 
 int64_t rows_of(const IntegerMap& from, const IntegerInput& in) { return in.kernel_y * in.kernel_x * from.channels; }
 
-constexpr int64_t kNoLimit = int64_t{1} << 62;  // `add` sees to it that sums fit 32 bits
+constexpr int64_t kNoLimit = int64_t{1} << 62;  // `IntegerNet::add` sees to it that sums fit 32 bits
 
 // Products of `kTogether` values with `kTogether` weights of each of kColumns columns, added to parts of their sums, in two
 // vectors. kRows: positions whose parts stay in registers. kMost: a part holds sums from -kMost to kMost - 1 and is then widened
@@ -219,8 +219,8 @@ void copy_rows(const IntegerLayer& layer, const std::vector<Planes<Value>>& plan
     }
 }
 
-// Sums [R, kColumns] of R rows [groups of kTogether values], `stride` values apart, with one block of columns; of its first half
-// alone with one vector, kVectors. A part takes `most` groups.
+// Sums [R, kColumns] of R rows [groups of kTogether values], `stride` values apart, with one block of columns. With one of its
+// two vectors, kVectors: of the block's first half alone. A part takes `most` groups.
 template <class Dot, int R, int kVectors>
 void multiply(const typename Dot::Value* rows, int64_t stride, int64_t groups, int64_t most, const int8_t* packed,
               int32_t* sums) {
@@ -474,7 +474,7 @@ void IntegerNet::run(const uint8_t* levels, int64_t batch, int threads, int32_t*
     const int64_t fair = (batch + std::max(threads, 1) - 1) / std::max(threads, 1);
     const int64_t most = std::clamp<int64_t>(kTailLevels / (levels_ - before), 1, kTailSamples);
     const int64_t parts = (fair + most - 1) / most, block = (fair + parts - 1) / parts;
-    // Maps of the head are large, so few samples go through it together; weights of the tail are, so all do.
+    // The head's maps are large: few samples go through it together. The tail's weights are large: all samples do.
     const int64_t few = std::clamp<int64_t>(kHeadLevels / (before + units), 1, block);
     parallel_blocks(batch, block, threads, [&](int64_t first, int64_t samples) {
         Buffer<uint8_t> maps(few * before + kSlack), kept(samples * (levels_ - before) + kSlack);
