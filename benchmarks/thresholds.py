@@ -28,7 +28,8 @@ def main() -> None:
     torch.set_num_threads(1)
     print("dL/dW, a convolution's way / the way of small fields, by weight rows; T =", *STEPS)
     for (channels, kernel), outputs in ((size, o) for o in (32, 64) for size in ((1, 3), (2, 3), (1, 5), (3, 3), (4, 3), (6, 3))):
-        ratios = [_ratio(call, SMALL_FIELD, 0, 1 << 20) for call in _convolutions(channels, outputs, kernel)]
+        calls = (weight_gradient(channels, outputs, kernel, steps) for steps in STEPS)
+        ratios = [_ratio(call, SMALL_FIELD, 0, 1 << 20) for call in calls]
         print(f"{channels * kernel**2:4} rows, {outputs} outputs ", *(f"{ratio:.2f}" for ratio in ratios), flush=True)
     print("dL/ds of a linear layer, joined steps / entries by tile, by outputs")
     for outputs in (64, 256, 1024):
@@ -37,13 +38,13 @@ def main() -> None:
     torch.set_num_threads(threads)
 
 
-def _convolutions(channels: int, outputs: int, kernel: int) -> Iterator[Callable[[], object]]:
-    for steps in STEPS:
-        generator = torch.Generator().manual_seed(0)
-        smooth = torch.nn.functional.avg_pool2d(torch.rand(8, channels, 30, 30, generator=generator), 3, 1)
-        x = encode.latency(((smooth - 0.3) * 2.5).clamp(0, 1), steps)
-        layer = TTFSConv2d(channels, outputs, kernel, padding=kernel // 2, steps=steps, generator=generator)
-        yield LayerCalls.of(layer, x).weight_gradient()
+def weight_gradient(channels: int, outputs: int, kernel: int, steps: int) -> Callable[[], object]:
+    """dL/dW of a convolution on 8 images of smooth noise, 28 x 28."""
+    generator = torch.Generator().manual_seed(0)
+    smooth = torch.nn.functional.avg_pool2d(torch.rand(8, channels, 30, 30, generator=generator), 3, 1)
+    x = encode.latency(((smooth - 0.3) * 2.5).clamp(0, 1), steps)
+    layer = TTFSConv2d(channels, outputs, kernel, padding=kernel // 2, steps=steps, generator=generator)
+    return LayerCalls.of(layer, x).weight_gradient()
 
 
 def _linears(outputs: int) -> Iterator[Callable[[], object]]:

@@ -23,7 +23,7 @@ import firstspike
 from firstspike import emulator, provenance
 from tools import ROOT
 
-from .. import inputs, timing
+from .. import inputs, thresholds, timing
 from ..kernels import LayerCalls
 from ..nets import inference, training_step
 from ..nets.ours import Ours
@@ -45,6 +45,8 @@ def calls() -> dict[str, Callable[[], timing.Call]]:
     found: dict[str, Callable[[], timing.Call]] = {}
     for workload, steps in ((CNN, 8), (CNN, 16), (WIDE, 8), (NO_POOLING, 8)):
         found[f"dL/dW, {workload.name}, T = {steps}"] = partial(_weight_gradient, workload, steps)
+    for steps in (8, 16):
+        found[f"dL/dW, RGB, T = {steps}"] = partial(thresholds.weight_gradient, 3, 32, 3, steps)
     for workload, steps in ((CNN, 8), (CNN, 16), (WIDE, 8)):
         found[f"training step, {workload.name}, T = {steps}"] = partial(_training, workload, steps)
     found["training step, mlp of windows, T = 16"] = partial(_training_of_windows, MLP, 16)

@@ -266,15 +266,9 @@ FIRSTSPIKE_INLINE Vec level_of(Ints byte, const float* p) {
     return larger(take(p, kLeastOf) - code, most < line ? most : line);
 }
 
-// `count` bytes, at most a vector, each as a word.
 FIRSTSPIKE_INLINE Ints read_bytes(const uint8_t* bytes, int64_t count) {
-#if defined(__AVX2__) && !(defined(__AVX512F__) && defined(__AVX512BW__))
-    if (count >= kLanes)
-        return reinterpret_cast<Ints>(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes))));
-#endif
     return reinterpret_cast<Ints>(widen_some(bytes, count));
 }
-
 FIRSTSPIKE_INLINE void write_bytes(uint8_t* out, Ints words, int64_t count) {
     narrow_some(out, reinterpret_cast<Words>(words), count);
 }

@@ -17,10 +17,14 @@ inline Words widen_some(const uint8_t* p, int64_t count) {
     return reinterpret_cast<Words>(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(first, p)));
 #else
     Bytes bytes{};
-    if (count >= kLanes)
-        std::memcpy(&bytes, p, sizeof bytes);
-    else
+    if (count < kLanes)
         for (int i = 0; i < count; ++i) bytes[i] = p[i];
+    else
+#if defined(__AVX2__)  // compilers make many instructions of the conversion
+        return reinterpret_cast<Words>(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+#else
+        std::memcpy(&bytes, p, sizeof bytes);
+#endif
     return __builtin_convertvector(bytes, Words);
 #endif
 }
