@@ -47,7 +47,9 @@ def calls() -> dict[str, Callable[[], timing.Call]]:
         found[f"dL/dW, {workload.name}, T = {steps}"] = partial(_weight_gradient, workload, steps)
     for steps in (8, 16):
         found[f"dL/dW, RGB, T = {steps}"] = partial(thresholds.weight_gradient, 3, 32, 3, steps)
-    for workload, steps in ((CNN, 8), (CNN, 16), (WIDE, 8)):
+    for steps in (8, 16):
+        found[f"dL/ds, mlp, T = {steps}"] = partial(_input_gradient, MLP, steps)
+    for workload, steps in ((MLP, 8), (MLP, 16), (CNN, 8), (CNN, 16), (WIDE, 8)):
         found[f"training step, {workload.name}, T = {steps}"] = partial(_training, workload, steps)
     found["training step, mlp of windows, T = 16"] = partial(_training_of_windows, MLP, 16)
     for workload in (MLP, CNN, WIDE):
@@ -58,6 +60,11 @@ def calls() -> dict[str, Callable[[], timing.Call]]:
 def _weight_gradient(workload: Workload, steps: int) -> timing.Call:
     _, (layer, x, _), *_ = limit.layers(workload, steps)
     return LayerCalls.of(layer, x).weight_gradient()
+
+
+def _input_gradient(workload: Workload, steps: int) -> timing.Call:
+    _, (layer, x, _), *_ = limit.layers(workload, steps)
+    return LayerCalls.of(layer, x).input_gradient()
 
 
 def _training(workload: Workload, steps: int) -> timing.Call:

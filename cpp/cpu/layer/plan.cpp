@@ -16,7 +16,7 @@ int64_t measured(const char* variable, int64_t threshold) {
 }
 
 int64_t small_field(int64_t steps) {
-    const int64_t rows = steps <= kStepsOfSmallFields ? kSmallField : kSmallFieldOfMoreSteps;
+    const int64_t rows = steps <= kDenseSteps ? kSmallField : kSmallFieldOfMoreSteps;
     return std::min<int64_t>(kTile, measured("FIRSTSPIKE_SMALL_FIELD", rows));
 }
 

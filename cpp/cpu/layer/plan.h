@@ -45,16 +45,16 @@ constexpr int64_t kSamplesPerTable = 32;  // that share a table of dL/dX (bits)
 constexpr int64_t kComparedSteps = 16;         // up to here a sample's units are compared with each step, then counted
 constexpr int64_t kComparedStepsOfALine = 32;  // the same for a line of cells, which only counts by comparing
 constexpr int64_t kCompareEntries = 16;        // the same for the entries of a group
-constexpr int64_t kStepsOfTiles = 16;          // up to here a tile of outputs has some entries per step (bits)
-constexpr int64_t kMostFieldUnits = 64;        // fields of at most so many units are sorted as a whole (bits)
-constexpr int64_t kStepsOfSmallFields = 8;     // dL/dW: up to here ... (bits)
-// ... fewer weight rows than that are a small field (bits), of more steps fewer than kSmallFieldOfMoreSteps; always fewer than a
-// tile.
-constexpr int64_t kSmallField = std::min(kTile, kLanes == 16 ? 18 : 25);
-constexpr int64_t kSmallFieldOfMoreSteps = std::min(kTile, kLanes == 16 ? 36 : 45);
+// Up to here a tile of outputs has some entries per step (bits).
+constexpr int64_t kStepsOfTiles = kLanes > 4 ? 13 : 0;
+constexpr int64_t kMostFieldUnits = 64;  // fields of at most so many units are sorted as a whole (bits)
 // dL/dW: D of a convolution is a dense table of at most so many steps and floats (bits).
 constexpr int64_t kDenseSteps = 16;
 constexpr int64_t kDenseValues = 65536;
+// dL/dW: up to kDenseSteps fewer weight rows than that are a small field (bits), of more steps fewer than
+// kSmallFieldOfMoreSteps; always fewer than a tile.
+constexpr int64_t kSmallField = std::min(kTile, 18);
+constexpr int64_t kSmallFieldOfMoreSteps = std::min(kTile, kLanes == 16 ? 36 : 45);
 // dL/dW: units of a cell that fire in the same step are one spike (bits). Without FMA that costs more than it saves.
 inline bool counts_together(const Layer& l) { return kLanes > 4 && l.pool == 2; }
 constexpr int64_t kLongRow = 256;    // layers of windows: neurons of a row that is not summed, at least
