@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .nets import FIRES_ONCE
+from .nets import COMPILED, FIRES_ONCE
 from .timing import speedup
 
 ABSENT = "–"
@@ -26,6 +26,11 @@ def milliseconds(times: Mapping[str, Mapping[str, Any]], side: str) -> str:
         return ABSENT
     time = times[side]
     return f"{number(time['median'])} ({number(time['low'])} to {number(time['high'])})"
+
+
+def faster(times: Mapping[str, Mapping[str, Any]], side: str) -> str:
+    """The name of a side's faster form, see `nets.forms`; the side's own where it was not measured."""
+    return min((form for form in (side, side + COMPILED) if form in times), key=lambda form: times[form]["median"], default=side)
 
 
 def short_columns(times: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

@@ -18,7 +18,7 @@ from firstspike.nn import TTFSConv2d, TTFSLinear
 
 from .kernels import LayerCalls
 
-STEPS = (2, 4, 8, 16, 32, 64)
+STEPS = (2, 4, 8, 12, 16, 32, 64)
 SMALL_FIELD, STEPS_OF_TILES = "FIRSTSPIKE_SMALL_FIELD", "FIRSTSPIKE_STEPS_OF_TILES"
 
 

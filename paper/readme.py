@@ -1,13 +1,13 @@
 """Keep the results in documents equal to the records.
 
-    python paper/readme.py           writes each table between its marks in README.md and docs/accuracy.md
+    python paper/readme.py           writes each table between its marks in README.md and docs
     python paper/readme.py --check   writes nothing; exit status 1 where a document differs
 
 The marks are the lines `<!-- results PROFILE WORDS -->` and `<!-- end -->`. WORDS:
 
     (none)           the main columns of Table 1
     short            its accuracies, of rows that were run, have a published accuracy and are not superseded
-    best, steps      the tables of README.md
+    best, steps      the tables of README.md; `steps all` has every T that was timed
     windows          nets of windows made for accuracy
     accuracy SETUP   accuracy against T
     cost SETUP       latency, spikes and energy against T
@@ -29,13 +29,13 @@ from paper.grid import Profile
 from paper.records import Store
 from paper.tables import TABLES
 from paper.tables.accuracy import table1
-from paper.tables.front import best, training_steps
+from paper.tables.front import best, timed_rows, training_steps
 from paper.tables.table import Table
 from paper.tables.timing import accuracies, costs
 from tools import ROOT, documents
 
 NAME = "results"
-DOCUMENTS = ("README.md", "docs/accuracy.md", "docs/emulator.md")
+DOCUMENTS = ("README.md", "docs/accuracy.md", "docs/emulator.md", "docs/performance.md")
 SHORT = ("group", "dataset", "net", "augmentation", "seeds", "accuracy", "relu_accuracy", "published")
 WANTED = (*SHORT, "epochs", "parameters", "steps", "seconds", "threads")
 
@@ -73,8 +73,10 @@ def _table(name: str, folder: Path, words: list[str]) -> str:
         return markdown({"accuracy": accuracies, "cost": costs}[words[0]](loaded, store, words[1]))
     if words == ["windows"]:
         return markdown(TABLES["windows"][1](loaded, store).shown.drop(columns="validation, %"))  # nothing was held out
-    if words in (["best"], ["steps"]):
-        return markdown({"best": best, "steps": training_steps}[words[0]](loaded, store))
+    if words == ["best"]:
+        return markdown(best(loaded, store))
+    if words[:1] == ["steps"]:
+        return markdown(training_steps(loaded, store, timed_rows(words[1:] == ["all"])))
     return block(loaded, store, words == ["short"])
 
 

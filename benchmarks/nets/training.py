@@ -10,6 +10,14 @@ from torch import Tensor, nn
 
 from ..inputs import Batch
 
+#: Behind a side's name: compiled by torch.
+COMPILED = ", compiled"
+
+
+def forms(side: str, make: Callable[[], nn.Module]) -> dict[str, nn.Module]:
+    """A side's net as it is, and compiled by torch, by name."""
+    return {side: make(), side + COMPILED: torch.compile(make(), dynamic=False)}  # type: ignore[dict-item]
+
 
 def training_step(net: nn.Module, x: object, labels: Tensor) -> Callable[[], Tensor]:
     """Forward, cross-entropy, backward, and torch's fused Adam."""

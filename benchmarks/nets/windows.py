@@ -1,4 +1,4 @@
-"""Nets of windows, their ReLU counterparts, and what both get."""
+"""Nets of windows, their counterparts with ReLU and in SpikingJelly, and what they get."""
 
 from __future__ import annotations
 
@@ -34,3 +34,11 @@ def relu_of(workload: Workload, normalization: bool = True) -> nn.Module:
     return models.relu_counterpart(
         workload.spec, input_shape=workload.input_shape, normalization=normalization, generator=generator
     )
+
+
+def spikingjelly_of(workload: Workload, steps: int, seed: int = 0) -> nn.Module:
+    """Its counterpart in SpikingJelly, which takes images as well."""
+    from .spikingjelly_net import DirectSpikingJelly  # needed to measure, not to show a record
+
+    torch.manual_seed(seed)
+    return DirectSpikingJelly(workload, steps)

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
-from torch import nn
 
 from firstspike import data, models, train
 
-from ..nets import training_step
+from ..nets import forms, training_step
+from ..nets.windows import relu_of, spikingjelly_of
 from ..session import Session, fresh_compiler
-from ..table_cells import number
+from ..table_cells import faster, number
 from ..workloads import CNN, MLP, Workload
 
 TITLE = "Time to accuracy"
@@ -42,7 +42,6 @@ HELD_OUT = 5000  # training images
 BUDGET = 300  # seconds that the training steps of one run may take
 MARGIN = 0.75  # points below the goal on held-out images, where it is not tried on test images
 IMAGES = 60_000
-COMPILED = ", compiled"  # the other form of a side that torch can compile
 
 #: From rate, epochs and seed, or None for held-out images, to the accuracy of the last epoch in percent.
 Accuracy = Callable[[float, int, int | None], float]
@@ -55,7 +54,7 @@ def seconds_of(epochs: int, step: float) -> float:
 
 def step_of(times: dict[str, Any], side: str) -> float:
     """Milliseconds of a training step of a side, the faster of its forms."""
-    return float(min(times[form]["median"] for form in (side, side + COMPILED) if form in times))
+    return float(times[faster(times, side)]["median"])
 
 
 def search(goal: float, step: float, accuracy: Accuracy) -> tuple[float, int, list[float]]:
@@ -106,19 +105,13 @@ def _run(name: str, work: Workload, side: str, rate: float, epochs: int, seed: i
     if isinstance(given, dict):
         ours = {"spec": work.spec, **given}
     held = HELD_OUT if seed is None else 0
+    peer = spikingjelly_of(work, given, seed or 0) if isinstance(given, int) else None
     config = train.Config(data=name, lr=rate, epochs=epochs, seed=seed or 0, validation=held, threads=threads, **LOOP, **ours)
     datasets = data.load(name, train=True), data.load(name, train=False)
-    last = train.fit(config, datasets=datasets, progress=False, model=None if ours else _peer(work, given, seed or 0)).history[-1]
+    last = train.fit(config, datasets=datasets, progress=False, model=peer).history[-1]
     found = last.validation if seed is None else last.test
     assert found is not None
     return {"accuracy": 100 * found.accuracy}
-
-
-def _peer(work: Workload, steps: Any, seed: int) -> nn.Module:
-    from ..nets.spikingjelly_net import DirectSpikingJelly  # needed to measure, not to show a record
-
-    torch.manual_seed(seed)
-    return DirectSpikingJelly(work, steps)
 
 
 def _steps(session: Session, work: Workload) -> dict[str, Any]:
@@ -131,13 +124,8 @@ def _steps(session: Session, work: Workload) -> dict[str, Any]:
         if isinstance(given, dict) and given.get("model") != "relu":
             calls[side] = training_step(models.build(work.spec, input_shape=work.input_shape, **given), images, labels)
             continue
-        for form in ("", COMPILED):
-            if isinstance(given, dict):
-                net: nn.Module = models.relu_counterpart(work.spec, input_shape=work.input_shape, normalization=True)
-            else:
-                net = _peer(work, given, 0)
-            run: nn.Module = torch.compile(net, dynamic=False) if form else net  # type: ignore[assignment]
-            calls[side + form] = training_step(run, floats if isinstance(given, dict) else images, labels)
+        x, make = (floats, partial(relu_of, work)) if isinstance(given, dict) else (images, partial(spikingjelly_of, work, given))
+        calls |= {form: training_step(net, x, labels) for form, net in forms(side, make).items()}
     return {"times": session.alternate(calls)}
 
 

@@ -10,14 +10,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from .. import inputs
-from ..nets import build, training_step
-from ..nets.training import feed
-from ..nets.windows import channels_last, images_of, net_of, relu_of
-from ..peer_settings import fastest_setting
+from ..nets import forms, training_step
+from ..nets.windows import channels_last, images_of, net_of, relu_of, spikingjelly_of
 from ..records import recording_failures
 from ..session import Session, fresh_compiler
-from ..table_cells import milliseconds, ratio
+from ..table_cells import faster, milliseconds, ratio
 from ..timing import speedup
 from ..workloads import WORKLOADS, Workload, workload_named
 
@@ -39,7 +36,6 @@ def measure(session: Session) -> None:
 
 
 def _training(session: Session, workload: Workload, steps: int) -> dict[str, Any]:
-    batch = inputs.batch("fashion-mnist", workload.batch, min(steps, 254), flat=workload.flat)
     images, labels = images_of(workload.batch, workload)
     floats = channels_last(images.float() / 255)
     calls: dict[str, Callable[[], object]] = {
@@ -50,10 +46,10 @@ def _training(session: Session, workload: Workload, steps: int) -> dict[str, Any
     fresh_compiler()
     if steps in PEER_STEPS and steps in workload.steps:
         with recording_failures(failures, "spikingjelly"):
-            setting = fastest_setting(workload, steps, "spikingjelly", compiled=None if session.full else False)
-            call = training_step(build(setting, workload, steps), feed("spikingjelly", batch), labels)
-            call()
-            calls["spikingjelly"] = call
+            for form, net in forms("spikingjelly", partial(spikingjelly_of, workload, steps)).items():
+                call = training_step(net, images, labels)
+                call()
+                calls[form] = call
     return {"times": session.alternate(calls), "failures": failures}
 
 
@@ -81,6 +77,7 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
         times = row["times"]
         head = {"net": workload_named(row["work"]).spec, "batch": row["batch"]}
         if row["what"] == "training":
+            peer = faster(times, "spikingjelly")
             training.append(
                 {
                     **head,
@@ -88,8 +85,8 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
                     "windowed, ms": milliseconds(times, "windowed"),
                     "ReLU, torch, ms": milliseconds(times, "relu"),
                     "times as long as ReLU": f"{speedup(times['windowed']['samples'], times['relu']['samples']):.2f}x",
-                    "SpikingJelly, ms": milliseconds(times, "spikingjelly"),
-                    "SpikingJelly: times as long as windowed": ratio(times, "spikingjelly", "windowed"),
+                    "SpikingJelly, ms": milliseconds(times, peer),
+                    "SpikingJelly: times as long as windowed": ratio(times, peer, "windowed"),
                 }
             )
         else:
@@ -104,7 +101,7 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
             low.append(cells)
     return [
         (
-            "Training step of a net of windows and of its ReLU counterpart, both with batch normalisation",
+            "Training step of a net of windows and of its ReLU counterpart, and in SpikingJelly, all with batch normalisation",
             pd.DataFrame(training),
         ),
         ("Training step with products in bfloat16", pd.DataFrame(low)),

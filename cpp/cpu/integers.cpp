@@ -19,7 +19,7 @@ namespace {
 constexpr int64_t kMostUnits = int64_t{1} << 24;    // of a map
 constexpr int64_t kMostWeights = int64_t{1} << 31;  // of a layer
 constexpr int64_t kMostLevels = int64_t{1} << 28;   // of all layers, of one sample
-constexpr int64_t kHeadLevels = int64_t{1} << 18;   // of the samples in the head together, but its last map: a cache's
+constexpr int64_t kHeadLevels = int64_t{1} << 18;   // of the head's maps but the last, of all its samples: a cache's
 constexpr int64_t kTailSamples = 64;                // in the tail together, at most
 constexpr int64_t kPanelValues = int64_t{1} << 15;  // of the positions that are multiplied together
 constexpr int64_t kSlack = 64;                      // values behind an array that a copy by 32 bytes may read or write
@@ -472,7 +472,7 @@ void IntegerNet::run(const uint8_t* levels, int64_t batch, int threads, int32_t*
     // Equal parts, so that the threads end together.
     const int64_t fair = (batch + std::max(threads, 1) - 1) / std::max(threads, 1);
     const int64_t parts = (fair + kTailSamples - 1) / kTailSamples, block = (fair + parts - 1) / parts;
-    // The head's maps are large: few samples go through it together. The tail's weights are large: all samples do.
+    // The head's maps are large: few samples go through it together. The tail's weights are large: a block's samples do.
     const int64_t few = std::clamp<int64_t>(kHeadLevels / (before + units), 1, block);
     parallel_blocks(batch, block, threads, [&](int64_t first, int64_t samples) {
         Buffer<uint8_t> maps(few * before + kSlack), kept(samples * (levels_ - before) + kSlack);

@@ -1,4 +1,4 @@
-"""The two tables of README.md: the best nets of each data set, and training steps with the accuracy that their T reaches."""
+"""Tables of README.md: the best nets of each data set, and training steps with the accuracy that their T reaches."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 from benchmarks.records import RESULTS, load
-from benchmarks.table_cells import ABSENT, number, ratio
+from benchmarks.table_cells import ABSENT, faster, number, ratio
 from benchmarks.workloads import workload_named
 from tools.tables import Column, present
 
@@ -23,13 +23,12 @@ from .timing import accuracies
 
 #: The processor of the speeds, and a second one.
 MACHINE, OTHER = "zen4", "full"
-#: Timing, workload and T of each row, and the setup of the experiment `time` whose accuracy stands beside it.
-STEPS = (
-    ("windows", "mlp", 16, "fashion-mlp-time"),
-    ("windows", "cnn", 16, "fashion-cnn-time"),
-    ("step by step", "mlp", 8, "fashion-mlp-time"),
-    ("step by step", "cnn", 8, "fashion-cnn-time"),
-)
+#: T of the training steps that were timed, by kind of neurons and workload; README.md shows one T of each kind.
+TIMED = {
+    "windows": {"mlp": (2, 4, 8, 16, 64), "cnn": (2, 4, 8, 16, 64)},
+    "step by step": {"mlp": (8, 16, 64), "cnn": (8, 16)},
+}
+SHOWN = {"windows": 16, "step by step": 8}
 
 
 def best(profile: Profile, store: Store) -> pd.DataFrame:
@@ -64,14 +63,17 @@ def _published(row: Any) -> str:
 
 
 def training_steps(
-    profile: Profile, store: Store, rows: Sequence[tuple[str, str, int, str]] = STEPS, folder: Path = RESULTS
+    profile: Profile, store: Store, rows: Sequence[tuple[str, str, int]], folder: Path = RESULTS
 ) -> pd.DataFrame:
-    """Milliseconds of a training step, SpikingJelly's at the same T, the speed-up, and the accuracy at this T."""
+    """Milliseconds of a training step, SpikingJelly's at the same T, the speed-up, and the accuracy at this T.
+
+    rows: kind of neurons, workload and T. The accuracy is that of the experiment `time`.
+    """
     lines = []
-    for kind, work, steps, setup in rows:
+    for kind, work, steps in rows:
         section, ours = ("windowed", "windowed") if kind == "windows" else ("steps", "firstspike")
         times, others = (_times(folder / machine / f"{section}.json", work, steps) for machine in (MACHINE, OTHER))
-        accuracy = accuracies(profile, store, setup).set_index("T")[kind].get(str(steps), MISSING)
+        accuracy = accuracies(profile, store, f"fashion-{work}-time").set_index("T")[kind].get(str(steps), MISSING)
         lines.append(
             {
                 "neurons": kind,
@@ -79,13 +81,19 @@ def training_steps(
                 "T": steps,
                 "ms": _median(times, ours),
                 "ReLU, torch, ms": _median(times, "relu"),
-                "SpikingJelly, ms": _median(times, "spikingjelly"),
-                "speed-up": ratio(times, "spikingjelly", ours),
+                "SpikingJelly, ms": _median(times, faster(times, "spikingjelly")),
+                "speed-up": ratio(times, faster(times, "spikingjelly"), ours),
                 "on an Intel Xeon": ratio(others, "spikingjelly", ours),
                 "Fashion-MNIST, %": accuracy,
             }
         )
     return pd.DataFrame(lines)
+
+
+def timed_rows(all_steps: bool) -> list[tuple[str, str, int]]:
+    """The rows of `training_steps`: of README.md, or with every T."""
+    each = [(kind, work, steps) for kind, works in TIMED.items() for work, timed in works.items() for steps in timed]
+    return [row for row in each if all_steps or row[2] == SHOWN[row[0]]]
 
 
 def _times(path: Path, work: str, steps: int) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def test_the_tables_of_the_readme(tmp_path):
     assert shown.values.tolist() == [["MNIST", "step by step", "4C3-AP2-10", "8", "2", "90.50 ± 0.71", "90.50 ± 0.71", "99.48"]]
     time = made.of("time")
     made = replace(made, conditions=tuple(replace(each, setup="fashion-mlp-time") for each in time))
-    steps = [("windows", "mlp", 8, "fashion-mlp-time"), ("step by step", "mlp", 2, "fashion-mlp-time")]
+    steps = [("windows", "mlp", 8), ("step by step", "mlp", 2)]
     times = {side: {"median": value, "samples": [value]} for side, value in (("windowed", 2.0), ("spikingjelly", 9.0))}
     row = {"cell": "a", "what": "training", "work": "mlp", "steps": 8, "times": times}
     (tmp_path / "zen4").mkdir()

@@ -35,7 +35,7 @@ struct Positions {
 
     Positions(const Layer& l, const SiteLines& lines)
         : site_stride(l.single_site() ? 1 : l.stride_x),
-          number(l.single_site() ? lines.count(0) : l.cells_x() + 2 * l.pad_x + 2 * l.kernel_width - 1),
+          number(l.single_site() ? lines.count(0) : gradient_positions(l)),
           lead(l.single_site() ? 0 : l.kernel_width - 1) {}
 };
 
@@ -43,11 +43,7 @@ struct Positions {
 class CurrentGradient {
  public:
     CurrentGradient(const Layer& l, const Neuron& neuron, const SiteLines& lines)
-        : layer_(l),
-          neuron_(neuron),
-          lines_(lines),
-          at_(l, lines),
-          dense_(!l.single_site() && l.steps <= kDenseSteps && at_.number * l.steps * kTile <= kDenseValues) {
+        : layer_(l), neuron_(neuron), lines_(lines), at_(l, lines), dense_(dense_gradient(l)) {
         constant_current_gains(gain_, l.steps, neuron);
     }
 

@@ -15,8 +15,8 @@ int64_t measured(const char* variable, int64_t threshold) {
     return value ? std::atoll(value) : threshold;
 }
 
-int64_t small_field(int64_t steps) {
-    const int64_t rows = steps <= kDenseSteps ? kSmallField : kSmallFieldOfMoreSteps;
+int64_t small_field(const Layer& l) {
+    const int64_t rows = dense_gradient(l) ? kSmallFieldDense : kSmallFieldSparse;
     return std::min<int64_t>(kTile, measured("FIRSTSPIKE_SMALL_FIELD", rows));
 }
 
@@ -97,7 +97,7 @@ WeightGradientPlan plan_weight_gradient(const Layer& l, int threads) {
         plan.channels_per_block = std::min({l.channels, in_l2, share});
         plan.parts = std::clamp<int64_t>(parts, 1, ceil_div(l.channels, plan.channels_per_block));
         plan.tasks = tiles * plan.parts;
-    } else if (l.pool == 1 && l.rows() < small_field(l.steps)) {
+    } else if (l.pool == 1 && l.rows() < small_field(l)) {
         plan.sums = WeightSums::small_field;
         const int64_t sums = l.outputs * (l.rows() / kLanes + 1) * kLanes;
         plan.parts = std::min(lines, std::clamp(kSmallSums / sums, kSummedParts, kMostSmallParts));
@@ -118,6 +118,10 @@ WeightGradientPlan plan_weight_gradient(const Layer& l, int threads) {
 }  // namespace
 
 int packing_threads(int64_t weights, int threads) { return weights < kSmallWeight ? 1 : threads; }
+
+bool dense_gradient(const Layer& l) {
+    return !l.single_site() && l.steps <= kDenseSteps && gradient_positions(l) * l.steps * kTile <= kDenseValues;
+}
 
 int64_t positions_in_l2(int vectors, int64_t steps) {
     return std::max<int64_t>(8, kSumsInL2 / (steps * vectors * kLanes * static_cast<int64_t>(sizeof(float))));

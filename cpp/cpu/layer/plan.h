@@ -2,7 +2,7 @@
 // stands here (but for the store of memory, runtime/scratch.cpp, and the width of a tile, tiles.h); the kernels obey what
 // plan_layer says, and `firstspike.explain` prints it.
 //
-// `nox -s bench -- --sweep` measures both sides of kSmallField and kStepsOfTiles on the processor at hand.
+// `nox -s bench -- --sweep` measures both sides of small fields and kStepsOfTiles on the processor at hand.
 //
 // A result's bits depend on the plan's algorithms and on the order of its sums, so none of these depends on the number of
 // threads: that decides only how many tasks there are. A constant marked (bits) decides on the order of a sum.
@@ -45,16 +45,15 @@ constexpr int64_t kSamplesPerTable = 32;  // that share a table of dL/dX (bits)
 constexpr int64_t kComparedSteps = 16;         // up to here a sample's units are compared with each step, then counted
 constexpr int64_t kComparedStepsOfALine = 32;  // the same for a line of cells, which only counts by comparing
 constexpr int64_t kCompareEntries = 16;        // the same for the entries of a group
-// Up to here a tile of outputs has some entries per step (bits).
-constexpr int64_t kStepsOfTiles = kLanes > 4 ? 13 : 0;
+// dL/ds of linear layers: up to here entries are listed by tile of outputs, not by step (bits). With four lanes that never pays.
+constexpr int64_t kStepsOfTiles = kLanes > 4 ? 12 : 0;
 constexpr int64_t kMostFieldUnits = 64;  // fields of at most so many units are sorted as a whole (bits)
 // dL/dW: D of a convolution is a dense table of at most so many steps and floats (bits).
 constexpr int64_t kDenseSteps = 16;
 constexpr int64_t kDenseValues = 65536;
-// dL/dW: up to kDenseSteps fewer weight rows than that are a small field (bits), of more steps fewer than
-// kSmallFieldOfMoreSteps; always fewer than a tile.
-constexpr int64_t kSmallField = std::min(kTile, 18);
-constexpr int64_t kSmallFieldOfMoreSteps = std::min(kTile, kLanes == 16 ? 36 : 45);
+// dL/dW: weight rows of a small field, fewer than that with a dense table and without (bits); always fewer than a tile.
+constexpr int64_t kSmallFieldDense = std::min(kTile, 18);
+constexpr int64_t kSmallFieldSparse = std::min(kTile, kLanes == 16 ? 36 : 45);
 // dL/dW: units of a cell that fire in the same step are one spike (bits). Without FMA that costs more than it saves.
 inline bool counts_together(const Layer& l) { return kLanes > 4 && l.pool == 2; }
 constexpr int64_t kLongRow = 256;    // layers of windows: neurons of a row that is not summed, at least
@@ -173,6 +172,9 @@ constexpr int64_t site_tasks(int64_t sites, int threads) {
 int packing_threads(int64_t weights, int threads);
 // Positions whose sums of so many steps lie in L2 at once.
 int64_t positions_in_l2(int vectors, int64_t steps);
+// dL/dW of a convolution: positions of a line's table of D, and whether it is dense.
+inline int64_t gradient_positions(const Layer& l) { return l.cells_x() + 2 * l.pad_x + 2 * l.kernel_width - 1; }
+bool dense_gradient(const Layer& l);
 
 // A plan in words and numbers, for `firstspike.explain` and FIRSTSPIKE_VERBOSE (plan_facts.cpp).
 using Fact = std::pair<const char*, std::variant<bool, int64_t, const char*>>;
