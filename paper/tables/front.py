@@ -62,12 +62,10 @@ def _published(row: Any) -> str:
     return MISSING if figure is None else f"{figure.value:.2f}"
 
 
-def training_steps(
-    profile: Profile, store: Store, rows: Sequence[tuple[str, str, int]], folder: Path = RESULTS
-) -> pd.DataFrame:
+def training_steps(profile: Profile, store: Store, rows: Sequence[tuple[str, str, int]], folder: Path = RESULTS) -> pd.DataFrame:
     """Milliseconds of a training step, SpikingJelly's at the same T, the speed-up, and the accuracy at this T.
 
-    rows: kind of neurons, workload and T. The accuracy is that of the experiment `time`.
+    rows: kind of neurons, workload and T. Accuracies come from the experiment `time`.
     """
     lines = []
     for kind, work, steps in rows:
