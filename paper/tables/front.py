@@ -24,7 +24,7 @@ from .timing import accuracies
 #: The processor of the speeds, and a second one.
 MACHINE, OTHER = "zen4", "full"
 #: T of the training steps that were timed, by kind of neurons and workload; README.md shows one T of each kind.
-TIMED = {
+TIMED: dict[str, dict[str, tuple[int, ...]]] = {
     "windows": {"mlp": (2, 4, 8, 16, 64), "cnn": (2, 4, 8, 16, 64)},
     "step by step": {"mlp": (8, 16, 64), "cnn": (8, 16)},
 }
