@@ -47,7 +47,7 @@ class ResNet(nn.Module):
         self.fc = nn.Linear(16, 10)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc(torch.flatten(self.layers(self.stem(x)).mean((2, 3)), 1))
+        return self.fc(self.layers(self.stem(x)).mean((2, 3), keepdim=True).squeeze(-1).squeeze(-1))
 
 
 class Functional(nn.Module):
@@ -134,6 +134,17 @@ def test_scaled_images_steps_and_the_module_itself() -> None:
     expected = net.eval()(images)
     assert (made(images) - expected).norm() < 0.03 * expected.norm()
     assert made.report["steps"].tolist() == [200, 255] and made.report["layer"].tolist() == ["0", "3"]
+
+
+@torch.no_grad()
+def test_clips_come_from_sites_of_all_columns() -> None:
+    """A smoothing convolution whose border columns have smaller values, and as many values that one in 32 is kept."""
+    smooth = nn.Conv2d(1, 64, 3, padding=1)
+    nn.init.constant_(smooth.weight, 1 / 9)
+    net = nn.Sequential(smooth, nn.ReLU(), nn.AvgPool2d(16), nn.Flatten(), nn.Linear(256, 2)).eval()
+    images = torch.rand(256, 1, 32, 32, generator=generator(0))
+    made = firstspike.convert(net, images, 255)
+    assert float((net[:2](images[:50]) > made.layers[0].clip.view(-1, 1, 1)).double().mean()) < 0.01
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ from torch import Generator, Tensor, fx, nn
 from . import nn as fs
 from ._base import checks
 from ._base.geometry import padding_of
+from .models import WindowedNet, as_net
 from .models.relu import ReluNet
 from .nn.image_scaling import as_float
 from .nn.windowed import WindowedLayer
@@ -35,11 +36,14 @@ _CALLS: dict[str, Callable[..., nn.Module]] = {  # functions and methods of tens
 }
 _ADD = ("add", "iadd", "add_")
 _SHAPING = ("flatten", "view", "reshape", "squeeze")
-_WAYS = "Conv2d, Linear, BatchNorm, ReLU, ReLU6, pooling, Flatten, Dropout, Identity and additions are taken"
+_WAYS = (
+    "Conv2d, Linear, BatchNorm, ReLU, ReLU6, pooling, Flatten, Dropout, Identity and additions are taken; scale images by "
+    "firstspike.nn.Normalize, leave softmax to the loss"
+)
 
 
 @torch.no_grad()
-def convert(module: nn.Module, images: Tensor, steps: int | Sequence[int] = 16) -> nn.Sequential:
+def convert(module: nn.Module, images: Tensor, steps: int | Sequence[int] = 16) -> WindowedNet:
     """Return the net of windows that computes a trained ReLU net, without retraining (docs/windowed.md).
 
     Batch normalisation is folded. Clips are calibrated per channel, by least squares and by a percentile; the net whose scores
@@ -59,7 +63,7 @@ def convert(module: nn.Module, images: Tensor, steps: int | Sequence[int] = 16) 
 
     Returns
     -------
-    Sequential
+    models.WindowedNet
         Scores [B, classes] of such images, in evaluation mode. Its attribute `report` is a table: per layer the mean clip, the
         share of values above it, and the errors of clipping and rounding, root mean squares relative to the values.
 
@@ -97,16 +101,15 @@ def convert(module: nn.Module, images: Tensor, steps: int | Sequence[int] = 16) 
     for name, calibrate in (("least squares", _by_squares), ("percentile", _by_quantile)):
         for layer in layers:
             layer.clip = calibrate(values[layer.node], layer.steps)
-        net = nn.Sequential(*reader.encoder(), *_emit(parts, reader.scale)[0]).eval()
+        net = as_net(nn.Sequential(*reader.encoder(), *_emit(parts, reader.scale)[0]), tuple(images.shape[1:])).eval()
         ours = torch.cat([net(part) for part in images.split(_BATCH)])
         error = float((ours - scores).square().mean())
         if best is None or error < least:
             best, least = net, error
             report = pd.DataFrame([_cost(layer, values[layer.node]) for layer in layers])
             report.attrs = {"clips": name, "agreement": float((ours.argmax(1) == scores.argmax(1)).double().mean())}
-    assert best is not None
+    assert isinstance(best, WindowedNet)
     best.report = report  # type: ignore[assignment]
-    best.input_shape = tuple(images.shape[1:])  # type: ignore[assignment]
     return best
 
 
@@ -200,7 +203,9 @@ class _Source(fx.Interpreter):
         try:
             super().__init__(fx.GraphModule(module, _Tracer().trace(module)))
         except (fx.proxy.TraceError, TypeError) as error:
-            raise TypeError(f"module must be a Sequential, or traceable by torch.fx: {error}") from error
+            raise TypeError(
+                f"module must be a Sequential, or traceable by torch.fx (scale images by firstspike.nn.Normalize): {error}"
+            ) from error
         self.images = images
         self.shapes: dict[str, tuple[int, ...]] = {}
         self._rows: dict[str, list[Tensor]] = {}
@@ -221,7 +226,9 @@ class _Source(fx.Interpreter):
             if n.name in self._rows:
                 sites = value.movedim(1, -1).flatten(0, -2)
                 share = math.ceil(sites.numel() * len(self.images) / len(value) / _ROWS)
-                self._rows[n.name].append(sites[torch.arange(len(sites) // share + 1) * share % len(sites)])
+                # Drawn, as every share-th site may be the same column of all maps.
+                draw = torch.randperm(len(sites), generator=Generator().manual_seed(0))
+                self._rows[n.name].append(sites[draw[: max(1, len(sites) // share)]])
         return value
 
 
@@ -347,7 +354,11 @@ class _Reader:
             (state.parts if state.open is None else state.behind).append(pool)
         elif isinstance(module, _AVERAGES):
             if state.open is not None:
-                _refuse(name, "averages values before a ReLU", "put it behind the ReLU")
+                _refuse(
+                    name,
+                    "averages values before a ReLU",
+                    "put it behind the ReLU, and a last 1x1 convolution behind it, as a Linear",
+                )
             state.averages.append((module, node.name, shape))
         elif isinstance(module, fs.Normalize) and self.at_input and not state.parts and not state.averages:
             self.shift = (self.shift - module.mean) / module.std
@@ -363,18 +374,19 @@ class _Reader:
         if called == "mean" and _maps_mean(node):
             return nn.AdaptiveAvgPool2d(1), node.name
         if called in _SHAPING:
-            return self._flat(node, nn.Flatten()), node.name
+            return self._flat(node, nn.Flatten(), squeezes=called == "squeeze"), node.name
         if called not in _CALLS:
             _refuse(node.name, f"calls {called}", _WAYS)
         known = {k: v for k, v in node.kwargs.items() if k not in ("input", "training")}
         return _CALLS[called](*node.args[1:], **known), node.name
 
-    def _flat(self, node: fx.Node, module: nn.Module) -> nn.Module:
-        """Identity for a Flatten of all but the samples; linear layers take maps."""
+    def _flat(self, node: fx.Node, module: nn.Module, squeezes: bool = False) -> nn.Module:
+        """Identity for a Flatten of all but the samples, and on the way to it; linear layers take maps."""
         if not isinstance(module, nn.Flatten):
             return module
         before, after = (self.source.shapes[n.name] for n in (node.all_input_nodes[0], node))
-        return nn.Identity() if after in (before, (before[0], math.prod(before[1:]))) else module
+        flat = after in (before, (before[0], math.prod(before[1:])))
+        return nn.Identity() if flat or (squeezes and after[0] == before[0]) else module
 
     def _product(self, state: _State, module: nn.Conv2d | nn.Linear, name: str, shape: tuple[int, ...]) -> None:
         if state.open is not None:

@@ -6,6 +6,7 @@ N is the fan-in: the number of weights per output, C k k for a convolution.
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import torch
 from torch import Generator, Tensor
@@ -22,9 +23,9 @@ def ettfs_(weight: Tensor, steps: int, *, gain: float = 1.0, generator: Generato
     ----------
     weight : float [O, ...].
     steps : T, 1 to 254.
-    gain : 1 in the paper. The layers of `firstspike.nn` keep the variance of 1 where that derivation does not hold (ours):
-        `pool_gain` after average pooling; `synaptic_gain` with a synaptic current; 1 / sqrt(T) in directly coded layers and
-        those that integrate.
+    gain : 1 in the paper. Where that derivation does not hold the layers of `firstspike.nn` have another (ours): `firing_gain`
+        where spikes come in and go out; 1 / sqrt(T) in layers that integrate, with a synaptic current `synaptic_gain`;
+        1 / sqrt(T) times `synaptic_gain` with direct coding.
     generator : of the random draws; by default torch's.
 
     Examples
@@ -89,6 +90,29 @@ def synaptic_gain(steps: int, decay: float = 1.0, synaptic_decay: float = 0.0, *
         without, total, squares = without + alone, total + potential, squares + potential**2
         alone, current = alone * decay, current * synaptic_decay
     return float(without / total if constant else squares**-0.5)
+
+
+def firing_gain(avg_pool: int, steps: int, decay: float = 1.0, synaptic_decay: float = 0.0) -> float:
+    """The gain of a layer that gets spikes and fires (ours): `pool_gain`, with a synaptic current times 4.02 `synaptic_gain`.
+
+    Where a share p of the inputs fires, the last potential has the variance g^2 p with g the factor of `synaptic_gain`. A share
+    Q(1 / (g sqrt(p))) of such normal potentials reaches the threshold 1. For g = 4.02 a third of the inputs lets a third of
+    the neurons fire. For g below 2.46 fewer neurons fire than inputs, whatever p is: spikes fade from layer to layer.
+
+    Parameters
+    ----------
+    avg_pool : k.
+    steps : T, 1 to 254.
+    decay, synaptic_decay : of the layer.
+
+    Examples
+    --------
+    >>> firing_gain(1, 8), round(firing_gain(1, 8, synaptic_decay=1.0) / synaptic_gain(8, synaptic_decay=1.0), 3)
+    (1.0, 4.021)
+    """
+    share = 1 / 3
+    factor = 1.0 if synaptic_decay == 0 else 1 / (math.sqrt(share) * NormalDist().inv_cdf(1 - share))
+    return factor * pool_gain(avg_pool, steps) * synaptic_gain(steps, decay, synaptic_decay)
 
 
 def bias_scale(steps: int, decay: float = 1.0, synaptic_decay: float = 0.0) -> float:

@@ -169,7 +169,7 @@ def test_gain_behind_pooling(pool: int) -> None:
 
 @pytest.mark.parametrize(("decay", "synaptic_decay"), [(1.0, 1.0), (0.75, 0.5), (1.25, 1.0), (1.0, 0.0)])
 def test_gain_with_a_synaptic_current(decay: float, synaptic_decay: float) -> None:
-    """The last potential has the variance 1; that of a constant current is as large as without a synaptic current."""
+    """Spikes: the last potential has the variance 1. A constant current: it is as large as without a synaptic current."""
     neuron, g = {"decay": decay, "synaptic_decay": synaptic_decay}, generator(7)
     kernel = reference.membrane(torch.eye(1, STEPS, dtype=F64).T, **neuron).flatten()
     alone = decay ** torch.arange(STEPS, dtype=F64)
@@ -178,11 +178,16 @@ def test_gain_with_a_synaptic_current(decay: float, synaptic_decay: float) -> No
     assert constant == pytest.approx(float(alone.sum() / kernel.sum()))
     scale = init.bias_scale(STEPS, **neuron)
     assert math.frexp(scale)[0] == 0.5 and 0.7 < scale / constant < 1.42
-    layer = nn.TTFSLinear(400, 500, steps=STEPS, **neuron, generator=g)
-    assert layer.gain == gain
+    weight = init.ettfs_(torch.empty(500, 400), STEPS, gain=gain, generator=g)
     times = torch.randint(STEPS, (300, 400), generator=g).to(torch.uint8)
-    last = functional.integrate(SpikeTimes(times, STEPS), layer.weight.detach(), **neuron)[-1]
+    last = functional.integrate(SpikeTimes(times, STEPS), weight, **neuron)[-1]
     assert float(last.square().mean()) == pytest.approx(1 if synaptic_decay else STEPS, rel=0.1)
+    layer = nn.TTFSLinear(400, 500, steps=STEPS, **neuron, generator=g)
+    assert layer.gain == init.firing_gain(1, STEPS, **neuron)
+    if synaptic_decay:  # a third of the inputs lets a third of the neurons fire
+        third = times.masked_fill(torch.rand(times.shape, generator=g) > 1 / 3, 255)
+        last = functional.integrate(SpikeTimes(third, STEPS), layer.weight.detach(), **neuron)[-1]
+        assert float((last >= 1).float().mean()) == pytest.approx(1 / 3, abs=0.03)
     if decay == synaptic_decay == 1:
         assert gain == pytest.approx((6 / (STEPS * (STEPS + 1) * (2 * STEPS + 1))) ** 0.5)
 

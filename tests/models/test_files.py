@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.utils import parametrizations, prune
 
 import firstspike as fs
-from firstspike import models
+from firstspike import emulator, models
 from firstspike import nn as layers
 from firstspike._base import tensors
 from firstspike.models import files
@@ -140,13 +140,18 @@ def with_quantizer() -> nn.Module:
     return layer
 
 
+def prepared_windows() -> nn.Module:
+    return emulator.qat.prepare(models.build("4-3-2", input_shape=(4,), steps=4, timing="layer"), bits=3)
+
+
 @pytest.mark.parametrize(
     ("net", "named"),
     [
         (lambda: nn.Sequential(nn.Identity(), nn.Linear(2, 2)), "Linear"),
         (with_buffer, r"net\.mean"),
         (with_other_weight, r"net\.0\.weight"),
-        (with_quantizer, "quantizer"),
+        (with_quantizer, "must not round"),
+        (prepared_windows, "must not round"),
         (lambda: 3, "net"),
     ],
 )

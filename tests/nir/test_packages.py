@@ -134,7 +134,7 @@ OURS = {
     "flat": our_net,
     "first spike": lambda: our_net(readout="first-spike"),
     "leak": lambda: our_net(decay=0.75, readout="membrane-mean"),
-    "ramp": lambda: our_net(synaptic_decay=1.0, hidden_gain=2.0),
+    "ramp": lambda: our_net(synaptic_decay=1.0),
     "current": lambda: our_net(synaptic_decay=0.5, decay=0.75),
     "maps": lambda: our_net("4C3-AP2-6C3x1s2-8-5", (2, 8, 8)),
     "block": lambda: our_net("4C3-R(6C3s2-6C3)-AP2-5", (2, 8, 8), decay=0.75),

@@ -107,7 +107,7 @@ def emulate_command(
         from ..data.dataset import drawn
         from ..emulator.program.serialization import is_program
         from ..energy import load as load_table
-        from ..models import WindowedNet, as_net
+        from ..models import as_net
 
         _check_outputs(trace, {"--output": output, "--export-c": export})
         tables = [load_table(name) for name in energy] if energy else None
@@ -116,8 +116,7 @@ def emulate_command(
         of_net = not is_program(path)
         if of_net:
             net, training = train.load_model(path), run_data(path, train=True, **sources)
-            windows = isinstance(net, WindowedNet)
-            model: Any = net if windows else as_net(net, training.input_shape, name="the run's net")
+            model: Any = as_net(net, training.input_shape, name="the run's net")
             options: dict[str, Any] = {"bits": bits, "granularity": granularity, "observer": observer}
             options["first_layer"] = first_layer
             if finetune:

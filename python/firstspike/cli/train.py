@@ -111,7 +111,7 @@ def eval_command(
         if as_json:
             typer.echo(json.dumps(metrics.to_dict()))
         else:
-            typer.echo(f"{dataset.name} {split}, {info.config.spec} after epoch {info.epoch}")
+            typer.echo(f"{dataset.name} {split}, {info.config.spec or 'a custom net'} after epoch {info.epoch}")
             print_metrics(metrics)
 
 
@@ -190,13 +190,12 @@ def profile_command(
 
 def _net_and_images(path: Path, count: int, **options: Any) -> tuple[TTFSNet | WindowedNet, Tensor]:
     """Return the net of a run, and the first test images."""
-    from ..models import WindowedNet, as_net
+    from ..models import as_net
     from ..train import load_model
 
     path = run_path(path)
     net, test = load_model(path), run_data(path, train=False, **options)
-    net = net if isinstance(net, WindowedNet) else as_net(net, test.input_shape, name="the run's net")
-    return net, test.images[:count]
+    return as_net(net, test.input_shape, name="the run's net"), test.images[:count]
 
 
 def _input_size(shape: tuple[int, ...], first: Synapse | WindowedSynapses) -> tuple[int, int] | None:

@@ -10,7 +10,7 @@ from torch import Generator, nn
 
 from .. import nn as fs
 from .._base import checks
-from ..init import pool_gain, synaptic_gain
+from ..init import firing_gain
 from ..nn.firing import learn_thresholds
 from ..surrogate import Surrogate
 from .grammar import Conv, Linear, Pool, Residual, fail, parse
@@ -102,9 +102,8 @@ def build(  # type: ignore[misc]  # the options are listed here
     surrogate, output_surrogate, generator : Surrogate, Surrogate, Generator, optional
         A `firstspike.surrogate` of every neuron; of an output layer that fires; draws the weights.
     hidden_gain, output_gain : float, optional
-        A factor on the gain (`init.pool_gain`, `init.synaptic_gain`) of every hidden layer that gets spikes; the gain of an
-        output layer that fires. With direct coding, sqrt(2 / steps) and 1 / sqrt(steps) let fewer neurons fire in the first
-        step (ours).
+        A factor on the gain (`init.firing_gain`) of every hidden layer that gets spikes; the gain of an output layer
+        that fires. With direct coding, sqrt(2 / steps) and 1 / sqrt(steps) let fewer neurons fire in the first step (ours).
 
     Examples
     --------
@@ -260,7 +259,7 @@ class _Maker:
             options |= {name: value for name, value in special.items() if value is not None}
         elif hidden is not None:
             steps, decays = self.config["steps"], (self.config["decay"], self.config["synaptic_decay"])
-            options["gain"] = hidden * pool_gain(factor, steps) * synaptic_gain(steps, *decays)
+            options["gain"] = hidden * firing_gain(factor, steps, *decays)
         if not isinstance(item.token, Conv):
             options["dropout"] = dropout
         return self._layer(item, outputs, fs.TTFSConv2d, fs.TTFSLinear, **options)

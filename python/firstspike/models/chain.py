@@ -1,4 +1,4 @@
-"""A chain of layers as a `TTFSNet`."""
+"""A chain of layers as a `TTFSNet` or `WindowedNet`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from torch import nn
 
 from .. import nn as fs
 from .._base.modules import uncompiled
+from ..nn.windowed import WindowedSynapses
 from .net import Readout, TTFSNet
+from .windowed import WindowedNet
 
 
-def as_net(chain: nn.Module, input_shape: tuple[int, ...] | None = None, *, name: str = "net") -> TTFSNet:
-    """Return the `TTFSNet` of a `torch.nn.Sequential` of our layers, with the chain's own modules; a TTFSNet as it is.
+def as_net(chain: nn.Module, input_shape: tuple[int, ...] | None = None, *, name: str = "net") -> TTFSNet | WindowedNet:
+    """Return the `TTFSNet` of a `torch.nn.Sequential` of our layers, with the chain's own modules; a net as it is.
+
+    A chain that begins with a `WindowEncoder` and ends in a `WindowedReadout` becomes a `WindowedNet`.
 
     Ties of a `FirstSpike` stay with the lower class, as in the chain; a TTFSNet with its own FirstSpike breaks them by the
     overshoot. Without a Flatten, a fully connected layer adds in another order, and its currents are equal up to rounding.
@@ -22,7 +26,8 @@ def as_net(chain: nn.Module, input_shape: tuple[int, ...] | None = None, *, name
     ----------
     chain : Sequential
         Encoder (`LatencyEncoder`, `SpikeInput`, other modules that take the samples, or none), layers, readout
-        (`MembraneReadout`, `TemporalWeighting` or `FirstSpike`). Sequentials within it, Identity and Flatten are taken out.
+        (`MembraneReadout`, `TemporalWeighting` or `FirstSpike`); or `WindowEncoder`, layers of windows and `WindowedReadout`.
+        Sequentials within it, Identity and Flatten are taken out.
     input_shape, name : tuple of int, str
         The shape of one sample, by default (N,) where the first layer is fully connected; the name in errors.
 
@@ -33,14 +38,16 @@ def as_net(chain: nn.Module, input_shape: tuple[int, ...] | None = None, *, name
     (1, 8, 8)
     """
     chain = uncompiled(chain)
-    if isinstance(chain, TTFSNet):
+    if isinstance(chain, TTFSNet | WindowedNet):
         return chain
     if not _is_sequential(chain):
-        raise TypeError(f"{name} must be a TTFSNet, or a Sequential of our layers, got {type(chain).__name__}")
+        raise TypeError(f"{name} must be a TTFSNet, a WindowedNet or a Sequential of our layers, got {type(chain).__name__}")
     parts = list(in_order(chain))
+    if parts and isinstance(parts[-1], fs.WindowedReadout):
+        return _of_windows(parts, input_shape, name)
     if len(parts) < 2 or not isinstance(parts[-1], Readout):
         last = type(parts[-1]).__name__ if parts else "nothing"
-        raise ValueError(f"{name} must end in a readout, such as nn.MembraneReadout(), got {last}")
+        raise ValueError(f"{name} must end in a readout, such as nn.MembraneReadout() or nn.WindowedReadout(), got {last}")
     readout: Readout = parts.pop()  # type: ignore[assignment]
     first = next((number for number, part in enumerate(parts) if _is_ours(part)), len(parts))
     front, parts = parts[:first], [part for part in parts[first:] if not _is_passed_over(part)]
@@ -58,11 +65,25 @@ def as_net(chain: nn.Module, input_shape: tuple[int, ...] | None = None, *, name
     return TTFSNet(parts, encoder=encoder, readout=readout, input_shape=shape)
 
 
+def _of_windows(parts: list[nn.Module], input_shape: tuple[int, ...] | None, name: str) -> WindowedNet:
+    *parts, readout = parts
+    parts = [part for part in parts if not _is_passed_over(part)]
+    first = next((number for number, part in enumerate(parts) if isinstance(part, fs.WindowEncoder)), None)
+    if first is None:
+        raise ValueError(f"{name} must begin with nn.WindowEncoder(), as it ends in an nn.WindowedReadout")
+    layers = parts[first + 1 :]
+    shape = sample_shape([*layers, readout][0], name) if input_shape is None else input_shape
+    encoder = nn.Sequential(*parts[: first + 1]) if first else parts[0]
+    return WindowedNet(layers, readout=readout, input_shape=shape, encoder=encoder)
+
+
 def sample_shape(first: nn.Module | None, name: str = "net") -> tuple[int, ...]:
     """Return the shape of a sample, by the first layer, if it is fully connected and pools nothing; else raise ValueError."""
-    if isinstance(first, (fs.DirectLinear, fs.TTFSLinear, fs.Integrate)) and getattr(first, "avg_pool", 1) == 1:
-        return (first.weight.shape[1],)
-    raise ValueError(f"input_shape must be given: {name} does not tell the shape of a sample")
+    if isinstance(first, (fs.DirectLinear, fs.TTFSLinear, fs.Integrate, WindowedSynapses)):
+        inputs = tuple(first.weight.shape[1:])
+        if len(inputs) == 1 and getattr(first, "avg_pool", 1) == 1:
+            return inputs
+    raise ValueError(f"input_shape must be given, as in models.as_net: {name} does not tell the shape of a sample")
 
 
 def _is_sequential(module: nn.Module | None) -> bool:

@@ -201,10 +201,11 @@ def _describe(module: nn.Module, name: str) -> dict[str, Any]:
         return {"kind": "ReluNet", "settings": module.settings()} | _described_scaling(module.normalize, name)
     if _KINDS.get(kind.__name__) is not kind:
         raise TypeError(f"net must be made of firstspike's layers, got {kind.__name__} at {name}")
+    if getattr(module, "quantizer", None) is not None or hasattr(module, "window_rounding"):
+        ways = "its state_dict(), or its program by emulator.save"
+        raise TypeError(f"net must not round its weights, as the net of qat.prepare does at {name}: keep {ways}")
     settings: dict[str, Any] = module.settings()  # type: ignore[operator]
     if isinstance(module, fs.Synapse):
-        if module.quantizer is not None:
-            raise TypeError(f"net must have no quantizer, got one at {name}; fold() puts it in")
         normal = module.normalization
         settings["normalization"] = None if normal is None else _describe(normal, f"{name}.normalization")
         settings["gain"] = module.gain

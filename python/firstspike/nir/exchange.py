@@ -20,12 +20,13 @@ from .. import nn as fs
 from .._base import checks
 from .._base.geometry import layer_geometry, out_size, shortcut_stride
 from .._base.modules import plain_copy
-from ..models import TTFSNet, WindowedNet, as_net
+from ..models import TTFSNet, as_net
 from ..models.chain import in_order, sample_shape
 from ..models.files import build, describe, planned, rebuild
 from ..models.net import Readout
 from ..models.sizes import check_input_shape
 from ..nn.residual import Part, fold_layers, parts
+from ..nn.windowed import WindowedSynapses
 
 if TYPE_CHECKING:
     import nir
@@ -125,9 +126,9 @@ def parts_of(net: nn.Module) -> Iterator[tuple[str, Part]]:
 
 def _folded(net: nn.Module, input_shape: tuple[int, ...] | None) -> tuple[nn.Module, tuple[int, ...]]:
     """A copy whose weights and biases are those that act, and the shape of one sample."""
-    if isinstance(net, WindowedNet):
-        raise ValueError("NIR has no node for a neuron that fires in its own window; see emulator.quantize and export_c")
     net = plain_copy(net).cpu()
+    if any(isinstance(module, WindowedSynapses) for module in net.modules()):
+        raise ValueError("NIR has no node for a neuron that fires in its own window; see emulator.quantize and export_c")
     if isinstance(net, nn.Sequential) and isinstance([*net.modules()][-1], Readout):
         net = as_net(net, input_shape)
     if not isinstance(net, (TTFSNet, nn.Sequential)):
@@ -261,7 +262,7 @@ def from_nir(
         except (TypeError, ValueError, RuntimeError) as error:
             raise ValueError(f"node {name}: {error}") from error
     if reader.weight is not None or reader.pool != 1 or not reader.layers:
-        raise ValueError("the graph must end in neurons")
+        raise ValueError("the graph must end in neurons: add an I or LI node (to_nir: integrator=True)")
     net = nn.Sequential(*reader.layers).eval()
     if any(isinstance(layer, fs.FiringLayer) for layer in net):
         warnings.warn("neurons of this graph may fire more than once; here they fire once", FiresOnce, stacklevel=2)

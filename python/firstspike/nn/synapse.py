@@ -54,8 +54,7 @@ class Synapse(nn.Module, NamedOptions):
     weight, gamma, bias : parameters: W, float32 [O, ...]; gamma and the paper's beta, [O] or [1], or None. With a synaptic
         current beta counts `init.bias_scale` times.
     fan_in : N, the number of weights per output.
-    gain : the factor that keeps the variance of the current at 1 where the paper's derivation does not hold (ours, see
-        `init.ettfs_`), else 1.
+    gain : the factor of the first weights where the paper's derivation does not hold (ours, see `init.ettfs_`), else 1.
     quantizer : None, or a module with forward(weight, bias) -> (weight, bias) that is applied to the effective weight and bias.
 
     Examples

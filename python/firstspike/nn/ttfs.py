@@ -9,7 +9,7 @@ from torch import Tensor
 from .. import functional
 from .._base import checks
 from ..functional.layer import Sizes, accumulate, dense_current, fire_layer, full_precision, integrate_layer
-from ..init import pool_gain, synaptic_gain
+from ..init import firing_gain, synaptic_gain
 from ..spikes import SpikeTimes
 from .firing import FiringLayer, FiringOptions, Leaky
 from .pool import PooledSpikes
@@ -85,7 +85,7 @@ class _TTFS(_OnSpikes, FiringLayer):
     ) -> None:
         if gain is None:
             decays = options.get("decay", 1.0), options.get("synaptic_decay", 0.0)
-            gain = pool_gain(avg_pool, steps) * synaptic_gain(steps, *decays)
+            gain = firing_gain(avg_pool, steps, *decays)
         checks.positive("gain", gain)
         super().__init__(shape, gain, steps=steps, avg_pool=avg_pool, dropout=dropout, **options)  # type: ignore[misc]  # of FiringLayer
 
@@ -130,7 +130,7 @@ class _TTFS(_OnSpikes, FiringLayer):
 
     def settings(self) -> dict[str, Any]:
         """As `FiringLayer.settings`."""
-        usual = pool_gain(self.avg_pool, self.steps) * synaptic_gain(self.steps, self.decay, self.synaptic_decay)
+        usual = firing_gain(self.avg_pool, self.steps, self.decay, self.synaptic_decay)
         return super().settings() | ({} if self.gain == usual else {"gain": self.gain})
 
 
@@ -146,7 +146,7 @@ class TTFSLinear(FullyConnected, _TTFS):
     steps : T, 1 to 254.
     avg_pool : average pooling of input maps by k x k before they are flattened in the order C, H, W. It costs nothing, as an
         event enters with weight W / k^2.
-    gain : of ETTFS-init and normalisation, > 0, by default `init.pool_gain` times `init.synaptic_gain`.
+    gain : of ETTFS-init and normalisation, > 0, by default `init.firing_gain`.
     threshold, decay, surrogate, synaptic_decay : as in `FiringLayer`.
     bias, affine, init, normalization, dropout, generator : as in `Synapse`.
 

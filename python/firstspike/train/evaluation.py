@@ -41,8 +41,8 @@ def evaluate(model: nn.Module, dataset: GivenData, *, batch: int = BATCH) -> Met
 
     Parameters
     ----------
-    model : any module from [B, C, H, W] to scores [B, classes] of a float type; of a `TTFSNet`, and of a Sequential that
-        `models.as_net` takes, the spikes are measured, too.
+    model : any module from [B, C, H, W] to scores [B, classes] of a float type; of a `TTFSNet`, a `WindowedNet`, and a
+        Sequential that `models.as_net` takes, the spikes are measured, too.
     dataset : a `data.Dataset`, a pair of arrays or tensors (`data.from_arrays`), or a DataLoader of (input, label).
     batch : samples per batch; a DataLoader has its own.
 
@@ -105,8 +105,8 @@ def predict(net: nn.Module, images: Any, *, batch: int = BATCH, scores: bool = F
 
 def observed(model: nn.Module, x: Tensor | SpikeTimes) -> tuple[Tensor, Observation | None]:
     """The net's scores and, of a TTFSNet, a WindowedNet or a Sequential of layers, what its spikes do."""
-    net: TTFSNet | WindowedNet | None = model if isinstance(model, TTFSNet | WindowedNet) else None
-    if isinstance(model, nn.Sequential):
+    net: TTFSNet | WindowedNet | None = None
+    if isinstance(model, TTFSNet | WindowedNet | nn.Sequential):
         with contextlib.suppress(TypeError, ValueError):  # of a chain with parts of another kind
             net = as_net(model, tuple(x.shape[1:]))
     if net is None:

@@ -90,7 +90,12 @@ def load_info(path: str | os.PathLike[str]) -> RunInfo:
     """
     path = checks.path("path", path)
     going = _running(path)
-    return RunInfo.from_dict(files.read_metadata(path), str(path)) if going is None else going.progress.run
+    if going is not None:
+        return going.progress.run
+    metadata = files.read_metadata(path)
+    if not metadata:
+        raise ValueError(f"{path} is a net without a run: firstspike.load reads it in Python")
+    return RunInfo.from_dict(metadata, str(path))
 
 
 def load_data(
@@ -125,7 +130,8 @@ def load_data(
         found = data.load_images(images, train=train, size=info.config.image_size)
         check_classes(found, recipe or {})
     elif recipe is None:
-        raise ValueError(f"the run's data ({kept.name}) were given in Python; name a folder of images (images=)")
+        ways = "train.evaluate takes them there; or name a folder of images (--images)"
+        raise ValueError(f"the run's data ({kept.name}) were given in Python: {ways}")
     else:
         found = data.reload(recipe, train=train, root=root, download=download)
     if kept.fingerprint not in (None, found.fingerprint()):

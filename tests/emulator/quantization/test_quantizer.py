@@ -56,7 +56,7 @@ def test_wide_integers_are_the_float_network(spec, encoder, readout, decay, dela
 
 @pytest.mark.parametrize(("leak", "decay", "synaptic_decay"), [("scale", 0.75, 0.5), ("scale", 1.0, 1.0), ("shift", 0.75, 0.5)])
 def test_wide_currents_are_the_float_network(leak, decay, synaptic_decay):
-    options = {"decay": decay, "synaptic_decay": synaptic_decay, "bias": False, "affine": "channel", "hidden_gain": 4.0}
+    options = {"decay": decay, "synaptic_decay": synaptic_decay, "bias": False, "affine": "channel"}
     model = net(encoder="latency", **options)
     x = images(model)
     program = em.quantize(model, wide().replace(current=True, leak=leak, accumulator_bits=46, membrane_bits=46), observer="max")

@@ -76,6 +76,11 @@ def test_a_prepared_net_is_its_program_exactly(spec, bits, chip):
         np.testing.assert_array_equal(mine, theirs)
     scores = net(x).detach().numpy()
     np.testing.assert_allclose(run(program, x).scores * program.layers[-1].scale, scores, atol=1e-3 * abs(scores).max())
+    other = qat.prepare(window_net(spec, seed=1), chip, bits=bits)
+    other.load_state_dict(net.state_dict())
+    for mine, theirs in zip(quantize(other, chip).layers, program.layers, strict=True):
+        for part in ("weight", "bias", "rise", "theta"):
+            np.testing.assert_array_equal(getattr(mine, part), getattr(theirs, part))
     with pytest.raises(CannotQuantize, match=r"call qat\.prepare with this profile and these settings"):
         quantize(net, chip, bits=5)
 
@@ -112,8 +117,10 @@ def test_converted_nets():
     assert [layer.pools for layer in program.layers] == [False, False, True, False]
     np.testing.assert_allclose(result.scores * program.layers[-1].scale, net(images).detach().numpy(), atol=0.02)
     assert check(net).fits and qat.prepare(net).input_shape == (2, 12, 12)
-    with pytest.raises(CannotQuantize, match=r"make a models\.WindowedNet of them, with input_shape"):
-        quantize(torch.nn.Sequential(*net))
+    chain = torch.nn.Sequential(net.encoder, *net.layers, net.readout)
+    with pytest.raises(ValueError, match="input_shape"):
+        quantize(chain)
+    assert check(models.as_net(chain, input_shape=(2, 12, 12))).fits
 
 
 def test_a_chip_without_a_current_refuses():

@@ -48,7 +48,7 @@ def quantize(
     Parameters
     ----------
     model : nn.Module
-        A `TTFSNet`, a `WindowedNet`, or a Sequential of our layers that ends in a readout, such as `firstspike.convert` makes.
+        A `TTFSNet`, a `WindowedNet`, or a Sequential that `models.as_net` takes.
     profile : str, path or Profile
         A name, a TOML file or a profile.
     bits : int, optional
@@ -93,7 +93,7 @@ def net_to_read(model: nn.Module, input_shape: tuple[int, ...] | None = None) ->
     """A copy of a net with plain weights, in evaluation mode, whose structure can be relied on."""
     checks.instance("model", model, nn.Module, "a torch.nn.Module")
     copied = plain_copy(model)
-    return windows.windowed_net(copied, input_shape) or as_net(copied, input_shape, name="model")
+    return as_net(copied, input_shape, name="model")
 
 
 FIRST_LAYERS = ("integers", "float")
@@ -195,7 +195,7 @@ class Quantizer:
             self._refuse(CannotQuantize(layer.name, problem, bias=False))
         elif not profile.bias_bits and not self.drop_biases and biased:
             why = "has none" if profile.bias_bits == 0 else "is not known to have any"
-            remedy = ", fine-tune with emulator.qat, or drop them with biases='drop'"
+            remedy = ", fine-tune with emulator.qat, or drop them with biases='drop' (--drop-biases)"
             self._refuse(CannotQuantize(layer.name, f"it has biases, the chip {why}", remedy, bias=False))
         return True
 

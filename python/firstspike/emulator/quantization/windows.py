@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,44 +29,26 @@ NO_CURRENT = "layers of windows need a current that stays on, the chip has none"
 Population = tuple[Shape, int, int]  # a map; the first step of its window, and its steps
 
 
-class Rounding(NamedTuple):
-    """How `prepare` rounds a layer; the layer keeps it as its attribute `window_rounding`.
+class Rounding(nn.Module):
+    """How `prepare` rounds a layer: its child `window_rounding`, whose buffers are in the net's state_dict.
 
-    rise: of the membrane per step, int64 [O], zeros of a readout. unit: of a readout's membrane. step: of weights.
+    rise: of the membrane per step, whole numbers in float64 [O], zeros of a readout. unit: of a readout's membrane, float64 [].
+    step: of weights.
     """
 
-    bits: int
-    step: int
-    rise: NDArray[np.int64]
-    unit: float
+    rise: Tensor
+    unit: Tensor
 
-
-def windowed_net(model: nn.Module, input_shape: tuple[int, ...] | None) -> WindowedNet | None:
-    """The WindowedNet that a model is, or that a Sequential of its layers makes; None for other nets."""
-    if isinstance(model, WindowedNet):
-        return model
-    modules = list(in_order(model)) if isinstance(model, nn.Sequential) else []
-    if not modules or not isinstance(modules[-1], fs.WindowedReadout):
-        return None
-    encoders = [n for n, module in enumerate(modules) if isinstance(module, fs.WindowEncoder)]
-    if not encoders:
-        raise CannotQuantize("net", "it has no encoder of windows", "begin it with nn.WindowEncoder()")
-    layers = [x for x in modules[encoders[0] + 1 : -1] if not isinstance(x, (nn.Identity, nn.Dropout, nn.Flatten))]
-    first = [*layers, modules[-1]][0]
-    input_shape = input_shape or getattr(model, "input_shape", None)  # which `convert` gives
-    if input_shape is None and isinstance(first, WindowedSynapses) and first.weight.dim() == 2 and first.avg_pool == 1:
-        input_shape = (first.weight.shape[1],)
-    if input_shape is None:
-        problem = "its layers do not tell the shape of images"
-        raise CannotQuantize("net", problem, "make a models.WindowedNet of them, with input_shape")
-    encoder = nn.Sequential(*modules[: encoders[0] + 1])
-    return WindowedNet(layers, readout=modules[-1], input_shape=input_shape, encoder=encoder)
+    def __init__(self, bits: int, step: int, rise: NDArray[np.int64], unit: float) -> None:
+        super().__init__()
+        self.bits, self.step = bits, step
+        self.register_buffer("rise", torch.from_numpy(rise).double())  # floats can be averaged (`AveragedModel`)
+        self.register_buffer("unit", torch.tensor(unit, dtype=torch.float64))
 
 
 def prepared_bits(net: WindowedNet) -> int | None:
     """The weight bits for which `qat.prepare` made a net; None for another net."""
-    found = (getattr(module, "window_rounding", None) for module in net.modules())
-    return next((rounding.bits for rounding in found if isinstance(rounding, Rounding)), None)
+    return next((module.bits for module in net.modules() if isinstance(module, Rounding)), None)
 
 
 def window_program(
@@ -253,7 +235,7 @@ class _Integers:
             side = self.side / (self.side_pool**2 * self.beside[2])
             rows = np.concatenate([rows, side[:, None] if side.ndim == 1 else side.T], 1)
         if self.rounding is not None:
-            return self._row(*self._made(np.full(len(rows), self.rounding.unit)), per_level, False)
+            return self._row(*self._made(np.full(len(rows), float(self.rounding.unit))), per_level, False)
         zeros = np.abs(self.bias).max() + (self.clip.max() if self.fires else 1.0)
         of_zeros = np.full(self.groups, zeros / (127 * self.source[2]))
         shaped = rows.reshape(self.groups, -1)
@@ -300,7 +282,7 @@ class _Integers:
         theta = reached = 0
         if self.fires:
             rise = np.floor(self.clip / (steps * unit)).clip(min=1).astype(np.int64)
-            rise = rise if self.rounding is None else self.rounding.rise
+            rise = rise if self.rounding is None else self.rounding.rise.round().long().cpu().numpy()
             unit = self.clip / (steps * rise)
             theta, reached = _threshold(int(rise.max()) * (steps + 1), profile)
         q = self._rounded(self.weight / (self.area * window), unit)
@@ -370,24 +352,24 @@ class Rounded(nn.Module):
     decide as the integer ones. share: the number of levels, and of pooled neurons, that a weight is multiplied by; 0: a bias.
     """
 
-    def __init__(self, layer: nn.Module, rounding: Rounding, share: int) -> None:
+    def __init__(self, layer: nn.Module, share: int) -> None:
         super().__init__()
-        self._layer, self.rounding, self.share = [layer], rounding, share  # a list, so that it is not a child
-        self.register_buffer("rise", torch.from_numpy(rounding.rise).double())
+        self._layer, self.share = [layer], share  # a list, so that it is not a child
 
     def forward(self, values: Tensor) -> Tensor:
         """The rounded values, of the shape of `values` [O, ...]."""
-        rise: Tensor = self.rise  # type: ignore[assignment]
         layer, exact = self._layer[0], values.detach().double()
-        unit, between = torch.full_like(rise, self.rounding.unit), 0.0
+        rounding: Rounding = layer.window_rounding  # type: ignore[assignment]
+        rise, between = rounding.rise.double().round(), 0.0
+        unit = rounding.unit.double().expand(len(rise))
         if isinstance(layer, WindowedLayer):
             between = 0.5
             unit = layer.clip.detach().double() / (layer.steps * rise)
         if not self.share:
             rounded = ((exact / unit + rise / 2 + 0.5).floor() + between - rise / 2) * unit
             return values + (rounded - exact).to(values)
-        column = (unit * self.share * self.rounding.step).view(-1, *[1] * (values.dim() - 1))
-        low, high = scales.weight_limits(self.rounding.bits)
+        column = (unit * self.share * rounding.step).view(-1, *[1] * (values.dim() - 1))
+        low, high = scales.weight_limits(rounding.bits)
         inside = torch.minimum(torch.maximum(values, (low * column).to(values)), (high * column).to(values))
         rounded = (exact / column).round().clamp(low, high) * column
         return inside + (rounded.to(values) - inside).detach()
@@ -407,11 +389,11 @@ def prepare_windows(net: WindowedNet, profile: Profile, bits: int, per_channel: 
         if not isinstance(layer, (WindowedLayer, fs.WindowedReadout)):
             continue
         rounding = Rounding(bits, profile.weight_step, made.rise, float(made.scale[0]))
-        layer.window_rounding = rounding  # type: ignore[assignment]
-        parametrize.register_parametrization(layer, "weight", Rounded(layer, rounding, made.pool**2 * made.window))
-        parametrize.register_parametrization(layer, "bias", Rounded(layer, rounding, 0))
+        layer.window_rounding = rounding.to(layer.weight.device)
+        parametrize.register_parametrization(layer, "weight", Rounded(layer, made.pool**2 * made.window))
+        parametrize.register_parametrization(layer, "bias", Rounded(layer, 0))
         if part.block is not None and made.shortcut is not None:
-            rounded = Rounded(layer, rounding, made.shortcut.pool**2 * made.shortcut.window)
+            rounded = Rounded(layer, made.shortcut.pool**2 * made.shortcut.window)
             if isinstance(part.block.shortcut, fs.WindowedShortcut):
                 parametrize.register_parametrization(part.block.shortcut, "weight", rounded)
             else:

@@ -378,7 +378,7 @@ class Report:
         parts += [_shown(self.energy()), "\n".join(notes)] if self.accounts else []
         unlike = self.mismatches()
         if len(unlike):
-            parts.append(f"{label('mismatches')} (first 10 of {len(unlike)}):\n{_shown(unlike.head(10))}")
+            parts.append(f"{label('mismatches')} ({min(10, len(unlike))} of {len(unlike)}):\n{_shown(unlike.head(10))}")
         if unknown := self.run.program.profile.unknown():
             parts.append("unknown or absent in the profile:\n  " + "\n  ".join(unknown))
         return "\n\n".join(filter(None, parts)) + "\n"
