@@ -88,7 +88,10 @@ def reload(recipe: Mapping[str, Any] | None, *, train: bool, root: Folder = None
     if recipe.get("kind") == "named":
         return load(str(recipe.get("name")), root=root, train=train, download=download)
     if recipe.get("kind") == "images":
-        dataset = load_images(str(recipe.get("path")), train=train, size=recipe.get("size", 0))
+        path = str(recipe.get("path"))
+        if not os.path.isdir(path):
+            raise ValueError(f"{path}, where the images were, is no folder here: name their folder (--images, images=)")
+        dataset = load_images(path, train=train, size=recipe.get("size", 0))
         check_classes(dataset, recipe)
         return dataset
     raise ValueError(f"recipe must be of kind 'named' or 'images', got {recipe.get('kind')!r}")
