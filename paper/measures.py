@@ -41,7 +41,7 @@ def _energy(record: Record) -> float:
 def _chip_energy(record: Record) -> float:
     """Nanojoules per sample with integers: synapses, and membrane updates with their memory."""
     table, counted = energy.load(CHIP), record["results"]["operations"]
-    spent = table.synaptic_operation_pj * counted["additions"] + (table.host_mac_pj or 0) * counted["macs"]
+    spent = table.synaptic_operation_pj * counted["additions"] + (table.mac_pj or 0) * counted["macs"]
     return float(spent + (table.update_inactive_pj or 0) * counted["updates"]) / 1e3
 
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ._base import checks
+from .functional import window_values
 from .spikes import SpikeTimes
 
 
@@ -111,6 +112,8 @@ def first_spike_cross_entropy(spikes: SpikeTimes, labels: Tensor, tau: float = 1
 def spike_count(spikes: SpikeTimes) -> Tensor:
     """The share of neurons that fire, 0 to 1: a penalty on activity and energy. Any shape [B, ...].
 
+    Of step-by-step layers. The gradient of windows is of their values: there `latency` or the mean value is a penalty.
+
     Parameters
     ----------
     spikes : [B, ...].
@@ -139,6 +142,8 @@ def latency(spikes: SpikeTimes) -> Tensor:
     """
     _spikes(spikes)
     early = 1 - torch.arange(spikes.steps, dtype=torch.float32, device=spikes.device) / spikes.steps
+    if spikes._is_valued():  # of windows: `early` is the value, whose gradient the anchor holds
+        return 1 - window_values(spikes).mean()
     return 1 - _weighted(spikes, early) / max(spikes.times.numel(), 1)
 
 
@@ -175,9 +180,11 @@ def _weighted(spikes: SpikeTimes, weights: Tensor) -> Tensor:
     value = table[spikes.times.long()].sum()
     if spikes._anchor is None:
         return value
-    if spikes._support is None:
-        return value + (spikes._anchor.flatten(1).sum(1) * weights).sum()
-    return value + (spikes._anchor * weights[spikes._support.place[0].long()]).sum()
+    if spikes._support is not None:
+        return value + (spikes._anchor * weights[spikes._support.place[0].long()]).sum()
+    anchor = spikes._dense_anchor()
+    assert anchor is not None
+    return value + (anchor.flatten(1).sum(1) * weights).sum()
 
 
 def _spikes(spikes: SpikeTimes) -> None:

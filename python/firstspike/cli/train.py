@@ -178,7 +178,7 @@ def profile_command(
             return
         source = f"{figures.title} ({figures.source}). {figures.note}"
         typer.echo(f"Per image, means over {len(x)} test images. Energy: {source}")
-        if figures.host_mac_pj is None:
+        if figures.mac_pj is None:
             typer.echo("The table has no figure for multiply-accumulates: they are not counted.")
         typer.echo(table.drop(columns="kind").to_string(index=False, na_rep="", float_format="{:.4g}".format))
         dearer = table[table["energy_nj"] > table["dense_energy_nj"]]

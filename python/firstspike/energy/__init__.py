@@ -37,7 +37,7 @@ class EnergyTable(Record):
     spike_pj : transport of one spike to one core.
     static_mw : power that is always drawn, mW.
     host_mac_pj : one multiply-add of a layer that runs on the host, in float32.
-    integer_mac_pj : one multiply-add of a first layer in integers.
+    integer_mac_pj : one multiply-add in integers: of a first layer, and of a ReLU net that is compared.
     all_inclusive : the energy of the synaptic operation includes every other part on the cores, and the table has no figures of
         them.
     synaptic_operation_conv_pj : one event at one synapse of a convolution, in place of `synaptic_operation_pj`.
@@ -86,6 +86,11 @@ class EnergyTable(Record):
         if len({getattr(self, name) is None for name in _MESH}) > 1:
             raise ValueError(f"{_MESH[0]}: hops need all of {', '.join(_MESH)}")
         return self
+
+    @property
+    def mac_pj(self) -> float | None:
+        """Picojoules of one multiply-add in the number format of the table's operations: integers where it has that figure."""
+        return self.host_mac_pj if self.integer_mac_pj is None else self.integer_mac_pj
 
     def operation_pj(self, convolution: bool) -> float:
         """Picojoules of one event at one synapse of a convolution or of another layer; a table may tell them apart.

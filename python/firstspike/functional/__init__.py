@@ -140,7 +140,7 @@ def conv2d(
     threshold, decay, surrogate, synaptic_decay : as in `linear`.
     shortcut : map [B, M, H', W'] of the output's size, M <= O; a spike of its channel i adds `shortcut_scale` (as in `linear`)
         to the current of channel i at its place; or a larger map H x W, of which every n-th row and column counts, n = ceil(H /
-        H') and ceil(W / W'). It needs a padding of at most half the kernel.
+        H') and ceil(W / W'). It needs a padding of at most (k - 1) / 2 of a kernel of k.
     shortcut_scale : as in `linear`.
 
     Returns

@@ -225,7 +225,9 @@ def _checked_shortcut(
             raise ValueError(f"shortcut must have a map of which every n-th row and column give the output's {out}, got {size}")
         pads, kernel = (geometry.pad_y, geometry.pad_x), (geometry.kernel_height, geometry.kernel_width)
         if any(2 * pad > side - 1 for pad, side in zip(pads, kernel, strict=True)):
-            raise ValueError(f"shortcut needs a padding of at most half the kernel {kernel}, got {pads}")
+            raise ValueError(
+                f"shortcut needs a padding of at most (k - 1) / 2 of a kernel of k, got {pads} with the kernel {kernel}"
+            )
     if not isinstance(scale, Tensor) or (scale.dim() == 0 and not scale.requires_grad):
         return Shortcut(shortcut, weight.new_full((shape[1],), checks.real("shortcut_scale", scale)))
     scale = checks.float32("shortcut_scale", scale)

@@ -34,7 +34,7 @@ def neurobench(net: nn.Module, x: Tensor | SpikeTimes, *, batch: int = 256) -> d
 
     - "Footprint": bytes of parameters and buffers.
     - "ConnectionSparsity": share of weights that are zero.
-    - "ActivationSparsity": share of neurons and time steps without a spike, over the layers that fire.
+    - "ActivationSparsity": share of neurons and time steps without a spike, over the layers with weights that fire.
     - "SynapticOperations", per sample: "Effective_MACs" of inputs that are real numbers, "Effective_ACs" of spikes, both
       without zero inputs and zero weights, and "Dense", with them, in every time step.
     - "MembraneUpdates", per sample: potentials that change before the neuron fires, per neuron and time step; the updates of
@@ -60,12 +60,12 @@ def neurobench(net: nn.Module, x: Tensor | SpikeTimes, *, batch: int = 256) -> d
             with Monitor(net) as seen:
                 net(x[start : start + batch])
             for name, call in seen.layers.items():
-                if call.spikes is not None:
-                    sums["spikes"] += float(call.spikes.count().sum())
-                    sums["places"] += float(call.spikes.times.numel() * call.spikes.steps)
                 if isinstance(call.module, (Synapse, WindowedSynapses)):
                     layers[name] = call.module
                     _add(sums, call)
+                    if call.spikes is not None:
+                        sums["spikes"] += float(call.spikes.count().sum())
+                        sums["places"] += float(call.spikes.times.numel() * call.spikes.steps)
     if not layers:
         raise ValueError("net must run layers of firstspike.nn on at least one sample, got none")
     weights = [layer.weight for layer in layers.values()]

@@ -253,13 +253,14 @@ def profile(
       host layer of an emulator's report includes;
     - `dense_macs`: multiply-accumulates of the same layer with ReLU neurons;
     - `updates`: potentials that an event (or a directly coded current) changes before the neuron fires, per neuron and step;
-      of windows, see `membrane_updates`;
+      of windows, those from the first event to the end of the input's window, and then until the neuron fires;
     - `idle_updates`: the other neurons and steps, which only a clocked core pays;
     - `energy_nj`: of synaptic operations (of a convolution by its own figure, where the table has one), updates, spikes
       and `macs`, as far as the table has figures. A spike costs `fired_pj` and one transport, `message_pj` or else
       `spike_pj`. Hops and static power are not counted. A table whose operation includes everything, such as
       "odin-frenkel2019", counts synaptic operations and `macs` alone;
-    - `idle_energy_nj`: of `idle_updates`; `dense_energy_nj`: of `dense_macs`; both NaN where the table has no figure;
+    - `idle_energy_nj`: of `idle_updates`; `dense_energy_nj`: of `dense_macs`, as `macs` in integers where the
+      table has that figure, else in float32; both NaN where the table has no figure;
     - `steps_to_decision`: mean over samples, counted from 1, in steps of what the readout got (all of them without a
       decision; in a net of windows the steps of all windows), in the row "total"; NaN elsewhere, and for a net without a readout.
 
@@ -286,7 +287,7 @@ def profile(
     about = ["layer", "kind", "convolution", "neurons"]
     frame = pd.DataFrame(rows).groupby(about, sort=False).sum().div(len(x)).reset_index()
     operation_pj = frame.pop("convolution").map(figures.operation_pj)
-    energy_pj = operation_pj * frame["synaptic_operations"] + (figures.host_mac_pj or 0.0) * frame["macs"]
+    energy_pj = operation_pj * frame["synaptic_operations"] + (figures.mac_pj or 0.0) * frame["macs"]
     if not figures.all_inclusive:
         transport_pj = figures.spike_pj if figures.message_pj is None else figures.message_pj
         energy_pj += (figures.update_active_pj or 0.0) * frame["updates"]
@@ -294,7 +295,7 @@ def profile(
     idle_pj = None if figures.all_inclusive else figures.update_inactive_pj
     frame["energy_nj"] = energy_pj / 1e3
     frame["idle_energy_nj"] = frame["idle_updates"] * (math.nan if idle_pj is None else idle_pj) / 1e3
-    frame["dense_energy_nj"] = frame["dense_macs"] * (math.nan if figures.host_mac_pj is None else figures.host_mac_pj) / 1e3
+    frame["dense_energy_nj"] = frame["dense_macs"] * (math.nan if figures.mac_pj is None else figures.mac_pj) / 1e3
     total = {"layer": "total", "kind": "", **frame.drop(columns=["layer", "kind"]).sum(skipna=False)}
     total["steps_to_decision"] = math.nan if decisions is None else decisions / len(x)
     return _Profile(pd.DataFrame([*frame.to_dict("records"), total]).astype({"neurons": int}))
