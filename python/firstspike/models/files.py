@@ -201,7 +201,7 @@ def _describe(module: nn.Module, name: str) -> dict[str, Any]:
         return {"kind": "ReluNet", "settings": module.settings()} | _described_scaling(module.normalize, name)
     if _KINDS.get(kind.__name__) is not kind:
         raise TypeError(f"net must be made of firstspike's layers, got {kind.__name__} at {name}")
-    if getattr(module, "quantizer", None) is not None or hasattr(module, "window_rounding"):
+    if getattr(module, "quantizer", None) is not None:
         ways = "its state_dict(), or its program by emulator.save"
         raise TypeError(f"net must not round its weights, as the net of qat.prepare does at {name}: keep {ways}")
     settings: dict[str, Any] = module.settings()  # type: ignore[operator]

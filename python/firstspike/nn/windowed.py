@@ -72,8 +72,13 @@ class WindowedOptions(SynapsesOptions, total=False):
 
 
 class WindowedSynapses(Settings, NamedOptions):
-    """Base of layers of windows: a weight, and its product with the values of spikes."""
+    """Base of layers of windows: a weight, and its product with the values of spikes.
 
+    quantizer: None, or a module with forward(weight, bias, clip) -> (weight, bias) that is applied to the layer's own in each
+    pass; a readout's clip is None.
+    """
+
+    quantizer: nn.Module | None
     dropout: float = 0.0
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int] = (0, 0)
@@ -82,24 +87,29 @@ class WindowedSynapses(Settings, NamedOptions):
     def __init__(self, shape: tuple[int, ...], *, avg_pool: int = 1, generator: Generator | None = None) -> None:
         super().__init__()
         self.avg_pool = checks.size("avg_pool", avg_pool)
+        self.quantizer = None
         self.weight = nn.Parameter(torch.empty(shape))
         nn.init.kaiming_normal_(self.weight, generator=generator)
 
     def current(self, spikes: SpikeTimes) -> Tensor:
         """The current W x of spikes of values x, float32 [B, O] or [B, O, H', W'], without bias and normalisation."""
-        current = self._current(spikes)
+        current = self._current(spikes, self._rounded()[0])
         return current if self.weight.dim() == 2 else current.permute(0, 3, 1, 2)
 
-    def _current(self, spikes: SpikeTimes) -> Tensor:  # in site order
+    def _current(self, spikes: SpikeTimes, weight: Tensor) -> Tensor:  # in site order
         how = self.avg_pool, self.stride, self.padding, self.groups
         if not (self.dropout and self.training):
-            return windowed.current_of(spikes, self.weight, *how)
+            return windowed.current_of(spikes, weight, *how)
         spikes = windowed.dropped(spikes, self.dropout)
-        return windowed.current_of(spikes, self.weight, *how) / (1 - self.dropout)
+        return windowed.current_of(spikes, weight, *how) / (1 - self.dropout)
 
     def effective_weight_and_bias(self) -> tuple[Tensor, Tensor | None]:
         """Weight and bias as they act; the bias is None where there is none."""
-        return self.weight, getattr(self, "bias", None)
+        return self._rounded()
+
+    def _rounded(self) -> tuple[Tensor, Any]:
+        own = self.weight, getattr(self, "bias", None)
+        return own if self.quantizer is None else self.quantizer(*own, getattr(self, "clip", None))
 
     def settings(self) -> dict[str, Any]:
         """The keyword arguments with which the module can be built again."""
@@ -144,9 +154,10 @@ class WindowedReadout(WindowedSynapses):
 
     def forward(self, spikes: SpikeTimes) -> Tensor:
         """Scores, float32 [B, out_features], of spikes [B, in_features] or maps [B, C, H, W]."""
+        weight, bias = self._rounded()
         if self.dropout and self.training:
-            return self.current(spikes) + self.bias
-        return windowed.current_of(spikes, self.weight, self.avg_pool, bias=self.bias)
+            return self._current(spikes, weight).add(bias)
+        return windowed.current_of(spikes, weight, self.avg_pool, bias=bias)
 
 
 class WindowedLayer(WindowedSynapses):
@@ -186,15 +197,15 @@ class WindowedLayer(WindowedSynapses):
 
         current: float32 of the shape of the output, added to W x before the normalisation; a shortcut's.
         """
-        gamma, bias, running = self.gamma, self.bias, self.running
+        (weight, bias), gamma, running = self._rounded(), self.gamma, self.running
         normalize = gamma is not None and self.training
         normal = None if normalize else running, gamma, bias, self.eps
         neurons = self.clip, self.steps, normal, normalize
         if current is None and self.training and not self.dropout and torch.is_grad_enabled():
             how = self.avg_pool, self.stride, self.padding, self.groups
-            fired, made = windowed.layer_of(spikes, self.weight, how, *neurons)
+            fired, made = windowed.layer_of(spikes, weight, how, *neurons)
         else:
-            z = self._current(spikes)
+            z = self._current(spikes, weight)
             if current is not None:
                 current = in_sites(current)
                 if current.shape != z.shape:
@@ -209,10 +220,10 @@ class WindowedLayer(WindowedSynapses):
 
     def effective_weight_and_bias(self) -> tuple[Tensor, Tensor]:
         """Weight and bias with the normalisation by running statistics, which `fold` makes the layer's own."""
-        factor = self.normalization_factor()
+        (weight, bias), factor = self._rounded(), self.normalization_factor()
         if factor is None or self.running is None:
-            return self.weight, self.bias
-        return self.weight * factor.view(-1, *[1] * (self.weight.dim() - 1)), self.bias - self.running[0] * factor
+            return weight, bias
+        return weight * factor.view(-1, *[1] * (weight.dim() - 1)), bias - self.running[0] * factor
 
     def normalization_factor(self) -> Tensor | None:
         """By what the normalisation with running statistics multiplies the current, [O]; None without normalisation."""
@@ -223,7 +234,12 @@ class WindowedLayer(WindowedSynapses):
         """Put the normalisation with running statistics into weight and bias; the layer then has none."""
         for own, effective in zip((self.weight, self.bias), self.effective_weight_and_bias(), strict=True):
             own.copy_(effective)
-        self.gamma, self.running = None, None
+        self.gamma = self.running = self.quantizer = None
+
+    def round_shortcut(self, shortcut: Tensor) -> Tensor:
+        """The weight or scale of a shortcut beside the layer, rounded by a quantizer that has a method `round_shortcut`."""
+        rounded = getattr(self.quantizer, "round_shortcut", None)
+        return shortcut if rounded is None else rounded(shortcut, self.clip)
 
     def settings(self) -> dict[str, Any]:
         """The keyword arguments with which the module can be built again; `clip` is a parameter."""
@@ -345,9 +361,9 @@ class WindowedShortcut(WindowedSynapses):
         shared = ("in_channels", "out_channels", "stride", "avg_pool")
         return {name: value for name, value in super().settings().items() if name in shared}
 
-    def forward(self, spikes: SpikeTimes) -> Tensor:
-        """The current [B, out_channels, H', W'] of spikes [B, in_channels, H, W]."""
-        return self.current(spikes)
+    def forward(self, spikes: SpikeTimes, weight: Tensor | None = None) -> Tensor:
+        """The current [B, out_channels, H', W'] of spikes [B, in_channels, H, W]; with `weight` in place of the module's own."""
+        return self._current(spikes, self.weight if weight is None else weight).permute(0, 3, 1, 2)
 
 
 class WindowedResidual(nn.Module):
@@ -389,12 +405,13 @@ class WindowedResidual(nn.Module):
 
     def forward(self, spikes: SpikeTimes) -> SpikeTimes:
         """Spikes of the last layer."""
+        *layers, last = self.layers
+        assert isinstance(last, WindowedLayer)
         if self.shortcut is None:
-            scale = self.scale.view(-1, *[1] * (len(spikes.shape) - 2))
+            scale = last.round_shortcut(self.scale).view(-1, *[1] * (len(spikes.shape) - 2))
             side = functional.window_values(spikes, avg_pool=getattr(self.layers[0], "avg_pool", 1)) * scale
         else:
-            side = self.shortcut(spikes)
-        *layers, last = self.layers
+            side = self.shortcut(spikes, last.round_shortcut(self.shortcut.weight))  # type: ignore[arg-type]
         for layer in layers:
             spikes = layer(spikes)
         fired: SpikeTimes = last(spikes, side)

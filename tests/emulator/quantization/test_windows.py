@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -76,6 +78,7 @@ def test_a_prepared_net_is_its_program_exactly(spec, bits, chip):
         np.testing.assert_array_equal(mine, theirs)
     scores = net(x).detach().numpy()
     np.testing.assert_allclose(run(program, x).scores * program.layers[-1].scale, scores, atol=1e-3 * abs(scores).max())
+    assert torch.equal(pickle.loads(pickle.dumps(net))(x), net(x))
     other = qat.prepare(window_net(spec, seed=1), chip, bits=bits)
     other.load_state_dict(net.state_dict())
     for mine, theirs in zip(quantize(other, chip).layers, program.layers, strict=True):

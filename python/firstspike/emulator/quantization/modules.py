@@ -1,4 +1,4 @@
-"""Modules of nets in quantisation: rounding in training, and the weights, shapes, encoder and readout that a program needs."""
+"""Modules of nets in quantisation: the weights, shapes, encoder and readout that a program needs of them."""
 
 from __future__ import annotations
 
@@ -16,128 +16,10 @@ from ...models import TTFSNet, WindowedNet
 from ..program.host import Encoder, Readout
 from ..program.profile import Profile
 from . import scales
+from .rounding import PixelQuantize, prepared_bits, quantizer_of
 from .scales import NO_CURRENT, CannotQuantize, Reals
 
 Shape = tuple[int, int, int]
-
-
-class FakeQuantize(nn.Module):
-    """Rounds weight and bias to the integers of `quantize` times a scale; it is the `quantizer` of a layer (`nn.Synapse`).
-
-    The gradient passes the rounding unchanged, and stops where a weight is clipped. scale: float32 [O] or [1], learned
-    in logarithm (gradient of the rounding error as in Esser et al. 2020, LSQ, without its gradient scale).
-
-    Without a leak, and on cores that test after the events of a step, the result equals the integer network exactly: with
-    `reached` the integer threshold, the integers are multiplied by threshold / (reached - 1/2), so that the float network
-    fires where the integer one does. finest: the scale that clips no shortcut of a residual block.
-    """
-
-    def __init__(
-        self, scale: Tensor, bits: int, step: int, threshold: float | None, pool: int, finest: float, without_bias: bool
-    ) -> None:
-        super().__init__()
-        self.log_scale = nn.Parameter(scale.log())
-        self.bits, self.step, self.threshold, self.pool, self.finest = bits, step, threshold, pool, finest
-        self.without_bias = without_bias
-
-    @property
-    def scale(self) -> Tensor:
-        """The real value of an integer weight of 1, [O] or [1]."""
-        return self.log_scale.exp().clamp(min=self.finest)
-
-    def value(self) -> Tensor:
-        """The value that an integer of 1 has in the float network that equals the integer one, [O] or [1]."""
-        scale = self.scale
-        if self.threshold is None:
-            return scale
-        with torch.no_grad():
-            exact = [self._exact(self.threshold, s) for s in scale.detach().double().tolist()]
-            ratio = torch.tensor(exact, dtype=scale.dtype, device=scale.device) / scale
-        return scale * ratio
-
-    def _exact(self, threshold: float, scale: float) -> float:
-        return threshold * self.pool**2 / (scales.exact_ceil(threshold, scale, self.pool**2) - 0.5)
-
-    def forward(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """The weight and bias that the cores will use, in the shapes of `weight` [O, ...] and `bias` [O]."""
-        low, high = scales.weight_limits(self.bits)
-        shape = (-1, *[1] * (weight.dim() - 1))
-        value, scale = self.value(), self.scale
-        exact = weight.detach().double() / (scale.detach().double() * self.step).view(shape)
-        q = _as_integers((weight / (scale * self.step).view(shape)).clamp(low, high), exact.round().clamp(low, high))
-        rounded = q * (value * self.step).view(shape)
-        if bias is None:
-            return rounded, None
-        if self.without_bias:
-            return rounded, bias * 0
-        area = self.pool**2
-        integers = (bias.detach().double() * area / scale.detach().double()).round()
-        return rounded, _as_integers(bias * area / scale, integers) * value / area
-
-    def round_shortcut(self, shortcut: Tensor) -> Tensor:
-        """The scale of a shortcut, [1] or [M], that the cores will use: [M], or [O] or [1] as the weight's scales are."""
-        assert self.threshold is not None  # a block ends in a layer that fires
-        scale, value = self.scale, self.value()
-        if len(shortcut) > 1:
-            scale, value = (x if len(x) == 1 else x[: len(shortcut)] for x in (scale, value))
-        area, (one, unit) = self.pool**2, torch.broadcast_tensors(shortcut.detach().double(), scale.detach().double())
-        integers = scales.shortcut_integers(one.cpu().numpy(), unit.cpu().numpy(), self.threshold, self.pool, self.step)
-        return _as_integers(shortcut * area / scale, torch.from_numpy(integers)) * value / area
-
-    def extra_repr(self) -> str:
-        """The settings, for print."""
-        return f"bits={self.bits}, step={self.step}, pool={self.pool}, without_bias={self.without_bias}"
-
-
-class PixelQuantize(FakeQuantize):
-    """Rounds weight, bias and current of a directly coded layer to those of `PixelLayer`, for data of pixels / 255.
-
-    most: the largest threshold in the unit of currents.
-    """
-
-    def __init__(self, scale: Tensor, bits: int, threshold: float, most: int) -> None:
-        super().__init__(scale, bits, 1, threshold, 1, 1e-12, False)
-        self.most = most
-
-    def _exact(self, threshold: float, scale: float) -> float:
-        coarse = scales.coarse_bits(threshold, scale, self.most)
-        reached = -(-scales.exact_ceil(threshold, scale, 255) >> coarse)
-        return threshold * 255 / ((reached - 0.5) * float(1 << coarse))
-
-    def forward(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """As `FakeQuantize.forward`; biases are integers in the unit of the sums."""
-        rounded, _ = super().forward(weight, None)
-        if bias is None:
-            return rounded, None
-        integers = (bias.detach().double() * 255 / self.scale.detach().double()).round()
-        return rounded, _as_integers(bias * 255 / self.scale, integers) * self.value() / 255
-
-    def round_current(self, current: Tensor) -> Tensor:
-        """The currents [B, O, ...] that the neurons get."""
-        shape = (-1, *[1] * (current.dim() - 2))
-        unit, scale = self.value().detach().double() / 255, self.scale.detach().double()
-        assert self.threshold is not None
-        coarse = [scales.coarse_bits(self.threshold, s, self.most) for s in scale.tolist()]
-        power = torch.tensor([2.0**bits for bits in coarse], dtype=torch.float64, device=unit.device)
-        sums = (current.detach().double() / unit.view(shape)).round()
-        rounded = (sums / power.view(shape) + 0.5).floor() * (power * unit).view(shape)
-        return current + (rounded.to(current) - current.detach())
-
-
-def _as_integers(x: Tensor, integers: Tensor) -> Tensor:
-    """The integers, with the gradient of x."""
-    return x + (integers.to(x) - x).detach()
-
-
-def quantizer_of(module: nn.Module) -> FakeQuantize | None:
-    """The quantiser that `qat.prepare` gave a layer; None without."""
-    quantizer = getattr(module, "quantizer", None)
-    return quantizer if isinstance(quantizer, FakeQuantize) else None
-
-
-def prepared_bits(model: nn.Module) -> int | None:
-    """The weight bits for which `qat.prepare` made a net; None for another net."""
-    return max((x.bits for x in model.modules() if type(x) is FakeQuantize), default=None)
 
 
 def check_prepared_for(model: TTFSNet, profile: Profile, bits: int, granularity: str | None, integers: bool) -> None:

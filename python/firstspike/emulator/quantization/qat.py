@@ -15,9 +15,9 @@ from ...models import TTFSNet, WindowedNet
 from ...spikes import SpikeTimes
 from ..program import profile as profiles
 from ..program.profile import Profile
-from . import modules, scales
+from . import modules, rounding, scales
 from .quantizer import FIRST_LAYERS, net_to_read
-from .windows import Rounded, prepare_windows
+from .windows import prepare_windows
 
 
 def prepare(
@@ -154,7 +154,7 @@ def _round_pixels(
     if bias.any():
         first.bias = nn.Parameter(torch.from_numpy(bias).to(first.weight), requires_grad=first.weight.requires_grad)
     net.normalize = fs.Normalize([z / 255 for z in zero], [1.0] * len(zero)) if any(zero) else None
-    quantizer = modules.PixelQuantize(torch.from_numpy(chosen).float(), bits, threshold, scales.most_current(profile)[1])
+    quantizer = rounding.PixelQuantize(torch.from_numpy(chosen).float(), bits, threshold, scales.most_current(profile)[1])
     first.quantizer = quantizer.to(first.weight.device)
 
 
@@ -173,7 +173,7 @@ def _round(calls: list[modules.CoreLayer], profile: Profile, bits: int, granular
     for block in (one.block for one in calls if one.block is not None):
         beside = modules.shortcut_scale(block, len(block.scale), calls[0].name)
         finest = max(finest, float(scales.least_scale(beside, pool, bits, profile.weight_step, margin=1e-6).max()))
-    quantizer = modules.FakeQuantize(
+    quantizer = rounding.FakeQuantize(
         scale.clamp(min=finest), bits, profile.weight_step, threshold, pool, finest, not profile.bias_bits
     )
     layer.quantizer = quantizer.to(layer.weight.device)
@@ -192,4 +192,4 @@ def is_prepared(model: nn.Module) -> bool:
     False
     """
     checks.instance("model", model, nn.Module, "a torch.nn.Module")
-    return any(isinstance(module, (modules.FakeQuantize, Rounded)) for module in model.modules())
+    return any(isinstance(module, (rounding.FakeQuantize, rounding.WindowQuantize)) for module in model.modules())

@@ -22,7 +22,7 @@ from ..program.layers import LARGEST_LEAKING_BITS, Layer, Register, Shortcut
 from ..program.pixels import MOST_SUM, PixelLayer
 from ..program.profile import Profile
 from ..program.program import Program
-from . import modules, scales, windows
+from . import modules, rounding, scales, windows
 from .scales import CannotQuantize, Reals
 
 
@@ -127,15 +127,15 @@ class Quantizer:
         """The program of a net that `net_to_read` gave; None if a refused layer leaves no layers to make it of."""
         profile = self.profile
         if isinstance(model, WindowedNet):
-            bits, per_channel = self.bits or windows.prepared_bits(model) or profile.weight_bits, self.asked != "tensor"
+            bits, per_channel = self.bits or rounding.prepared_bits(model) or profile.weight_bits, self.asked != "tensor"
             return windows.window_program(model, profile, name, bits, per_channel, self.observer, self._refuse)
-        bits = self.bits or min(modules.prepared_bits(model) or profile.weight_bits, profile.weight_bits)
+        bits = self.bits or min(rounding.prepared_bits(model) or profile.weight_bits, profile.weight_bits)
         try:
             modules.check_prepared_for(model, profile, bits, self.asked, self.integers)
         except CannotQuantize as error:
             self._refuse(error)
             for module in model.modules():
-                if modules.quantizer_of(module) is not None:
+                if rounding.quantizer_of(module) is not None:
                     module.quantizer = None  # type: ignore[assignment]
         layers = modules.core_layers(model)
         if not layers:
@@ -203,7 +203,7 @@ class Quantizer:
         self, model: TTFSNet, first: fs.DirectLinear | fs.DirectConv2d, out: modules.Shape
     ) -> tuple[PixelLayer, dict[str, Any]]:
         """The directly coded first layer in integers, with neurons of shape `out`, and its row of the table."""
-        p, name, quantizer = self.profile, f"0:{type(first).__name__}", modules.quantizer_of(first)
+        p, name, quantizer = self.profile, f"0:{type(first).__name__}", rounding.quantizer_of(first)
         on_cores = scales.has_currents(p)
         decay_bits = p.decay_bits if on_cores else 16
         leaks = first.decay != 1
@@ -359,7 +359,7 @@ class Quantizer:
         beside: Reals | None,
     ) -> tuple[Reals, bool]:
         """The scale of each output channel, and True if the threshold's width made one coarser. beside: a shortcut's weights."""
-        p, pool, quantizer = self.profile, int(module.avg_pool), modules.quantizer_of(module)  # type: ignore[arg-type]
+        p, pool, quantizer = self.profile, int(module.avg_pool), rounding.quantizer_of(module)  # type: ignore[arg-type]
         finest = 0.0 if threshold is None else scales.finest_scale(threshold, pool, p)
         if quantizer is None:
             chosen = scales.scale_of_layer(weight, beta, threshold, pool, p, one=one, bits=bits, observer=self.observer)

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn.utils import parametrize
+from torch import nn
 
 from ... import nn as fs
 from ..._base.geometry import out_size, shortcut_stride
@@ -23,32 +22,11 @@ from ..program.profile import Profile
 from ..program.windows import WindowLayer, WindowProgram
 from . import scales
 from .modules import CoreLayer, arranged, core_layers, finite
+from .rounding import WindowQuantize
 from .scales import CannotQuantize, Reals
 
 NO_CURRENT = "layers of windows need a current that stays on, the chip has none"
 Population = tuple[Shape, int, int]  # a map; the first step of its window, and its steps
-
-
-class Rounding(nn.Module):
-    """How `prepare` rounds a layer: its child `window_rounding`, whose buffers are in the net's state_dict.
-
-    rise: of the membrane per step, whole numbers in float64 [O], zeros of a readout. unit: of a readout's membrane, float64 [].
-    step: of weights.
-    """
-
-    rise: Tensor
-    unit: Tensor
-
-    def __init__(self, bits: int, step: int, rise: NDArray[np.int64], unit: float) -> None:
-        super().__init__()
-        self.bits, self.step = bits, step
-        self.register_buffer("rise", torch.from_numpy(rise).double())  # floats can be averaged (`AveragedModel`)
-        self.register_buffer("unit", torch.tensor(unit, dtype=torch.float64))
-
-
-def prepared_bits(net: WindowedNet) -> int | None:
-    """The weight bits for which `qat.prepare` made a net; None for another net."""
-    return next((module.bits for module in net.modules() if isinstance(module, Rounding)), None)
 
 
 def window_program(
@@ -205,21 +183,25 @@ class _Integers:
         self.module, self.source = module, populations[-1]
         self.fires = isinstance(module, WindowedLayer)
         self.area = module.avg_pool**2
-        self.rounding: Rounding | None = getattr(module, "window_rounding", None)
-        if self.rounding is not None and (self.rounding.bits, self.rounding.step) != (bits, profile.weight_step):
-            problem = f"qat.prepare made it for {self.rounding.bits} bits in steps of {self.rounding.step}"
+        made = module.quantizer
+        self.quantizer = made if isinstance(made, WindowQuantize) else None
+        if self.quantizer is not None and (self.quantizer.bits, self.quantizer.step) != (bits, profile.weight_step):
+            problem = f"qat.prepare made it for {self.quantizer.bits} bits in steps of {self.quantizer.step}"
             raise CannotQuantize(part.name, problem, "call qat.prepare with this profile and these settings")
-        self.weight, self.bias = (finite(part.name, what, getattr(module, what)) for what in ("weight", "bias"))
+        weight, bias = module.effective_weight_and_bias()
+        assert bias is not None
+        self.weight, self.bias = finite(part.name, "weight", weight), finite(part.name, "bias", bias)
         self.groups = len(self.weight) if self.fires and per_channel else 1
         self.side: Reals | None = None  # [channels] or [channels, outputs]
         if part.block is not None:
+            assert isinstance(module, WindowedLayer)
             self.beside = populations[part.source + 1]
             shortcut = part.block.shortcut
             if isinstance(shortcut, fs.WindowedShortcut):
-                self.side = finite(part.name, "shortcut", shortcut.weight)[:, :, 0, 0].T
+                self.side = finite(part.name, "shortcut", module.round_shortcut(shortcut.weight))[:, :, 0, 0].T
                 self.side_pool = shortcut.avg_pool
             else:
-                scale = finite(part.name, "scale of its residual block", part.block.scale)
+                scale = finite(part.name, "scale of its residual block", module.round_shortcut(part.block.scale))
                 self.side = np.broadcast_to(scale, (self.beside[0][2],))
                 self.side_pool = getattr(part.block.layers[0], "avg_pool", 1)
         if isinstance(module, WindowedLayer):
@@ -234,8 +216,8 @@ class _Integers:
         if self.side is not None:
             side = self.side / (self.side_pool**2 * self.beside[2])
             rows = np.concatenate([rows, side[:, None] if side.ndim == 1 else side.T], 1)
-        if self.rounding is not None:
-            return self._row(*self._made(np.full(len(rows), float(self.rounding.unit))), per_level, False)
+        if self.quantizer is not None:
+            return self._row(*self._made(np.full(len(rows), float(self.quantizer.unit))), per_level, False)
         zeros = np.abs(self.bias).max() + (self.clip.max() if self.fires else 1.0)
         of_zeros = np.full(self.groups, zeros / (127 * self.source[2]))
         shaped = rows.reshape(self.groups, -1)
@@ -282,11 +264,11 @@ class _Integers:
         theta = reached = 0
         if self.fires:
             rise = np.floor(self.clip / (steps * unit)).clip(min=1).astype(np.int64)
-            rise = rise if self.rounding is None else self.rounding.rise.round().long().cpu().numpy()
+            rise = rise if self.quantizer is None else self.quantizer.rise.long().cpu().numpy()
             unit = self.clip / (steps * rise)
             theta, reached = _threshold(int(rise.max()) * (steps + 1), profile)
         q = self._rounded(self.weight / (self.area * window), unit)
-        half = 0.0 if self.rounding is not None and self.fires else 0.5  # a prepared bias lies between two integers
+        half = 0.0 if self.quantizer is not None and self.fires else 0.5  # a prepared bias lies between two integers
         bias = np.floor(self.bias / unit + rise / 2 + half).astype(np.int64)
         shortcut = None
         conv, outputs = self.weight.ndim == 4, len(unit)
@@ -345,36 +327,6 @@ class _Integers:
         return excess
 
 
-class Rounded(nn.Module):
-    """Rounds a weight, bias or shortcut of a layer of windows as `quantize` will; the gradient passes where nothing is clipped.
-
-    Its unit follows the layer's clip. A bias is rounded to the middle between two integers, so that the float net's neurons
-    decide as the integer ones. share: the number of levels, and of pooled neurons, that a weight is multiplied by; 0: a bias.
-    """
-
-    def __init__(self, layer: nn.Module, share: int) -> None:
-        super().__init__()
-        self._layer, self.share = [layer], share  # a list, so that it is not a child
-
-    def forward(self, values: Tensor) -> Tensor:
-        """The rounded values, of the shape of `values` [O, ...]."""
-        layer, exact = self._layer[0], values.detach().double()
-        rounding: Rounding = layer.window_rounding  # type: ignore[assignment]
-        rise, between = rounding.rise.double().round(), 0.0
-        unit = rounding.unit.double().expand(len(rise))
-        if isinstance(layer, WindowedLayer):
-            between = 0.5
-            unit = layer.clip.detach().double() / (layer.steps * rise)
-        if not self.share:
-            rounded = ((exact / unit + rise / 2 + 0.5).floor() + between - rise / 2) * unit
-            return values + (rounded - exact).to(values)
-        column = (unit * self.share * rounding.step).view(-1, *[1] * (values.dim() - 1))
-        low, high = scales.weight_limits(rounding.bits)
-        inside = torch.minimum(torch.maximum(values, (low * column).to(values)), (high * column).to(values))
-        rounded = (exact / column).round().clamp(low, high) * column
-        return inside + (rounded.to(values) - inside).detach()
-
-
 @torch.no_grad()
 def prepare_windows(net: WindowedNet, profile: Profile, bits: int, per_channel: bool, observer: str) -> WindowedNet:
     """A net whose layers round weights and biases as `quantize` will, in place; normalisation is folded first."""
@@ -388,16 +340,11 @@ def prepare_windows(net: WindowedNet, profile: Profile, bits: int, per_channel: 
         layer = part.module
         if not isinstance(layer, (WindowedLayer, fs.WindowedReadout)):
             continue
-        rounding = Rounding(bits, profile.weight_step, made.rise, float(made.scale[0]))
-        layer.window_rounding = rounding.to(layer.weight.device)
-        parametrize.register_parametrization(layer, "weight", Rounded(layer, made.pool**2 * made.window))
-        parametrize.register_parametrization(layer, "bias", Rounded(layer, 0))
-        if part.block is not None and made.shortcut is not None:
-            rounded = Rounded(layer, made.shortcut.pool**2 * made.shortcut.window)
-            if isinstance(part.block.shortcut, fs.WindowedShortcut):
-                parametrize.register_parametrization(part.block.shortcut, "weight", rounded)
-            else:
-                if len(part.block.scale) == 1:
-                    part.block.scale = nn.Parameter(part.block.scale.repeat(len(made.rise)))
-                parametrize.register_parametrization(part.block, "scale", rounded)
+        share, side = made.pool**2 * made.window, made.shortcut
+        beside = 0 if side is None else side.pool**2 * side.window
+        steps = made.steps if made.fires else 0
+        quantizer = WindowQuantize(bits, profile.weight_step, steps, made.rise, float(made.scale[0]), share, beside)
+        layer.quantizer = quantizer.to(layer.weight.device)
+        if part.block is not None and part.block.shortcut is None and len(part.block.scale) == 1:
+            part.block.scale = nn.Parameter(part.block.scale.repeat(len(made.rise)))
     return net
