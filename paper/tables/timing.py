@@ -71,17 +71,21 @@ def accuracies(profile: Profile, store: Store, setup: str) -> pd.DataFrame:
 
 
 def costs(profile: Profile, store: Store, setup: str) -> pd.DataFrame:
-    """One row per T; latency, spikes per neuron and energy in microjoules per image of each kind of net."""
+    """One row per T and one of ReLU; latency, spikes per neuron and energy in microjoules per image of each kind of net."""
     cells: dict[str, dict[str, str]] = {}
+    relu = counterparts(profile)
     for condition in _swept(profile, setup):
-        found = row(condition, store, profile)
-        shown = {
-            "latency": spread("latency", 0)({**found, "latency_sd": math.nan}),
-            "spikes per neuron": spread("spikes_per_neuron", 2)({**found, "spikes_per_neuron_sd": math.nan}),
-            "energy, µJ": spread("chip_energy", 2, 1e-3)({**found, "chip_energy_sd": math.nan}),
-        }
-        for name, text in shown.items():
-            cells.setdefault(f"{condition.group}: {name}", {})[str(condition.value)] = text
+        other = relu[setup, condition.runs[0].timing]
+        for line, found in ((str(condition.value), row(condition, store, profile)), ("ReLU", row(other, store, profile))):
+            shown = {
+                "latency": spread("latency", 0)({**found, "latency_sd": math.nan}),
+                "spikes per neuron": spread("spikes_per_neuron", 2)({**found, "spikes_per_neuron_sd": math.nan}),
+                "energy, µJ": spread("chip_energy", 2, 1e-3)({**found, "chip_energy_sd": math.nan}),
+            }
+            for name, text in shown.items():
+                column = cells.setdefault(f"{condition.group}: {name}", {})
+                column.pop(line, None)  # ReLU is the last line
+                column[line] = text
     return pd.DataFrame(cells).rename_axis("T").reset_index()
 
 

@@ -64,7 +64,8 @@ def test_accuracy_and_cost_against_t(tmp_path):
     assert shown["T"].tolist() == ["2", "8", "ReLU"]
     assert shown["windows"].tolist() == ["90.50 ± 6.35 [+0.00]", "not run", "90.50 ± 6.35"]
     shown = costs(made, store, "small")
-    assert shown["step by step: latency"].tolist() == ["2", "8"] and shown["windows: latency"].tolist() == ["2", "–"]
+    assert shown["step by step: latency"].tolist() == ["2", "8", "–"] and shown["windows: latency"].tolist() == ["2", "–", "–"]
+    assert float(shown["windows: energy, µJ"][2]) > 0
 
 
 @pytest.mark.usefixtures("committed_records")
