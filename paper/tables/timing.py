@@ -46,10 +46,9 @@ def timing(profile: Profile, store: Store) -> Table:
         "share the steps, or layers that fire times T, counted from the end of the input's window of 255 steps. Steps to "
         "decision: the step from which on the prediction no longer changes, which is known only afterwards. Spikes per neuron "
         f"are of all test images, operations of the first {COUNTED:,}, per image. Energy by the table {CHIP}: "
-        f"{table.synaptic_operation_pj} pJ per addition, {table.host_mac_pj} pJ per multiply-accumulate, "
+        f"{table.synaptic_operation_pj} pJ per addition, {table.mac_pj} pJ per multiply-accumulate, "
         f"{table.update_inactive_pj} pJ per membrane update; a neuron of windows is updated in the window of its "
-        "input (255 steps for the first layer) and in that of its layer. A multiply-accumulate is one of floats, without memory, "
-        "so energies of ReLU nets are too low beside the others."
+        "input (255 steps for the first layer) and in that of its layer."
     )
     caption = "Accuracy against the number of steps T."
     return Table(NAME, caption, raw, columns, note, rules(raw, "setup", "group"))
@@ -72,20 +71,20 @@ def accuracies(profile: Profile, store: Store, setup: str) -> pd.DataFrame:
 
 def costs(profile: Profile, store: Store, setup: str) -> pd.DataFrame:
     """One row per T and one of ReLU; latency, spikes per neuron and energy in microjoules per image of each kind of net."""
+    swept, relu = _swept(profile, setup), counterparts(profile)
+    lines = [(each.group, str(each.value), each) for each in swept]
+    others = {each.group: relu[setup, each.runs[0].timing] for each in swept}
+    lines += [(group, "ReLU", other) for group, other in others.items()]
     cells: dict[str, dict[str, str]] = {}
-    relu = counterparts(profile)
-    for condition in _swept(profile, setup):
-        other = relu[setup, condition.runs[0].timing]
-        for line, found in ((str(condition.value), row(condition, store, profile)), ("ReLU", row(other, store, profile))):
-            shown = {
-                "latency": spread("latency", 0)({**found, "latency_sd": math.nan}),
-                "spikes per neuron": spread("spikes_per_neuron", 2)({**found, "spikes_per_neuron_sd": math.nan}),
-                "energy, µJ": spread("chip_energy", 2, 1e-3)({**found, "chip_energy_sd": math.nan}),
-            }
-            for name, text in shown.items():
-                column = cells.setdefault(f"{condition.group}: {name}", {})
-                column.pop(line, None)  # ReLU is the last line
-                column[line] = text
+    for group, line, condition in lines:
+        found = row(condition, store, profile)
+        shown = {
+            "latency": spread("latency", 0)({**found, "latency_sd": math.nan}),
+            "spikes per neuron": spread("spikes_per_neuron", 2)({**found, "spikes_per_neuron_sd": math.nan}),
+            "energy, µJ": spread("chip_energy", 2, 1e-3)({**found, "chip_energy_sd": math.nan}),
+        }
+        for name, text in shown.items():
+            cells.setdefault(f"{group}: {name}", {})[line] = text
     return pd.DataFrame(cells).rename_axis("T").reset_index()
 
 

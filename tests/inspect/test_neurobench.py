@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn as torch_nn
 
-from firstspike import SpikeTimes, encode, models, nn
+from firstspike import SpikeTimes, emulator, encode, models, nn
 from firstspike.inspect import neurobench, profile
 
 
@@ -32,6 +32,13 @@ def test_agrees_with_profile_where_no_weight_is_zero(spec, options):
     assert found["SynapticOperations"]["Effective_MACs"] == pytest.approx(total["macs"])
     assert found["SynapticOperations"]["Dense"] >= total["synaptic_operations"] + total["macs"]
     assert 0 < found["ActivationSparsity"] < 1 and found["MembraneUpdates"] == pytest.approx(total["updates"])
+
+
+def test_a_prepared_net_has_the_zeros_of_its_rounded_weights():
+    net = emulator.qat.prepare(models.build("8-6-4", input_shape=(8,), steps=5, timing="layer"), bits=2)
+    rounded = [layer.effective_weight_and_bias()[0] for layer in (*net.layers, net.readout)]
+    zeros = sum(int((weight == 0).sum()) for weight in rounded) / sum(weight.numel() for weight in rounded)
+    assert neurobench(net, torch.rand(3, 8))["ConnectionSparsity"] == pytest.approx(zeros) and zeros > 0
 
 
 def test_a_net_of_torch_is_refused():

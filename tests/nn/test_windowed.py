@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.utils import prune
 from torch.utils.checkpoint import checkpoint
 
 from firstspike import functional, models, nn
@@ -106,6 +107,15 @@ def test_learns_and_every_parameter_has_a_gradient() -> None:
     again.load_state_dict(model.state_dict())
     model.eval(), again.eval()
     assert torch.equal(model(x), again(x))
+
+
+def test_a_pruned_shortcut_uses_the_weight_of_now() -> None:
+    model = net().eval()
+    shortcut = model[4].shortcut
+    prune.l1_unstructured(shortcut, "weight", 0.5)
+    with torch.no_grad():
+        shortcut.weight_orig.mul_(2)
+    assert torch.equal(model(images()), model(images()))
 
 
 @pytest.mark.parametrize("steps", [16, 64])

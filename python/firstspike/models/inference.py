@@ -12,10 +12,10 @@ from .._base.modules import plain_copy
 from ..nn import Prepacked, SpikeInput
 from ..nn.prepacked import can_prepack
 from ..nn.residual import fold_layers
+from ..nn.windowed import WindowedSynapses
 from ..spikes import SpikeTimes
 from .chain import as_net
 from .net import TTFSNet
-from .windowed import WindowedNet
 
 
 class InferenceNet(nn.Module):
@@ -67,9 +67,10 @@ def prepare_for_inference(net: nn.Module) -> InferenceNet:
     >>> torch.equal(prepare_for_inference(net)(x), net(x))
     True
     """
-    net = as_net(plain_copy(net))
-    if isinstance(net, WindowedNet):
+    if any(isinstance(module, WindowedSynapses) for module in net.modules()):
         raise TypeError("net must be step by step; of a net of windows make emulator.IntegerNet(emulator.quantize(net))")
+    net = as_net(plain_copy(net))
+    assert isinstance(net, TTFSNet)
     for name, parameter in net.named_parameters():
         if parameter.device.type != "cpu":
             raise ValueError(f"net must be on the CPU, got {name} on {parameter.device}; net.cpu() brings it there")

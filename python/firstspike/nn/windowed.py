@@ -74,8 +74,8 @@ class WindowedOptions(SynapsesOptions, total=False):
 class WindowedSynapses(Settings, NamedOptions):
     """Base of layers of windows: a weight, and its product with the values of spikes.
 
-    quantizer: None, or a module with forward(weight, bias, clip) -> (weight, bias) that is applied to the layer's own in each
-    pass; a readout's clip is None.
+    quantizer: None, or what `emulator.qat.prepare` gave the layer: a module with forward(weight, bias, clip) -> (weight, bias)
+    that rounds the layer's own in each pass; a readout's clip is None.
     """
 
     quantizer: nn.Module | None
@@ -232,9 +232,11 @@ class WindowedLayer(WindowedSynapses):
     @torch.no_grad()
     def fold(self) -> None:
         """Put the normalisation with running statistics into weight and bias; the layer then has none."""
+        if self.gamma is None:
+            return
         for own, effective in zip((self.weight, self.bias), self.effective_weight_and_bias(), strict=True):
             own.copy_(effective)
-        self.gamma = self.running = self.quantizer = None
+        self.gamma = self.running = None
 
     def round_shortcut(self, shortcut: Tensor) -> Tensor:
         """The weight or scale of a shortcut beside the layer, rounded by a quantizer that has a method `round_shortcut`."""
@@ -331,6 +333,8 @@ class WindowedConv2d(WindowedLayer):
 class WindowedShortcut(WindowedSynapses):
     """The 1x1 convolution of a residual block's shortcut: a current without bias, normalisation and separate spikes.
 
+    In a net of `emulator.qat.prepare` the block's last layer rounds its weight.
+
     Parameters
     ----------
     in_channels, out_channels : int
@@ -361,9 +365,10 @@ class WindowedShortcut(WindowedSynapses):
         shared = ("in_channels", "out_channels", "stride", "avg_pool")
         return {name: value for name, value in super().settings().items() if name in shared}
 
-    def forward(self, spikes: SpikeTimes, weight: Tensor | None = None) -> Tensor:
-        """The current [B, out_channels, H', W'] of spikes [B, in_channels, H, W]; with `weight` in place of the module's own."""
-        return self._current(spikes, self.weight if weight is None else weight).permute(0, 3, 1, 2)
+    def forward(self, spikes: SpikeTimes, last: WindowedLayer | None = None) -> Tensor:
+        """The current [B, out_channels, H', W'] of spikes [B, in_channels, H, W]. last: the layer of the block that rounds it."""
+        weight = self.weight if last is None else last.round_shortcut(self.weight)
+        return self._current(spikes, weight).permute(0, 3, 1, 2)
 
 
 class WindowedResidual(nn.Module):
@@ -411,7 +416,7 @@ class WindowedResidual(nn.Module):
             scale = last.round_shortcut(self.scale).view(-1, *[1] * (len(spikes.shape) - 2))
             side = functional.window_values(spikes, avg_pool=getattr(self.layers[0], "avg_pool", 1)) * scale
         else:
-            side = self.shortcut(spikes, last.round_shortcut(self.shortcut.weight))  # type: ignore[arg-type]
+            side = self.shortcut(spikes, last)
         for layer in layers:
             spikes = layer(spikes)
         fired: SpikeTimes = last(spikes, side)

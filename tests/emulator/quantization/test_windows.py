@@ -88,6 +88,23 @@ def test_a_prepared_net_is_its_program_exactly(spec, bits, chip):
         quantize(net, chip, bits=5)
 
 
+def test_folding_leaves_a_prepared_net_as_it_is():
+    net = qat.prepare(window_net(SPECS[2]), bits=3)
+    x = torch.rand((10, *net.input_shape), generator=torch.Generator().manual_seed(1))
+    before = net(x)
+    for layer in net.modules():
+        if isinstance(layer, nn.WindowedLinear | nn.WindowedConv2d):
+            layer.fold()
+    assert torch.equal(net(x), before)
+
+
+def test_a_layer_that_is_called_twice_is_refused():
+    layer = nn.WindowedLinear(30, 30, steps=7)
+    net = models.WindowedNet([nn.WindowedResidual([layer]), layer], readout=nn.WindowedReadout(30, 5), input_shape=(30,))
+    with pytest.raises(CannotQuantize, match="calls it twice"):
+        qat.prepare(net)
+
+
 def test_narrow_registers_never_overflow():
     net = window_net(SPECS[1], steps=16)
     narrow = profile.load("generic8").replace(membrane_bits=17, threshold_bits=16, membrane_overflow="error")

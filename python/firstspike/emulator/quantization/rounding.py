@@ -116,13 +116,13 @@ class PixelQuantize(FakeQuantize):
 class WindowQuantize(nn.Module):
     """Rounds weight and bias of a layer of windows, and the shortcut beside it, to the integers of `quantize` times its unit.
 
-    It is the `quantizer` of a layer (`nn.WindowedSynapses`). The unit of membranes follows the layer's clip. A bias is rounded to
-    the middle between two integers where the layer fires, so that the float net's neurons decide as the integer ones. The
-    gradient passes the rounding unchanged, and stops where a weight is clipped.
+    It is the `quantizer` of a layer (`nn.windowed.WindowedSynapses`). The unit of membranes follows the layer's clip. A bias is
+    rounded to the middle between two integers where the layer fires, so that the float net's neurons decide as the integer
+    ones. The gradient passes the rounding unchanged, and stops where a weight is clipped.
 
     bits, step : of weights. steps : of the layer's window, 0 of a readout. rise : of the membrane per step, whole numbers [O],
-    zeros of a readout. unit : of a readout's membrane. share, shortcut_share : levels, and pooled neurons, of a spike of the
-    layer's input, and of its shortcut's.
+    zeros of a readout. unit : of a readout's membrane. share : the weight divided by it is that of one level of one pooled
+    neuron: avg_pool^2 times the steps of the input's window. shortcut_share : the same for the shortcut, 0 without one.
     """
 
     _rise: Tensor

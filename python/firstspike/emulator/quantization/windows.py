@@ -340,6 +340,8 @@ def prepare_windows(net: WindowedNet, profile: Profile, bits: int, per_channel: 
         layer = part.module
         if not isinstance(layer, (WindowedLayer, fs.WindowedReadout)):
             continue
+        if layer.quantizer is not None:
+            raise CannotQuantize(part.name, "the net calls it twice", "give each call a layer of its own")
         share, side = made.pool**2 * made.window, made.shortcut
         beside = 0 if side is None else side.pool**2 * side.window
         steps = made.steps if made.fires else 0
