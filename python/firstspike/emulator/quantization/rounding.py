@@ -121,7 +121,7 @@ class WindowQuantize(nn.Module):
     ones. The gradient passes the rounding unchanged, and stops where a weight is clipped.
 
     bits, step : of weights. steps : of the layer's window, 0 of a readout. rise : of the membrane per step, whole numbers [O],
-    zeros of a readout. unit : of a readout's membrane. share : the weight divided by it is that of one level of one pooled
+    zeros of a readout. unit : of a readout's membrane. share : a weight divided by it belongs to one level of one pooled
     neuron: avg_pool^2 times the steps of the input's window. shortcut_share : the same for the shortcut, 0 without one.
     """
 
