@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from tools.tables import Column
+from tools.tables import DATASETS, Column
 
 from firstspike.report import MISSING
 
@@ -19,7 +19,7 @@ from .grid import Condition, Profile
 from .intervals import NO, NOT_RESOLVED, YES, Interval, paired
 from .measures import MEASURES, by_seed
 from .records import Store
-from .tables.table import DATASETS, Table
+from .tables.table import Table
 
 #: Said in place of "not resolved" by a profile with one seed.
 NEEDS_PAPER = "needs the profile paper"

@@ -11,6 +11,15 @@ import pandas as pd
 
 from firstspike.report import MISSING, numeric
 
+#: What a data set is called in print.
+DATASETS = {
+    "mnist": "MNIST",
+    "fashion-mnist": "Fashion-MNIST",
+    "digits": "digits",
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "dvs-gesture": "DVS Gesture",
+}
 _ESCAPED = r"\&%$#_{}~^±×≥≤−–γ√✓→·"
 _ESCAPES = (
     r"\textbackslash{} \& \% \$ \# \_ \{ \} \textasciitilde{} \textasciicircum{} $\pm$ $\times$ $\ge$ $\le$ $-$ -- "

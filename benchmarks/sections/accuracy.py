@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
+from tools.tables import DATASETS
 
 from firstspike import data, models, train
 
@@ -24,7 +25,6 @@ from ..workloads import CNN, MLP, Workload
 TITLE = "Time to accuracy"
 #: Data set, test accuracy in percent to reach, net.
 GOALS = (("mnist", 98.0, MLP), ("mnist", 99.0, CNN), ("fashion-mnist", 90.0, MLP), ("fashion-mnist", 92.0, CNN))
-DATASETS = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}
 #: By side: fields of `train.Config`, or the steps of SpikingJelly's net.
 SIDES: dict[str, dict[str, Any] | int] = {
     "windows, T = 16": {"timing": "layer", "steps": 16},

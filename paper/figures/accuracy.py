@@ -5,6 +5,7 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from matplotlib.ticker import MaxNLocator
+from tools.tables import DATASETS
 
 from firstspike.report import figure, line_style
 
@@ -12,7 +13,6 @@ from .. import published
 from ..grid import Condition, Profile
 from ..measures import records, row
 from ..records import Store
-from ..tables.table import DATASETS
 from .named_figure import NamedFigure
 
 _COLUMNS = 2  # of panels

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pandas as pd
-from tools.tables import Column, absent
+from tools.tables import DATASETS, Column, absent
 
 from firstspike.report import MISSING
 
@@ -11,7 +11,7 @@ from .. import published
 from ..grid import Profile
 from ..measures import frame
 from ..records import Store
-from .table import ACCURACY, BEST, DATASETS, SEEDS, Table, result, rules, spread
+from .table import ACCURACY, BEST, SEEDS, Table, result, rules, spread
 
 #: The method whose published figures stand beside a readout.
 TWD_METHOD, MEMBRANE_METHOD = "ETTFS", "Parallel TTFS"

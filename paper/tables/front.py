@@ -8,7 +8,7 @@ import pandas as pd
 from benchmarks.records import RESULTS, load
 from benchmarks.table_cells import ABSENT, faster, number, ratio
 from benchmarks.workloads import workload_named
-from tools.tables import Column, present
+from tools.tables import DATASETS, Column, present
 
 from firstspike.report import MISSING
 
@@ -18,7 +18,7 @@ from ..measures import frame
 from ..records import Store
 from .accuracy import TWD_METHOD, relu_result
 from .accuracy import table1 as table1_of
-from .table import ACCURACY, DATASETS, SEEDS
+from .table import ACCURACY, SEEDS
 from .timing import accuracies
 
 #: The processor of the speeds, and a second one.

@@ -9,17 +9,6 @@ from tools.tables import Column, absent, present
 
 from firstspike.report import MISSING
 
-#: What a data set is called in print.
-DATASETS = {
-    "mnist": "MNIST",
-    "fashion-mnist": "Fashion-MNIST",
-    "digits": "digits",
-    "cifar10": "CIFAR-10",
-    "cifar100": "CIFAR-100",
-    "dvs-gesture": "DVS Gesture",
-}
-
-
 _GROUPING = ("title", "group")
 
 
