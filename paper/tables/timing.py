@@ -56,27 +56,19 @@ def timing(profile: Profile, store: Store) -> Table:
 
 def accuracies(profile: Profile, store: Store, setup: str) -> pd.DataFrame:
     """One row per T, one column per kind of net: mean and half of the 95 % interval over seeds, the difference to ReLU."""
-    accuracy, relu = MEASURES["accuracy"], counterparts(profile)
+    accuracy = MEASURES["accuracy"]
     cells: dict[str, dict[str, str]] = {}
-    for condition in _swept(profile, setup):
-        other = relu[setup, condition.runs[0].timing]
-        values, ceiling = by_seed(condition, store, accuracy), by_seed(other, store, accuracy)
-        difference = paired(values, ceiling)
-        column = cells.setdefault(condition.group, {})
-        column[str(condition.value)] = _cell(condition, values, store, difference)
-        column.pop("ReLU", None)
-        column["ReLU"] = _cell(other, ceiling, store)
+    for group, line, condition, relu in _lines(profile, setup):
+        values = by_seed(condition, store, accuracy)
+        difference = None if condition is relu else paired(values, by_seed(relu, store, accuracy))
+        cells.setdefault(group, {})[line] = _cell(condition, values, store, difference)
     return pd.DataFrame(cells).rename_axis("T").reset_index()
 
 
 def costs(profile: Profile, store: Store, setup: str) -> pd.DataFrame:
     """One row per T and one of ReLU; latency, spikes per neuron and energy in microjoules per image of each kind of net."""
-    swept, relu = _swept(profile, setup), counterparts(profile)
-    lines = [(each.group, str(each.value), each) for each in swept]
-    others = {each.group: relu[setup, each.runs[0].timing] for each in swept}
-    lines += [(group, "ReLU", other) for group, other in others.items()]
     cells: dict[str, dict[str, str]] = {}
-    for group, line, condition in lines:
+    for group, line, condition, _ in _lines(profile, setup):
         found = row(condition, store, profile)
         shown = {
             "latency": spread("latency", 0)({**found, "latency_sd": math.nan}),
@@ -88,8 +80,12 @@ def costs(profile: Profile, store: Store, setup: str) -> pd.DataFrame:
     return pd.DataFrame(cells).rename_axis("T").reset_index()
 
 
-def _swept(profile: Profile, setup: str) -> list[Condition]:
-    return [each for each in profile.of(NAME) if each.setup == setup and each.value is not None]
+def _lines(profile: Profile, setup: str) -> list[tuple[str, str, Condition, Condition]]:
+    """Kind of net, T or "ReLU", condition and ReLU counterpart; each kind's counterpart after all its T."""
+    swept = [each for each in profile.of(NAME) if each.setup == setup and each.value is not None]
+    relu = counterparts(profile)
+    lines = [(each.group, str(each.value), each, relu[setup, each.runs[0].timing]) for each in swept]
+    return lines + [(group, "ReLU", other, other) for group, other in {each[0]: each[3] for each in lines}.items()]
 
 
 def _cell(condition: Condition, values: dict[int, float], store: Store, difference: Interval | None = None) -> str:

@@ -68,7 +68,7 @@ def neurobench(net: nn.Module, x: Tensor | SpikeTimes, *, batch: int = 256) -> d
                         sums["places"] += float(call.spikes.times.numel() * call.spikes.steps)
     if not layers:
         raise ValueError("net must run layers of firstspike.nn on at least one sample, got none")
-    weights = [_weight(layer) for layer in layers.values()]
+    weights = [layer.effective_weight_and_bias()[0] for layer in layers.values()]
     zeros = sum(int((weight == 0).sum()) for weight in weights)
     return {
         "Footprint": sum(each.numel() * each.element_size() for each in (*net.parameters(), *net.buffers())),
@@ -97,15 +97,9 @@ def _add(sums: dict[str, float], seen: Seen) -> None:
     sums["updates"] += membrane_updates(seen)
 
 
-def _weight(layer: Any) -> Tensor:
-    """A layer's weight, in a net of `qat.prepare` the rounded one."""
-    weight: Tensor = layer.weight if layer.quantizer is None else layer.effective_weight_and_bias()[0]
-    return weight
-
-
 def _effective(units: Tensor, layer: Any) -> float:
     """Sum over `units` of the weights other than zero that each reaches; each unit of an averaged window counts."""
-    pool, weight = getattr(layer, "avg_pool", 1), (_weight(layer) != 0).float()
+    pool, weight = getattr(layer, "avg_pool", 1), (layer.effective_weight_and_bias()[0] != 0).float()
     units = F.avg_pool2d(units, pool, divisor_override=1) if pool > 1 else units
     with full_precision(units.device):
         if weight.dim() == 2:
