@@ -117,7 +117,6 @@ def measure(job: Job, folder: Path, root: str | None) -> Job:
         measured = train.evaluate(windows, test)
         converted[str(steps)] = {
             "accuracy": 100 * measured.accuracy,
-            "clips": windows.report.attrs["clips"],
             "layers": windows.report.to_dict("records"),
             "seconds": round(seconds, 3),
         }

@@ -148,6 +148,14 @@ def test_clips_come_from_sites_of_all_columns() -> None:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("steps", [4, 16])
+def test_means_are_those_of_the_relu_net(trained: nn.Module, steps: int) -> None:
+    images = data.load("digits", train=True).images.float()[:400] / 255
+    expected, net = trained(images), firstspike.convert(trained, images, steps)
+    torch.testing.assert_close(net(images).mean(0), expected.mean(0), rtol=0, atol=1e-4)
+
+
+@torch.no_grad()
 def test_relu_counterpart() -> None:
     net = models.relu_counterpart("8C3-AP2-16-10", input_shape=(1, 8, 8), generator=generator(0))
     images = data.load("digits", train=True).images[:100]

@@ -15,14 +15,14 @@ from torch import Generator, Tensor, fx, nn
 from . import nn as fs
 from ._base import checks
 from ._base.geometry import padding_of
+from .functional import window_values
 from .models import WindowedNet, as_net
 from .models.relu import ReluNet
 from .nn.image_scaling import as_float
 from .nn.windowed import WindowedLayer
 
 _BATCH, _ROWS = 250, 1 << 19  # images per pass; values of a layer that calibrate its clips
-_SHRINK = [0.93**n for n in range(32)]  # clips that least squares compares, as parts of the largest value
-_QUANTILE = 0.999  # of the positive values: the other clip
+_SHRINK = [0.93**n for n in range(32)]  # clips that are compared, as parts of the largest value
 _AVERAGES = (nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 _CALLS: dict[str, Callable[..., nn.Module]] = {  # functions and methods of tensors, by name, as modules
     "relu": lambda inplace=False: nn.ReLU(),
@@ -46,8 +46,9 @@ _WAYS = (
 def convert(module: nn.Module, images: Tensor, steps: int | Sequence[int] = 16) -> WindowedNet:
     """Return the net of windows that computes a trained ReLU net, without retraining (docs/windowed.md).
 
-    Batch normalisation is folded. Clips are calibrated per channel, by least squares and by a percentile; the net whose scores
-    for the images are closer to the scores of `module` is returned. The half step of rounding is in the layers.
+    Batch normalisation is folded. The clip of each channel makes the squared error of clipping and rounding least on the
+    images. Then the biases are shifted, layer by layer, by the difference between the mean values of each channel in `module`
+    and here (bias calibration of Li et al. 2021, arXiv 2106.06984). The half step of rounding is in the layers.
 
     Parameters
     ----------
@@ -97,20 +98,24 @@ def convert(module: nn.Module, images: Tensor, steps: int | Sequence[int] = 16) 
     for layer, number in zip(layers, given, strict=True):
         layer.steps = checks.window(number)
     values, scores = source.values([layer.node for layer in layers], images)
-    best, least = None, math.inf
-    for name, calibrate in (("least squares", _by_squares), ("percentile", _by_quantile)):
-        for layer in layers:
-            layer.clip = calibrate(values[layer.node], layer.steps)
-        net = as_net(nn.Sequential(*reader.encoder(), *_emit(parts, reader.scale)[0]), tuple(images.shape[1:])).eval()
-        ours = torch.cat([net(part) for part in images.split(_BATCH)])
-        error = float((ours - scores).square().mean())
-        if best is None or error < least:
-            best, least = net, error
-            report = pd.DataFrame([_cost(layer, values[layer.node]) for layer in layers])
-            report.attrs = {"clips": name, "agreement": float((ours.argmax(1) == scores.argmax(1)).double().mean())}
-    assert isinstance(best, WindowedNet)
-    best.report = report  # type: ignore[assignment]
-    return best
+    for layer in layers:
+        layer.clip = _clip(values[layer.node], layer.steps)
+    net = as_net(nn.Sequential(*reader.encoder(), *_emit(parts, reader.scale)[0]), tuple(images.shape[1:])).eval()
+    assert isinstance(net, WindowedNet)
+    firing = [part for part in net.modules() if isinstance(part, WindowedLayer)]
+    for n, (layer, made) in enumerate(zip(layers, firing, strict=True)):
+        spikes = [net.observe(part).layers[n] for part in images.split(_BATCH)]
+        ours = torch.cat([source.drawn(window_values(each)) for each in spikes]) * made.clip
+        made.bias.data += (values[layer.node] - ours).mean(0)
+    net.readout.get_parameter("bias").data += (scores - _scores(net, images)).mean(0)
+    report = pd.DataFrame([_cost(layer, values[layer.node]) for layer in layers])
+    report.attrs = {"agreement": float((_scores(net, images).argmax(1) == scores.argmax(1)).double().mean())}
+    net.report = report  # type: ignore[assignment]
+    return net
+
+
+def _scores(net: WindowedNet, images: Tensor) -> Tensor:
+    return torch.cat([net(part) for part in images.split(_BATCH)])
 
 
 @dataclass(eq=False)
@@ -218,17 +223,20 @@ class _Source(fx.Interpreter):
         scores = torch.cat([self.run(part) for part in images.split(_BATCH)])
         return {name: torch.cat(rows).clamp_(min=0) for name, rows in self._rows.items()}, scores
 
+    def drawn(self, maps: Tensor) -> Tensor:
+        """Values [S, C] of some sites; drawn, as every n-th site may be the same column of all maps."""
+        sites = maps.movedim(1, -1).flatten(0, -2)
+        share = math.ceil(sites.numel() * len(self.images) / len(maps) / _ROWS)
+        draw = torch.randperm(len(sites), generator=Generator().manual_seed(0))
+        return sites[draw[: max(1, len(sites) // share)]]
+
     def run_node(self, n: fx.Node) -> Any:
         """The value of a node; its shape and, where wanted, its values are kept."""
         value = super().run_node(n)
         if isinstance(value, Tensor):
             self.shapes[n.name] = tuple(value.shape)
             if n.name in self._rows:
-                sites = value.movedim(1, -1).flatten(0, -2)
-                share = math.ceil(sites.numel() * len(self.images) / len(value) / _ROWS)
-                # Drawn, as every share-th site may be the same column of all maps.
-                draw = torch.randperm(len(sites), generator=Generator().manual_seed(0))
-                self._rows[n.name].append(sites[draw[: max(1, len(sites) // share)]])
+                self._rows[n.name].append(self.drawn(value))
         return value
 
 
@@ -467,18 +475,11 @@ def _largest(values: Tensor) -> Tensor:
     return torch.where(largest > 0, largest, largest.amax().clamp(min=1e-6))
 
 
-def _by_squares(values: Tensor, steps: int) -> Tensor:
+def _clip(values: Tensor, steps: int) -> Tensor:
     """Clips [C] of values [S, C] whose levels are closest to them."""
     largest = _largest(values)
     errors = [_error(values, _rounded(values, largest * part, steps)) for part in _SHRINK]
     return largest * torch.tensor(_SHRINK)[torch.stack(errors).argmin(0)]
-
-
-def _by_quantile(values: Tensor, steps: int) -> Tensor:
-    """Clips [C] of values [S, C] that few of them exceed."""
-    place = len(values) - 1 - ((1 - _QUANTILE) * (values > 0).sum(0)).long()
-    clip = values.sort(0).values.gather(0, place[None])[0]
-    return torch.where(clip > 0, clip, _largest(values))
 
 
 def _rounded(values: Tensor, clip: Tensor, steps: int) -> Tensor:
