@@ -47,8 +47,8 @@ def convert(module: nn.Module, images: Tensor, steps: int | Sequence[int] = 16) 
     """Return the net of windows that computes a trained ReLU net, without retraining (docs/windowed.md).
 
     Batch normalisation is folded. The clip of each channel makes the squared error of clipping and rounding least on the
-    images. Then the biases are shifted, layer by layer, by the difference between the mean values of each channel in `module`
-    and here (bias calibration of Li et al. 2021, arXiv 2106.06984). The half step of rounding is in the layers.
+    images. Then the biases are shifted, layer by layer. The shift is the difference between the mean values of each channel in
+    `module` and here (bias calibration, Li et al. 2021, arXiv 2106.06984). The half step of rounding is in the layers.
 
     Parameters
     ----------
