@@ -469,15 +469,10 @@ def _emit(parts: Sequence[_Part], scale: Tensor) -> tuple[list[nn.Module], Tenso
     return modules, scale
 
 
-def _largest(values: Tensor) -> Tensor:
-    """The largest value of each channel; of all for channels that are silent on the images."""
-    largest = values.amax(0)
-    return torch.where(largest > 0, largest, largest.amax().clamp(min=1e-6))
-
-
 def _clip(values: Tensor, steps: int) -> Tensor:
-    """Clips [C] of values [S, C] whose levels are closest to them."""
-    largest = _largest(values)
+    """Clips [C] of values [S, C] whose levels are closest to them; of all channels for one that is silent on the images."""
+    largest = values.amax(0)
+    largest = torch.where(largest > 0, largest, largest.amax().clamp(min=1e-6))
     errors = [_error(values, _rounded(values, largest * part, steps)) for part in _SHRINK]
     return largest * torch.tensor(_SHRINK)[torch.stack(errors).argmin(0)]
 
