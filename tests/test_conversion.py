@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import firstspike
-from firstspike import data, models
+from firstspike import data, functional, models
 from firstspike import nn as fs
 
 from .samples import Refusal, generator, refusals
@@ -148,11 +148,46 @@ def test_clips_come_from_sites_of_all_columns() -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("steps", [4, 16])
-def test_means_are_those_of_the_relu_net(trained: nn.Module, steps: int) -> None:
+def test_means_are_those_of_the_relu_net(trained: nn.Module) -> None:
     images = data.load("digits", train=True).images.float()[:400] / 255
-    expected, net = trained(images), firstspike.convert(trained, images, steps)
+    expected, net = trained(images), firstspike.convert(trained, images, 4)
     torch.testing.assert_close(net(images).mean(0), expected.mean(0), rtol=0, atol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("n", [0, 1])
+def test_a_shifted_bias_brings_the_means_of_its_layer_nearer(n: int) -> None:
+    draw = generator(3)
+    relu = nn.Sequential(nn.Linear(12, 40), nn.ReLU(), nn.Linear(40, 30), nn.ReLU(), nn.Linear(30, 5))
+    for parameter in relu.parameters():
+        parameter.copy_(torch.randn(parameter.shape, generator=draw) / parameter.shape[-1] ** 0.5)
+    images = torch.rand(500, 12, generator=draw)
+    net, expected = firstspike.convert(relu, images, 4), relu[: 2 * n + 2](images).mean(0)
+    layer: Any = net.layers[n]
+
+    def error() -> float:
+        values = functional.window_values(net.observe(images).layers[n]) * layer.clip
+        return float((values.mean(0) - expected).norm())
+
+    shifted = error()
+    layer.bias.copy_(relu[2 * n].bias)
+    assert shifted < 0.5 * error()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("relu", [nn.ReLU, nn.ReLU6])
+def test_clips_are_of_what_a_max_pool_keeps(relu: Callable[[], nn.Module]) -> None:
+    """With the pool before or behind the ReLU, the values are as well met, and ReLU6 ends at 6 in both."""
+    convolution, last = nn.Conv2d(1, 6, 3), nn.Linear(6 * 9, 4)
+    nn.init.uniform_(convolution.weight, -2, 4, generator=generator(1))
+    images = torch.rand(300, 1, 8, 8, generator=generator(2))
+    before, behind = ([nn.MaxPool2d(2), relu()], [relu(), nn.MaxPool2d(2)])
+    for pair in (before, behind):
+        net = nn.Sequential(convolution, *pair, nn.Flatten(), last)
+        made, expected = firstspike.convert(net, images, 32), net(images)
+        largest = net[:3](images).amax((0, 2, 3))
+        assert (made.layers[0].clip > 0.8 * largest).all() and (made.layers[0].clip <= largest).all()
+        assert (made(images) - expected).norm() < 0.02 * expected.norm()
 
 
 @torch.no_grad()

@@ -47,8 +47,9 @@ def convert(module: nn.Module, images: Tensor, steps: int | Sequence[int] = 16) 
     """Return the net of windows that computes a trained ReLU net, without retraining (docs/windowed.md).
 
     Batch normalisation is folded. The clip of each channel makes the squared error of clipping and rounding least on the
-    images. Then the biases are shifted, layer by layer. The shift is the difference between the mean values of each channel in
-    `module` and here (bias calibration, Li et al. 2021, arXiv 2106.06984). The half step of rounding is in the layers.
+    images, behind a max pool if one follows. Then the biases are shifted, layer by layer. The shift is the difference between
+    the mean values of each channel in `module` and here (bias calibration, Li et al. 2021, arXiv 2106.06984). The half step of
+    rounding is in the layers.
 
     Parameters
     ----------
@@ -97,15 +98,15 @@ def convert(module: nn.Module, images: Tensor, steps: int | Sequence[int] = 16) 
         raise ValueError(f"steps must be one number, or one for each of the {len(layers)} layers, got {len(given)}")
     for layer, number in zip(layers, given, strict=True):
         layer.steps = checks.window(number)
-    values, scores = source.values([layer.node for layer in layers], images)
+    values, scores = source.values([name for layer in layers for name in (layer.node, layer.read)], images)
     for layer in layers:
-        layer.clip = _clip(values[layer.node], layer.steps)
+        values[layer.node].clamp_(max=layer.cap)
+        layer.clip = _clip(values[layer.read], layer.steps)
     net = as_net(nn.Sequential(*reader.encoder(), *_emit(parts, reader.scale)[0]), tuple(images.shape[1:])).eval()
     assert isinstance(net, WindowedNet)
     firing = [part for part in net.modules() if isinstance(part, WindowedLayer)]
     for n, (layer, made) in enumerate(zip(layers, firing, strict=True)):
-        spikes = [net.observe(part).layers[n] for part in images.split(_BATCH)]
-        ours = torch.cat([source.drawn(window_values(each)) for each in spikes]) * made.clip
+        ours = torch.cat([source.drawn(window_values(net.observe(part).layers[n])) for part in images.split(_BATCH)]) * made.clip
         made.bias.data += (values[layer.node] - ours).mean(0)
     net.readout.get_parameter("bias").data += (scores - _scores(net, images)).mean(0)
     report = pd.DataFrame([_cost(layer, values[layer.node]) for layer in layers])
@@ -130,6 +131,8 @@ class _Affine:
     groups: int = 1
     avg_pool: int = 1
     node: str = ""  # with the values of its neurons
+    read: str = ""  # with those that the next layer reads: the largest ones behind a max pool
+    cap: float = math.inf  # of its values: 6 for ReLU6
     steps: int = 255
     clip: Tensor = field(default_factory=lambda: torch.ones(1))
 
@@ -349,7 +352,9 @@ class _Reader:
             state.open.normalize(module)
         elif isinstance(module, (nn.ReLU, nn.ReLU6)):
             if state.open is not None:
-                state.open.last.node = node.name if not state.behind else state.open.last.node
+                last = state.open.last
+                last.node, last.read = last.node if state.behind else node.name, node.name
+                last.cap = 6.0 if isinstance(module, nn.ReLU6) else math.inf
                 state.parts += [state.open, *state.behind]
                 state.open, state.behind = None, []
             elif self.at_input:
@@ -357,9 +362,14 @@ class _Reader:
         elif isinstance(module, nn.MaxPool2d):
             self._settle(state, name)
             pool = _max_pool(module, name, shape)
-            if state.open is not None and not state.behind:
-                state.open.last.node = node.all_input_nodes[0].name  # before the ReLU: clips are of positive values
-            (state.parts if state.open is None else state.behind).append(pool)
+            if state.open is None:
+                if state.parts and isinstance(state.parts[-1], _Affine | _Block):
+                    state.parts[-1].last.read = node.name
+                state.parts.append(pool)
+            else:
+                if not state.behind:
+                    state.open.last.node = node.all_input_nodes[0].name  # before the ReLU: its positive values
+                state.behind.append(pool)
         elif isinstance(module, _AVERAGES):
             if state.open is not None:
                 _refuse(
@@ -441,7 +451,7 @@ class _Reader:
             if not factor:
                 kernel, stride, padding = (_pair(x) for x in (pool.kernel_size, pool.stride, pool.padding))
             weight = torch.full((shape[1], 1, *kernel), 1 / math.prod(kernel))
-            state.parts.append(_Affine(node, weight, torch.zeros(shape[1]), stride, padding, shape[1], node=node))
+            state.parts.append(_Affine(node, weight, torch.zeros(shape[1]), stride, padding, shape[1], node=node, read=node))
         state.averages = []
 
 

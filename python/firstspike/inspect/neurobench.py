@@ -33,7 +33,7 @@ def neurobench(net: nn.Module, x: Tensor | SpikeTimes, *, batch: int = 256) -> d
     A dictionary with the harness's names:
 
     - "Footprint": bytes of parameters and buffers.
-    - "ConnectionSparsity": share of weights that are zero.
+    - "ConnectionSparsity": share of weights that are zero, as they act: normalised, rounded.
     - "ActivationSparsity": share of neurons and time steps without a spike, over the layers with weights that fire.
     - "SynapticOperations", per sample: "Effective_MACs" of inputs that are real numbers, "Effective_ACs" of spikes, both
       without zero inputs and zero weights, and "Dense", with them, in every time step.
