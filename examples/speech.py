@@ -13,7 +13,7 @@ root = sys.argv[1] if len(sys.argv) > 1 else None
 train_set, test = (data.load("spoken-digits", root=root, train=part) for part in (True, False))
 config = train.Config(
     spec="16C3-MP2-32C3-MP2-64C3-MP2-64-10",
-    timing="layer",
+    timing="windowed",
     steps=16,
     optimizer="muon",
     lr=0.05,

@@ -50,7 +50,7 @@ def _latency(record: Record) -> float | None:
     spec = record["spec"]
     if spec["model"] == "relu":
         return None
-    return MEASURES["decision_mean"](record) if spec.get("timing") == "layer" else float(spec["steps"])
+    return MEASURES["decision_mean"](record) if spec.get("timing") == "windowed" else float(spec["steps"])
 
 
 def _update_energy(record: Record) -> float:

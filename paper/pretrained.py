@@ -34,22 +34,22 @@ from tools import ROOT, documents
 
 TABLE1 = ("digits-mlp", "digits-cnn", "mnist-mlp", "mnist-cnn", "fashion-cnn")
 ROW = "TTFS, membrane"
-_LAYERED = {"timing": "layer", "steps": 16, "optimizer": "muon", "lr": 0.05, "warmup": 1.0, "label_smoothing": 0.1}
+_WINDOWED = {"timing": "windowed", "steps": 16, "optimizer": "muon", "lr": 0.05, "warmup": 1.0, "label_smoothing": 0.1}
 _MAPS = {"spec": "32C3-MP2-64C3-MP2-128C3-AP7-10", "batch": 128, "epochs": 12}
 #: Nets of windows, small enough for the package.
 WINDOWED = {
     "digits-windowed": {
-        **_LAYERED,
+        **_WINDOWED,
         "data": "digits",
         "spec": "16C3-MP2-32C3-AP4-10",
         "batch": 32,
         "epochs": 30,
         "augmentation": {"shift": 1},
     },
-    "mnist-windowed": {**_LAYERED, **_MAPS, "data": "mnist", "augmentation": {"shift": 2}},
-    "fashion-windowed": {**_LAYERED, **_MAPS, "data": "fashion-mnist", "augmentation": {"flip": True}},
+    "mnist-windowed": {**_WINDOWED, **_MAPS, "data": "mnist", "augmentation": {"shift": 2}},
+    "fashion-windowed": {**_WINDOWED, **_MAPS, "data": "fashion-mnist", "augmentation": {"flip": True}},
     "cifar10-jpeg-windowed": {
-        **_LAYERED,
+        **_WINDOWED,
         "data": "cifar10",
         "images": "cifar10-jpeg",
         "spec": "16C3-32C3-MP2-32C3-64C3-MP2-64C3-128C3-MP2-128C3-AP4-10",
@@ -61,7 +61,7 @@ WINDOWED = {
         "augmentation": {"shift": 2, "flip": True},
     },
     "spoken-digits-windowed": {
-        **_LAYERED,
+        **_WINDOWED,
         "data": "spoken-digits",
         "spec": "16C3-MP2-32C3-MP2-64C3-MP2-64C3-AP4-10",
         "batch": 64,

@@ -11,7 +11,7 @@ from firstspike.train import Config
 #: A net with ReLU or of windows does not have these; `Run.of` leaves them at their defaults there.
 _SPIKING = {"steps", *Config.net_fields()} - {"pooling", "dropout"}
 #: A net of windows has these of them.
-_LAYERED = {"steps", "normalization"}
+_WINDOWED = {"steps", "normalization"}
 
 _DEFAULTS = {**Config().to_dict(), "images": ""}
 
@@ -51,8 +51,8 @@ class Run:
         unused = {"images"}
         if values.get("model") == "relu":
             unused |= _SPIKING
-        elif values.get("timing") == "layer":
-            unused |= _SPIKING - _LAYERED
+        elif values.get("timing") == "windowed":
+            unused |= _SPIKING - _WINDOWED
         return cls(Config.from_dict({name: value for name, value in values.items() if name not in unused}), images)
 
     def __getattr__(self, name: str) -> Any:

@@ -166,7 +166,7 @@ def test_a_shifted_bias_brings_the_means_of_its_layer_nearer(n: int) -> None:
     layer: Any = net.layers[n]
 
     def error() -> float:
-        values = functional.window_values(net.observe(images).layers[n]) * layer.clip
+        values = functional.windowed_values(net.observe(images).layers[n]) * layer.clip
         return float((values.mean(0) - expected).norm())
 
     shifted = error()

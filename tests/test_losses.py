@@ -104,10 +104,10 @@ def test_a_small_tau_leaves_the_loss_a_number() -> None:
 @pytest.mark.parametrize("batch", [1, 6, 16])
 def test_penalties_of_windows_have_the_gradient_of_values(batch: int) -> None:
     layer = nn.WindowedLinear(20, 12, steps=16, normalization=False, generator=generator(0))
-    spikes = layer(nn.WindowEncoder()(torch.rand(batch, 20, generator=generator(1))))
+    spikes = layer(nn.WindowedEncoder()(torch.rand(batch, 20, generator=generator(1))))
     found, expected = (
         torch.autograd.grad(loss, layer.weight, retain_graph=True)[0]
-        for loss in (losses.latency(spikes), 1 - functional.window_values(spikes).mean())
+        for loss in (losses.latency(spikes), 1 - functional.windowed_values(spikes).mean())
     )
     assert torch.equal(found, expected) and found.abs().max() > 0
     assert losses.latency(spikes.detach()).item() == pytest.approx(losses.latency(spikes).item())

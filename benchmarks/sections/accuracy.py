@@ -27,10 +27,10 @@ TITLE = "Time to accuracy"
 GOALS = (("mnist", 98.0, MLP), ("mnist", 99.0, CNN), ("fashion-mnist", 90.0, MLP), ("fashion-mnist", 92.0, CNN))
 #: By side: fields of `train.Config`, or the steps of SpikingJelly's net.
 SIDES: dict[str, dict[str, Any] | int] = {
-    "windows, T = 16": {"timing": "layer", "steps": 16},
+    "windows, T = 16": {"timing": "windowed", "steps": 16},
     "step by step, T = 4": {"steps": 4},
     "ramp, T = 8": {"steps": 8, "synaptic_decay": 1.0},
-    "ReLU, torch": {"model": "relu", "timing": "layer"},
+    "ReLU, torch": {"model": "relu", "timing": "windowed"},
     "SpikingJelly, T = 4": 4,
     "SpikingJelly, T = 8": 8,
 }

@@ -15,7 +15,7 @@ from torch import Generator, Tensor, fx, nn
 from . import nn as fs
 from ._base import checks
 from ._base.geometry import padding_of
-from .functional import window_values
+from .functional import windowed_values
 from .models import WindowedNet, as_net
 from .models.relu import ReluNet
 from .nn.image_scaling import as_float
@@ -106,7 +106,7 @@ def convert(module: nn.Module, images: Tensor, steps: int | Sequence[int] = 16) 
     assert isinstance(net, WindowedNet)
     firing = [part for part in net.modules() if isinstance(part, WindowedLayer)]
     for n, (layer, made) in enumerate(zip(layers, firing, strict=True)):
-        ours = torch.cat([source.drawn(window_values(net.observe(part).layers[n])) for part in images.split(_BATCH)]) * made.clip
+        ours = torch.cat([source.drawn(windowed_values(net.observe(part).layers[n])) for part in images.split(_BATCH)]) * made.clip
         made.bias.data += (values[layer.node] - ours).mean(0)
     net.readout.get_parameter("bias").data += (scores - _scores(net, images)).mean(0)
     report = pd.DataFrame([_cost(layer, values[layer.node]) for layer in layers])
@@ -277,7 +277,7 @@ class _Reader:
     def encoder(self) -> list[nn.Module]:
         """What makes spikes of images."""
         fill = (-self.shift / self.scale).clamp(0, 1).tolist() if any(self.border) else [0.0]
-        return [*([] if self.images is None else [self.images]), fs.WindowEncoder(padding=self.border, fill=fill)]
+        return [*([] if self.images is None else [self.images]), fs.WindowedEncoder(padding=self.border, fill=fill)]
 
     def read(self) -> list[_Part]:
         """The parts of the net, the last of which is the readout."""

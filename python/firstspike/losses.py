@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ._base import checks
-from .functional import window_values
+from .functional import windowed_values
 from .spikes import SpikeTimes
 
 
@@ -143,7 +143,7 @@ def latency(spikes: SpikeTimes) -> Tensor:
     _spikes(spikes)
     early = 1 - torch.arange(spikes.steps, dtype=torch.float32, device=spikes.device) / spikes.steps
     if spikes._is_valued():  # of windows: `early` is the value, whose gradient the anchor holds
-        return 1 - window_values(spikes).mean()
+        return 1 - windowed_values(spikes).mean()
     return 1 - _weighted(spikes, early) / max(spikes.times.numel(), 1)
 
 

@@ -476,12 +476,12 @@ def ties(spikes: _Spikes, classes: int | None = None) -> Tensor:
     return torch.tensor([t < steps and len({c // k for c in range(outputs) if train[t, b, c]}) > 1 for b, t in first])
 
 
-def window_values(spikes: Any, *, avg_pool: int = 1) -> Tensor:
+def windowed_values(spikes: Any, *, avg_pool: int = 1) -> Tensor:
     """Values (T - t) / T of spikes t, 0 where silent, float64; averaged over windows.
 
     Examples
     --------
-    >>> reference.window_values(SpikeTimes(torch.tensor([[0, 3, 255]], dtype=torch.uint8), steps=4)).tolist()
+    >>> reference.windowed_values(SpikeTimes(torch.tensor([[0, 3, 255]], dtype=torch.uint8), steps=4)).tolist()
     [[1.0, 0.25, 0.0]]
     """
     values = torch.where(spikes.silent, 0.0, 1 - spikes.times.double() / spikes.steps)
@@ -498,7 +498,7 @@ def window_level(
     eps: float = 1e-5,
     batch: bool = False,
 ) -> Tensor:
-    """What `window_fire` rounds: the normalised current in units of the clip.
+    """What `windowed_fire` rounds: the normalised current in units of the clip.
 
     With `batch` the moments are the current's, [B, C] or [B, C, H, W].
 
@@ -521,14 +521,14 @@ def window_level(
     return current / by_channel(clip)
 
 
-def window_fire(current: Tensor, clip: Tensor, steps: int, **parameters: Any) -> Tensor:
+def windowed_fire(current: Tensor, clip: Tensor, steps: int, **parameters: Any) -> Tensor:
     """The values of neurons that fire in a separate window; their gradient is 1 / clip within the clip, 0 outside.
 
-    As `functional.window_fire`; parameters: of `window_level`.
+    As `functional.windowed_fire`; parameters: of `window_level`.
 
     Examples
     --------
-    >>> reference.window_fire(torch.tensor([[2.0, 1.2, 0.1]]), torch.tensor([2.0]), steps=4).tolist()
+    >>> reference.windowed_fire(torch.tensor([[2.0, 1.2, 0.1]]), torch.tensor([2.0]), steps=4).tolist()
     [[1.0, 0.5, 0.0]]
     """
     level = window_level(current, clip, **parameters)

@@ -47,7 +47,7 @@ def test_fine_tuning_and_json(call, trained):
 
 
 def test_a_net_of_windows(call, tmp_path):
-    config = train.Config(data="digits", spec="64-32-10", timing="layer", steps=12, epochs=3, lr=3e-3, batch=64)
+    config = train.Config(data="digits", spec="64-32-10", timing="windowed", steps=12, epochs=3, lr=3e-3, batch=64)
     train.fit(config, directory=tmp_path / "run", progress=False)
     options = ("--profile", "loihi-like", "--bits", "4", "--finetune", 1, "--output", "out", "--export-c", "c")
     code, out, err = call("emulate", "run", *options, "--no-progress")

@@ -29,7 +29,7 @@ def program_of(seed: int) -> tuple[em.Program, torch.Tensor]:
     chip = str(pick.choice(["generic8", "loihi-like", "odin-like"][: 2 if windows else 3]))
     options = {"steps": int(pick.integers(2, 24)), "generator": draw, "input_shape": (2, 8, 8)}
     if windows:
-        options |= {"timing": "layer", "pooling": "avg"}
+        options |= {"timing": "windowed", "pooling": "avg"}
     else:
         options |= {"bias": chip != "odin-like", "decay": 1.0 if chip == "odin-like" else float(pick.choice([1.0, 0.75]))}
     net = models.build(SPECS[seed // 2 % 4], **options).eval()

@@ -57,8 +57,8 @@ def test_refuses_more_than_16_bits(made):
 @pytest.mark.parametrize("steps", [255, 15])
 @pytest.mark.parametrize("spec", ["8C3-AP2-16C3s2-R(16C3)-MP2-20-10", "64-32-10"])
 def test_images(spec, steps):
-    net = models.build(spec, input_shape=(1, 8, 8), steps=16, timing="layer").eval()
-    net.encoder = nn.WindowEncoder(steps)
+    net = models.build(spec, input_shape=(1, 8, 8), steps=16, timing="windowed").eval()
+    net.encoder = nn.WindowedEncoder(steps)
     program = emulator.quantize(net)
     images = torch.randint(0, 256, (50, 1, 8, 8), dtype=torch.uint8)
     fast = emulator.IntegerNet(program)

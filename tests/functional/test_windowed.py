@@ -71,12 +71,12 @@ def test_fire_and_its_gradient(shape: tuple[int, ...], steps: int, mode: str, pe
         functional.windowed.in_sites(current), clip, steps, (moments, gamma, bias, 1e-5), batch
     )
     if not batch:
-        public = functional.window_fire(current, clip, steps, bias=bias, gamma=gamma, moments=moments)
+        public = functional.windowed_fire(current, clip, steps, bias=bias, gamma=gamma, moments=moments)
         assert torch.equal(public.times, spikes.times)
 
     doubles = {name: x.detach().double().requires_grad_() for name, x in tensors.items()}
     twin = {"moments": None if moments is None else moments.double(), "batch": batch, **doubles}
-    expected = reference.window_fire(**twin, steps=steps)
+    expected = reference.windowed_fire(**twin, steps=steps)
     with torch.no_grad():
         level = reference.window_level(**twin)
     # Neither between two levels nor at an end of the clip.
@@ -91,7 +91,7 @@ def test_fire_and_its_gradient(shape: tuple[int, ...], steps: int, mode: str, pe
         torch.testing.assert_close(made[1].double(), double.var(others, correction=0), rtol=1e-5, atol=1e-6)
 
     at = torch.randn(shape, generator=g) * clear
-    got = torch.autograd.grad(functional.window_values(spikes), [*tensors.values()], at)
+    got = torch.autograd.grad(functional.windowed_values(spikes), [*tensors.values()], at)
     want = torch.autograd.grad(expected, [*doubles.values()], at.double())
     per_clip = 1 / clip.detach().double().expand(channels)
     factor, n = per_clip, torch.zeros(channels).double()
@@ -183,9 +183,9 @@ def test_small_gammas_have_their_gradients(size: float, steps: int) -> None:
     spikes, _ = functional.windowed.fired_of(current, torch.tensor([3.0]), steps, (None, gamma, bias, 1e-5), True)
     doubles = [x.detach().double().requires_grad_() for x in tensors]
     named = dict(zip(("current", "gamma", "bias"), doubles, strict=True))
-    expected = reference.window_fire(**named, clip=3.0 * torch.ones(1).double(), moments=None, batch=True, steps=steps)
+    expected = reference.windowed_fire(**named, clip=3.0 * torch.ones(1).double(), moments=None, batch=True, steps=steps)
     at += current.detach() / 2
-    got = torch.autograd.grad(functional.window_values(spikes), tensors, at)
+    got = torch.autograd.grad(functional.windowed_values(spikes), tensors, at)
     want = torch.autograd.grad(expected, doubles, at.double())
     for one, other in zip(got, want, strict=True):
         assert (one - other).norm() < (0.05 if steps == 192 else 0.025) * other.norm()
@@ -206,9 +206,9 @@ def test_closed_form_is_the_simulation_of_both_windows(sizes, steps, own, rise, 
     weight = torch.randint(-9, 10, (outputs, inputs), generator=g)
     bias = torch.randint(-50, 51, (outputs,), generator=g)
     expected = reference.window_steps(times, weight, bias, rise, steps, own)
-    current = functional.window_linear(SpikeTimes(times, steps), weight.float())
+    current = functional.windowed_linear(SpikeTimes(times, steps), weight.float())
     clip = torch.tensor([rise * own / steps])
-    assert torch.equal(functional.window_fire(current, clip, own, bias=bias.float() / steps).times, expected)
+    assert torch.equal(functional.windowed_fire(current, clip, own, bias=bias.float() / steps).times, expected)
 
 
 @given(
@@ -228,16 +228,16 @@ def test_products(sizes, kernel, options, steps, seed):
     g, pool = generator(seed), options["avg_pool"]
     if any(n // pool + 2 * options["padding"] < k for n, k in zip((height, width), kernel, strict=True)):
         return
-    spikes = functional.window_encode(torch.rand(batch, channels, height, width, generator=g).requires_grad_(), steps)
-    x = reference.window_values(spikes).requires_grad_()
+    spikes = functional.windowed_encode(torch.rand(batch, channels, height, width, generator=g).requires_grad_(), steps)
+    x = reference.windowed_values(spikes).requires_grad_()
     pooled = F.avg_pool2d(x, pool)
     weight = torch.randn(2 * options["groups"], channels // options["groups"], *kernel, generator=g).requires_grad_()
     flat = torch.randn(5, pooled[0].numel(), generator=g).requires_grad_()
     shaping = {name: options[name] for name in ("stride", "padding", "groups")}
     pairs = [
-        (functional.window_values(spikes, avg_pool=pool), pooled),
-        (functional.window_conv2d(spikes, weight, **options), F.conv2d(pooled, weight.double(), **shaping)),
-        (functional.window_linear(spikes, flat, avg_pool=pool), F.linear(pooled.flatten(1), flat.double())),
+        (functional.windowed_values(spikes, avg_pool=pool), pooled),
+        (functional.windowed_conv2d(spikes, weight, **options), F.conv2d(pooled, weight.double(), **shaping)),
+        (functional.windowed_linear(spikes, flat, avg_pool=pool), F.linear(pooled.flatten(1), flat.double())),
     ]
     for got, expected in pairs:
         torch.testing.assert_close(got.double(), expected, rtol=1e-4, atol=1e-5)
@@ -254,15 +254,15 @@ def test_products(sizes, kernel, options, steps, seed):
 def test_products_under_autocast_are_in_bfloat16(groups: int, pool: int, steps: int, seed: int) -> None:
     """bfloat16 holds these levels and weights, so that only results are rounded."""
     g = generator(seed)
-    spikes = functional.window_encode(torch.rand(3, 3, 6, 8, generator=g).requires_grad_(), steps)
+    spikes = functional.windowed_encode(torch.rand(3, 3, 6, 8, generator=g).requires_grad_(), steps)
     kernel, flat = (
         torch.randn(size, generator=g).bfloat16().float().requires_grad_()
         for size in ((6, 3 // groups, 3, 3), (5, 3 * (6 // pool) * (8 // pool)))
     )
 
     def currents() -> tuple[Tensor, Tensor]:
-        convolved = functional.window_conv2d(spikes, kernel, padding=1, groups=groups, avg_pool=pool)
-        return convolved, functional.window_linear(spikes, flat, avg_pool=pool)
+        convolved = functional.windowed_conv2d(spikes, kernel, padding=1, groups=groups, avg_pool=pool)
+        return convolved, functional.windowed_linear(spikes, flat, avg_pool=pool)
 
     with torch.autocast("cpu", torch.bfloat16):
         low = currents()
@@ -279,9 +279,9 @@ def test_products_under_autocast_are_in_bfloat16(groups: int, pool: int, steps: 
        steps=STEPS, seed=SEEDS)  # fmt: skip
 def test_earliest_pooling_is_the_maximum(sizes: tuple[int, int, int, int], k: int, steps: int, seed: int) -> None:
     g = generator(seed)
-    spikes = functional.window_encode(torch.rand(sizes, generator=g).requires_grad_(), steps)
-    x = reference.window_values(spikes).requires_grad_()
-    got, expected = functional.window_values(nn.EarliestPool2d(k)(spikes)), F.max_pool2d(x, k)
+    spikes = functional.windowed_encode(torch.rand(sizes, generator=g).requires_grad_(), steps)
+    x = reference.windowed_values(spikes).requires_grad_()
+    got, expected = functional.windowed_values(nn.EarliestPool2d(k)(spikes)), F.max_pool2d(x, k)
     torch.testing.assert_close(got.double(), expected)
     at = torch.randn(got.shape, generator=g)
     (one,), (other,) = (torch.autograd.grad(*pair) for pair in ((got, spikes._anchor, at), (expected, x, at.double())))
@@ -290,10 +290,10 @@ def test_earliest_pooling_is_the_maximum(sizes: tuple[int, int, int, int], k: in
 
 def test_images_of_eight_bits_are_exact() -> None:
     pixels = torch.arange(256, dtype=torch.uint8).view(2, 2, 8, 8)
-    spikes = functional.window_encode(pixels)
+    spikes = functional.windowed_encode(pixels)
     assert spikes.steps == 255 and torch.equal(spikes.times, torch.where(pixels == 0, SILENT, 255 - pixels.int()).byte())
-    assert torch.equal(functional.window_values(spikes), pixels.float() / 255)
-    assert torch.equal(functional.window_encode(pixels.float() / 255).times, spikes.times)
+    assert torch.equal(functional.windowed_values(spikes), pixels.float() / 255)
+    assert torch.equal(functional.windowed_encode(pixels.float() / 255).times, spikes.times)
 
 
 def test_same_bits_for_any_number_of_threads() -> None:
@@ -303,7 +303,7 @@ def test_same_bits_for_any_number_of_threads() -> None:
         gamma, bias, clip = (torch.rand(n, generator=g).add_(0.5).requires_grad_() for n in (33, 33, 1))
         spikes, made = functional.windowed.fired_of(current, clip, 16, (None, gamma, bias, 1e-5), True)
         pooled = nn.EarliestPool2d(2)(spikes)
-        both = functional.window_values(pooled).sum() + functional.window_values(spikes, avg_pool=2).square().sum()
+        both = functional.windowed_values(pooled).sum() + functional.windowed_values(spikes, avg_pool=2).square().sum()
         return [spikes.times, made, pooled.times, *torch.autograd.grad(both, (current, gamma, bias, clip))]
 
     same_on_threads(results)
@@ -311,7 +311,7 @@ def test_same_bits_for_any_number_of_threads() -> None:
 
 def test_views_of_spikes_keep_the_gradient_of_values() -> None:
     x = torch.rand(4, 3, 2, 2, generator=generator(0)).requires_grad_()
-    spikes = functional.window_encode(x, 255)
+    spikes = functional.windowed_encode(x, 255)
     for view, of in (
         (spikes.flatten(), x.flatten(1)),
         (spikes[1:3], x[1:3]),
@@ -320,7 +320,7 @@ def test_views_of_spikes_keep_the_gradient_of_values() -> None:
         (cat([spikes, spikes[:, :2].detach()]), torch.cat([x, x[:, :2].detach()], 1)),
     ):
         at = torch.randn(of.shape, generator=generator(1))
-        (one,), (other,) = (torch.autograd.grad(y, x, at, retain_graph=True) for y in (functional.window_values(view), of))
+        (one,), (other,) = (torch.autograd.grad(y, x, at, retain_graph=True) for y in (functional.windowed_values(view), of))
         torch.testing.assert_close(one, other)
 
 
@@ -328,11 +328,11 @@ def test_trains_of_steps_have_values_and_values_no_steps() -> None:
     train = torch.zeros(4, 1, 3)
     train[0, 0, 0] = train[3, 0, 1] = 1
     train.requires_grad_()
-    values = functional.window_values(SpikeTimes.from_dense(train))
+    values = functional.windowed_values(SpikeTimes.from_dense(train))
     assert values.tolist() == [[1.0, 0.25, 0.0]]
     (gradient,) = torch.autograd.grad(values, train, torch.tensor([[1.0, 2.0, 4.0]]))
     assert gradient[:, 0].tolist() == [[1.0, 2.0, 4.0], [0.75, 1.5, 3.0], [0.5, 1.0, 2.0], [0.25, 0.5, 1.0]]
-    spikes = functional.window_encode(torch.rand(2, 3).requires_grad_(), 4)
+    spikes = functional.windowed_encode(torch.rand(2, 3).requires_grad_(), 4)
     for call in (spikes.dense, lambda: functional.linear(spikes, torch.ones(2, 3))):
         with pytest.raises(TypeError, match="values"):
             call()

@@ -23,7 +23,7 @@ def test_counts_by_hand():
 
 
 @pytest.mark.parametrize("spec", ["4C3-MP2-3", "4C3-AP2-4C3-3", "4C3-R(4C3-4C3)-3"])
-@pytest.mark.parametrize("options", [{"encoder": "direct"}, {"encoder": "latency"}, {"timing": "layer"}])
+@pytest.mark.parametrize("options", [{"encoder": "direct"}, {"encoder": "latency"}, {"timing": "windowed"}])
 def test_agrees_with_profile_where_no_weight_is_zero(spec, options):
     net = models.build(spec, input_shape=(1, 6, 6), steps=5, **options, generator=torch.Generator().manual_seed(0))
     x = torch.rand(7, 1, 6, 6, generator=torch.Generator().manual_seed(1)) + 1e-3
@@ -35,7 +35,7 @@ def test_agrees_with_profile_where_no_weight_is_zero(spec, options):
 
 
 def test_a_prepared_net_has_the_zeros_of_its_rounded_weights():
-    net = emulator.qat.prepare(models.build("8-6-4", input_shape=(8,), steps=5, timing="layer"), bits=2)
+    net = emulator.qat.prepare(models.build("8-6-4", input_shape=(8,), steps=5, timing="windowed"), bits=2)
     rounded = [layer.effective_weight_and_bias()[0] for layer in (*net.layers, net.readout)]
     zeros = sum(int((weight == 0).sum()) for weight in rounded) / sum(weight.numel() for weight in rounded)
     assert neurobench(net, torch.rand(3, 8))["ConnectionSparsity"] == pytest.approx(zeros) and zeros > 0

@@ -37,7 +37,7 @@ def test_counts_of_a_relu_net():
 
 
 def test_counts_of_a_net_of_windows():
-    model = models.build("4C3-AP2-3", input_shape=(1, 4, 4), steps=5, timing="layer").eval()
+    model = models.build("4C3-AP2-3", input_shape=(1, 4, 4), steps=5, timing="windowed").eval()
     with OperationCounter(model) as count, torch.no_grad():
         model(torch.ones(2, 1, 4, 4))
         spikes = model.observe(torch.ones(2, 1, 4, 4)).layers[0]

@@ -141,7 +141,7 @@ def with_quantizer() -> nn.Module:
 
 
 def prepared_windows() -> nn.Module:
-    return emulator.qat.prepare(models.build("4-3-2", input_shape=(4,), steps=4, timing="layer"), bits=3)
+    return emulator.qat.prepare(models.build("4-3-2", input_shape=(4,), steps=4, timing="windowed"), bits=3)
 
 
 @pytest.mark.parametrize(

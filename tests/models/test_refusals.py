@@ -131,7 +131,7 @@ test_calls = refusals(
     (lambda: models.as_net(nn.Sequential()), ValueError, "readout"),
     (lambda: models.as_net(nn.Sequential(fs.TTFSLinear(4, 2, steps=4))), ValueError, "readout.*TTFSLinear"),
     (lambda: models.as_net(readout_alone()), ValueError, "input_shape"),
-    (lambda: models.as_net(nn.Sequential(fs.WindowedReadout(4, 2))), ValueError, "WindowEncoder"),
+    (lambda: models.as_net(nn.Sequential(fs.WindowedReadout(4, 2))), ValueError, "WindowedEncoder"),
     (lambda: models.as_net(nn.Sequential(nn.Linear(4, 2), fs.MembraneReadout())), ValueError, "input_shape"),
     (lambda: models.prepare_for_inference(nn.Linear(2, 2)), TypeError, "net"),
     (lambda: models.prepare_for_inference(net().to("meta")), ValueError, "net must be on the CPU"),

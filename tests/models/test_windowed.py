@@ -19,7 +19,7 @@ RESIDUAL = "8C3-R(8C3)-AP2-R(8C3-12C3s2)-EP2-16-R(16)-10"
 
 
 def net(spec: str = RESIDUAL, shape: tuple[int, ...] = (1, 8, 8), steps: int = 16, **options: Any) -> models.WindowedNet:
-    return models.build(spec, input_shape=shape, steps=steps, timing="layer", generator=generator(0), **options)
+    return models.build(spec, input_shape=shape, steps=steps, timing="windowed", generator=generator(0), **options)
 
 
 def images(number: int = 6) -> torch.Tensor:
@@ -44,7 +44,7 @@ def test_strings(spec: str, steps: int) -> None:
 def test_dropout_keeps_the_mean_and_drops_gradients() -> None:
     layer = fs.WindowedReadout(4000, 3, dropout=0.5, generator=generator(0))
     values = torch.rand(8, 4000, generator=generator(1)).requires_grad_()
-    spikes = fs.WindowEncoder()(values)
+    spikes = fs.WindowedEncoder()(values)
     torch.nn.init.uniform_(layer.weight, generator=generator(2))
     got, expected = layer(spikes), layer.eval()(spikes)
     torch.testing.assert_close(got, expected, rtol=0.1, atol=0)
@@ -58,7 +58,7 @@ def test_files(tmp_path: Path) -> None:
     trained = net(dropout=0.1)
     for _ in range(3):
         trained(images())
-    folded = nn.Sequential(fs.WindowEncoder(64, 1, [0.25]), fs.WindowedConv2d(1, 3, 3, steps=9, clip_per_channel=True))
+    folded = nn.Sequential(fs.WindowedEncoder(64, 1, [0.25]), fs.WindowedConv2d(1, 3, 3, steps=9, clip_per_channel=True))
     folded.append(fs.WindowedMaxPool2d(3, 2, (1, 0))).append(fs.WindowedReadout(3 * 4 * 3, 2)).eval()
     folded[1].fold()
     relu = models.relu_counterpart("8C3-MP2-16-10", input_shape=(1, 8, 8), generator=generator(0))
@@ -74,7 +74,7 @@ def test_files(tmp_path: Path) -> None:
 
 
 def test_fit(tmp_path: Path) -> None:
-    config = train.Config(data="digits", spec="64-48-10", timing="layer", steps=16, dropout=0.05, epochs=10, lr=1e-2, batch=32)
+    config = train.Config(data="digits", spec="64-48-10", timing="windowed", steps=16, dropout=0.05, epochs=10, lr=1e-2, batch=32)
     result = train.fit(config, directory=tmp_path, progress=False)
     measured = train.evaluate(result.model, data.load("digits", train=False))
     assert measured.accuracy > 0.87 and measured.steps_mean == 16
@@ -88,8 +88,8 @@ BAD: dict[str, Refusal] = {
     "timing": (lambda: models.build("64-10", input_shape=(64,), steps=4, timing="time"), ValueError, "timing.*time"),  # type: ignore[call-overload]
     "decay": (lambda: net(decay=0.5), ValueError, "decay.*0.5"),
     "readout": (lambda: net(readout="twd-exp"), ValueError, "readout"),
-    "surrogate": (lambda: train.Config(spec="64-10", timing="layer", surrogate="atan"), ValueError, "surrogate"),
-    "standardize": (lambda: train.Config(spec="64-10", timing="layer", standardize=True), ValueError, "standardize"),
+    "surrogate": (lambda: train.Config(spec="64-10", timing="windowed", surrogate="atan"), ValueError, "surrogate"),
+    "standardize": (lambda: train.Config(spec="64-10", timing="windowed", standardize=True), ValueError, "standardize"),
     "normalization": (lambda: net(normalization="channel"), TypeError, "normalization"),
     "a block that grows": (lambda: net("64-10-R(12)-10"), models.GrammarError, "keep"),
     "images": (lambda: net()(torch.rand(2, 1, 8, 7)), ValueError, "x must have shape"),

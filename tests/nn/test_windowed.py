@@ -26,7 +26,7 @@ def net(steps: int = 16, **options: Any) -> torch.nn.Sequential:
         return nn.WindowedConv2d(inputs, outputs, 3, padding=1, steps=steps, generator=g, **options, **more)
 
     return torch.nn.Sequential(
-        nn.WindowEncoder(),
+        nn.WindowedEncoder(),
         conv(1, 6),
         nn.WindowedResidual([conv(6, 6), conv(6, 6, groups=6)]),
         nn.EarliestPool2d(2),
@@ -43,7 +43,7 @@ def images(number: int = 8) -> Tensor:
 
 def test_normalisation_is_that_of_torch() -> None:
     """Batch statistics in training, running ones in evaluation, and every gradient of 255 levels close to no rounding."""
-    spikes = functional.window_encode(torch.rand(40, 30, generator=generator(0)))
+    spikes = functional.windowed_encode(torch.rand(40, 30, generator=generator(0)))
     layer = nn.WindowedLinear(30, 7, steps=255, clip=4.0, generator=generator(1))
     torch.nn.init.uniform_(layer.gamma, 0.5, 1.5, generator=generator(2))
     torch.nn.init.uniform_(layer.bias, 0, 1, generator=generator(2))
@@ -52,8 +52,8 @@ def test_normalisation_is_that_of_torch() -> None:
     norm.bias.data.copy_(layer.bias.data)
     weight = layer.weight.detach().clone().requires_grad_()
     for _ in range(3):
-        got = functional.window_values(layer(spikes))
-        expected = (norm(F.linear(functional.window_values(spikes), weight)) / 4).clamp(0, 1)
+        got = functional.windowed_values(layer(spikes))
+        expected = (norm(F.linear(functional.windowed_values(spikes), weight)) / 4).clamp(0, 1)
         torch.testing.assert_close(got, expected, rtol=0, atol=0.51 / 255)
         at = torch.randn(got.shape, generator=generator(3))
         layer.zero_grad()
@@ -66,8 +66,8 @@ def test_normalisation_is_that_of_torch() -> None:
     torch.testing.assert_close(layer.running, torch.stack([norm.running_mean, variance]))
     norm.running_var.copy_(variance)
     layer.eval(), norm.eval()
-    expected = (norm(F.linear(functional.window_values(spikes), weight)) / 4).clamp(0, 1)
-    torch.testing.assert_close(functional.window_values(layer(spikes)), expected, rtol=0, atol=0.51 / 255)
+    expected = (norm(F.linear(functional.windowed_values(spikes), weight)) / 4).clamp(0, 1)
+    torch.testing.assert_close(functional.windowed_values(layer(spikes)), expected, rtol=0, atol=0.51 / 255)
 
 
 @pytest.mark.parametrize("clip_per_channel", [False, True])
@@ -125,8 +125,8 @@ def test_a_pruned_shortcut_uses_the_weight_of_now() -> None:
 def test_memory_kept_for_backward(spec: str, most: float, steps: int) -> None:
     """Bytes that autograd holds per neuron, apart from the input: a code, also of each pooled one; moments and scales."""
     shape = (784,) if spec.startswith("784") else (1, 28, 28)
-    model = models.build(spec, input_shape=shape, steps=steps, timing="layer")
-    spikes = functional.window_encode(torch.rand(128, *shape, generator=generator(0)))
+    model = models.build(spec, input_shape=shape, steps=steps, timing="windowed")
+    spikes = functional.windowed_encode(torch.rand(128, *shape, generator=generator(0)))
     kept: dict[int, int] = {}
     storages = []  # a freed one would give its address to another
 
@@ -162,23 +162,23 @@ def test_gradients_are_those_of_times(way: str, monkeypatch: pytest.MonkeyPatch)
 def test_spikes_that_were_written_to_have_their_own_gradient() -> None:
     spikes, weight = net()[:2](images()), torch.zeros(1, 6, 1, 1, requires_grad=True)
     spikes.times[:] = 8
-    functional.window_conv2d(nn.EarliestPool2d(8)(spikes), weight).sum().backward()
+    functional.windowed_conv2d(nn.EarliestPool2d(8)(spikes), weight).sum().backward()
     assert weight.grad is not None and weight.grad.flatten().tolist() == [4.0] * 6  # 8 samples of value 1/2
 
 
 BAD: dict[str, Refusal] = {
     "steps": (lambda: nn.WindowedLinear(3, 4, steps=256), ValueError, "steps.*256"),
-    "no steps": (lambda: nn.WindowEncoder(0), ValueError, "steps.*0"),
+    "no steps": (lambda: nn.WindowedEncoder(0), ValueError, "steps.*0"),
     "clip of zero": (lambda: nn.WindowedLinear(3, 4, steps=4, clip=0.0), ValueError, "clip.*0"),
-    "learned clip of zero": (lambda: functional.window_fire(torch.ones(2, 3), torch.zeros(1), 4), ValueError, "clip.*0"),
+    "learned clip of zero": (lambda: functional.windowed_fire(torch.ones(2, 3), torch.zeros(1), 4), ValueError, "clip.*0"),
     "a net of doubles": (lambda: net().double()(images()), TypeError, "weight.*float64"),
     "groups": (lambda: nn.WindowedConv2d(3, 4, 3, groups=2, steps=4), ValueError, "groups.*2"),
-    "features": (lambda: nn.WindowedLinear(3, 4, steps=4)(nn.WindowEncoder()(torch.ones(2, 5))), ValueError, "5"),
-    "flat spikes": (lambda: net()[1](nn.WindowEncoder()(torch.ones(2, 5))), ValueError, "spikes"),
+    "features": (lambda: nn.WindowedLinear(3, 4, steps=4)(nn.WindowedEncoder()(torch.ones(2, 5))), ValueError, "5"),
+    "flat spikes": (lambda: net()[1](nn.WindowedEncoder()(torch.ones(2, 5))), ValueError, "spikes"),
     "a tensor": (lambda: net()[1](images()), TypeError, "spikes.*Tensor"),
-    "one sample": (lambda: nn.WindowedLinear(5, 4, steps=4)(nn.WindowEncoder()(torch.ones(1, 5))), ValueError, "two"),
+    "one sample": (lambda: nn.WindowedLinear(5, 4, steps=4)(nn.WindowedEncoder()(torch.ones(1, 5))), ValueError, "two"),
     "shortcut of another shape": (
-        lambda: nn.WindowedResidual([nn.WindowedLinear(5, 4, steps=4)])(nn.WindowEncoder()(torch.ones(2, 5))),
+        lambda: nn.WindowedResidual([nn.WindowedLinear(5, 4, steps=4)])(nn.WindowedEncoder()(torch.ones(2, 5))),
         ValueError,
         "current",
     ),

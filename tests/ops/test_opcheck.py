@@ -175,7 +175,7 @@ def run_normalize() -> None:
 def run_windows() -> None:
     """Layers of windows: encoded data, normalised and not, pooled, of maps and flat, in training and evaluation."""
     net = torch.nn.Sequential(
-        nn.WindowEncoder(),
+        nn.WindowedEncoder(),
         nn.WindowedConv2d(2, 5, 3, padding=1, steps=4),
         nn.EarliestPool2d(2),
         nn.WindowedConv2d(5, 5, 2, groups=5, avg_pool=2, steps=7, normalization=False, clip_per_channel=True),
@@ -183,7 +183,7 @@ def run_windows() -> None:
     )
     for _ in range(2):
         x = torch.rand(3, 2, 9, 8, generator=generator(0), dtype=torch.float32).requires_grad_()
-        backward(net(x) + functional.window_values(net[1](net[0](x)), avg_pool=2).sum())
+        backward(net(x) + functional.windowed_values(net[1](net[0](x)), avg_pool=2).sum())
         net.eval()
     with torch.no_grad():
         net(x)
@@ -192,7 +192,7 @@ def run_windows() -> None:
 def run_windows_under_autocast() -> None:
     """Products in bfloat16: in a layer, and of a readout with a bias."""
     layers = nn.WindowedConv2d(2, 5, 3, padding=1, steps=4), nn.WindowedReadout(5 * 3 * 2, 3, avg_pool=2)
-    net = torch.nn.Sequential(nn.WindowEncoder(4), *layers)
+    net = torch.nn.Sequential(nn.WindowedEncoder(4), *layers)
     with torch.autocast("cpu", torch.bfloat16):
         scores = net(torch.rand(3, 2, 6, 4, generator=generator(0), dtype=torch.float32).requires_grad_())
     backward(scores)

@@ -6,7 +6,7 @@ from paper import chips
 def test_records_are_made_once_and_rows_without_one_say_so(tmp_path, monkeypatch):
     jobs, whole = list(chips.jobs("smoke")), 7
     first = jobs[0]
-    assert len(jobs) == whole and {job["chip"] for job in jobs if job["config"].get("timing") == "layer"} == {
+    assert len(jobs) == whole and {job["chip"] for job in jobs if job["config"].get("timing") == "windowed"} == {
         "generic8",
         "loihi-like",
     }

@@ -90,15 +90,15 @@ def test_a_relu_net_has_no_spiking_fields():
 
 
 def test_a_net_of_windows_has_none_of_the_settings_of_neurons_in_steps():
-    one = Run.of({"data": "digits", "spec": "64-10", "timing": "layer", "steps": 255, "surrogate_scale": 1.5})
-    assert one == Run.of({"data": "digits", "spec": "64-10", "timing": "layer", "steps": 255})
+    one = Run.of({"data": "digits", "spec": "64-10", "timing": "windowed", "steps": 255, "surrogate_scale": 1.5})
+    assert one == Run.of({"data": "digits", "spec": "64-10", "timing": "windowed", "steps": 255})
 
 
 def test_each_row_for_each_value_of_a_sweep(tmp_path):
     found = profile(tmp_path).of("time")
     assert [condition.label for condition in found[:3]] == ["windows, T = 2", "windows, T = 8", "ReLU, batch normalisation"]
     assert [condition.value for condition in found[:3]] == [2, 8, None]
-    assert {condition.runs[0].timing for condition in found if condition.group.startswith("windows")} == {"layer"}
+    assert {condition.runs[0].timing for condition in found if condition.group.startswith("windows")} == {"windowed"}
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def linear():
 
 @pytest.mark.parametrize("model", ["ttfs", "relu"])
 def test_products_in_bfloat16_train_a_net_of_float32(config, sets, model):
-    low = config.replace(timing="layer", model=model, precision="bfloat16", epochs=4)
+    low = config.replace(timing="windowed", model=model, precision="bfloat16", epochs=4)
     result, full = run(low, sets), run(low.replace(precision="float32"), sets)
     assert result.history[-1].train.loss < 0.9 * result.history[0].train.loss
     assert evaluate(result.model, sets[1]) == result.history[-1].test  # outside of training all is float32

@@ -9,7 +9,7 @@ MLP = train.Config(data="mnist", spec="784-256-10")
 
 
 @pytest.mark.parametrize(
-    "asked", [MLP, MLP.replace(timing="layer"), MLP.replace(decay=0.9, synaptic_decay=0.5), MLP.replace(decay=1.1)]
+    "asked", [MLP, MLP.replace(timing="windowed"), MLP.replace(decay=0.9, synaptic_decay=0.5), MLP.replace(decay=1.1)]
 )
 @pytest.mark.parametrize("chip", emulator.profile.names())
 def test_every_chip_takes_the_net_of_its_recipe(chip, asked):
@@ -24,7 +24,7 @@ def test_it_changes_what_the_chip_refuses_and_nothing_else():
     assert train.recipe(pooled, "loihi-like", input_shape=SHAPE) == pooled.replace(pooling="avg", steps=63)
     wanted = MLP.replace(encoder="latency", decay=0.9375, synaptic_decay=0.9375, bias=False)
     assert train.recipe(MLP, "xylo-like", input_shape=SHAPE) == wanted
-    assert train.recipe(MLP.replace(timing="layer"), "speck-like", input_shape=SHAPE) == MLP
+    assert train.recipe(MLP.replace(timing="windowed"), "speck-like", input_shape=SHAPE) == MLP
 
 
 @pytest.mark.parametrize("asked", [MLP.replace(encoder="latency"), MLP.replace(model="relu")])

@@ -32,7 +32,7 @@ class IntegerNet(nn.Module):
 
     Examples
     --------
-    >>> net = models.build("8C3-AP2-32-10", input_shape=(1, 8, 8), steps=16, timing="layer")
+    >>> net = models.build("8C3-AP2-32-10", input_shape=(1, 8, 8), steps=16, timing="windowed")
     >>> program = emulator.quantize(net)
     >>> images = torch.randint(0, 256, (20, 1, 8, 8), dtype=torch.uint8)
     >>> scores = emulator.IntegerNet(program)(images)

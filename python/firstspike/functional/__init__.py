@@ -17,11 +17,11 @@ from .._base.geometry import to_sites
 from ..spikes import SpikeTimes
 from ..surrogate import Surrogate, triangle
 from .layer import Sizes, fire_layer, fired_of, input_of, integrate_layer, neuron_of, thinned
-from .windowed import window_conv2d as window_conv2d
-from .windowed import window_encode as window_encode
-from .windowed import window_fire as window_fire
-from .windowed import window_linear as window_linear
-from .windowed import window_values as window_values
+from .windowed import windowed_conv2d as windowed_conv2d
+from .windowed import windowed_encode as windowed_encode
+from .windowed import windowed_fire as windowed_fire
+from .windowed import windowed_linear as windowed_linear
+from .windowed import windowed_values as windowed_values
 
 GRANULARITIES = ("layer", "channel")  # over which weights `normalize_weight` takes mean and deviation
 _TRIANGLE = triangle()

@@ -19,7 +19,7 @@ from ..spikes import SpikeTimes
 from .layer import full_precision
 
 
-def window_values(spikes: SpikeTimes, *, avg_pool: int = 1) -> Tensor:
+def windowed_values(spikes: SpikeTimes, *, avg_pool: int = 1) -> Tensor:
     """Return the values (T - t) / T of spike times t, 0 where silent.
 
     Parameters
@@ -35,7 +35,7 @@ def window_values(spikes: SpikeTimes, *, avg_pool: int = 1) -> Tensor:
 
     Examples
     --------
-    >>> functional.window_values(SpikeTimes(torch.tensor([[0, 3, 255]], dtype=torch.uint8), steps=4))
+    >>> functional.windowed_values(SpikeTimes(torch.tensor([[0, 3, 255]], dtype=torch.uint8), steps=4))
     tensor([[1.0000, 0.2500, 0.0000]])
     """
     checks.instance("spikes", spikes, SpikeTimes, "SpikeTimes")
@@ -44,7 +44,7 @@ def window_values(spikes: SpikeTimes, *, avg_pool: int = 1) -> Tensor:
     return values.permute(0, 3, 1, 2) if len(shape) == 4 else values
 
 
-def window_encode(x: Tensor, steps: int = 255) -> SpikeTimes:
+def windowed_encode(x: Tensor, steps: int = 255) -> SpikeTimes:
     """Return spikes whose values are `x`, rounded to steps + 1 levels: an image of 8 bits is exact with 255 steps.
 
     Parameters
@@ -61,17 +61,17 @@ def window_encode(x: Tensor, steps: int = 255) -> SpikeTimes:
 
     Examples
     --------
-    >>> functional.window_encode(torch.tensor([[255, 254, 1, 0]], dtype=torch.uint8)).times
+    >>> functional.windowed_encode(torch.tensor([[255, 254, 1, 0]], dtype=torch.uint8)).times
     tensor([[  0,   1, 254, 255]], dtype=torch.uint8)
     """
     if isinstance(x, Tensor) and x.dtype == torch.uint8:
         if steps == 255:
             return SpikeTimes._trusted(~x, 255)  # a pixel of 0 is silent
         x = x.float() / 255
-    return window_fire(checks.float32("x", x), x.new_ones(1), steps)
+    return windowed_fire(checks.float32("x", x), x.new_ones(1), steps)
 
 
-def window_fire(
+def windowed_fire(
     current: Tensor,
     clip: Tensor,
     steps: int,
@@ -109,7 +109,7 @@ def window_fire(
 
     Examples
     --------
-    >>> functional.window_fire(torch.tensor([[2.0, 1.2, 0.1]]), torch.tensor([2.0]), steps=4).times
+    >>> functional.windowed_fire(torch.tensor([[2.0, 1.2, 0.1]]), torch.tensor([2.0]), steps=4).times
     tensor([[  0,   2, 255]], dtype=torch.uint8)
     """
     steps = checks.window(steps)
@@ -118,8 +118,8 @@ def window_fire(
     return fired_of(in_sites(current), clip, steps, (moments, gamma, bias, eps))[0]
 
 
-def window_linear(spikes: SpikeTimes, weight: Tensor, *, avg_pool: int = 1) -> Tensor:
-    """Current W x of the values x of spikes, see `window_values`.
+def windowed_linear(spikes: SpikeTimes, weight: Tensor, *, avg_pool: int = 1) -> Tensor:
+    """Current W x of the values x of spikes, see `windowed_values`.
 
     Parameters
     ----------
@@ -136,13 +136,13 @@ def window_linear(spikes: SpikeTimes, weight: Tensor, *, avg_pool: int = 1) -> T
     Examples
     --------
     >>> spikes = SpikeTimes(torch.tensor([[0, 3, 255]], dtype=torch.uint8), steps=4)
-    >>> functional.window_linear(spikes, torch.tensor([[1.0, 4.0, 9.0]]))
+    >>> functional.windowed_linear(spikes, torch.tensor([[1.0, 4.0, 9.0]]))
     tensor([[2.]])
     """
     return current_of(spikes, checks.float32("weight", weight, 2), avg_pool)
 
 
-def window_conv2d(
+def windowed_conv2d(
     spikes: SpikeTimes,
     weight: Tensor,
     *,
@@ -151,7 +151,7 @@ def window_conv2d(
     groups: int = 1,
     avg_pool: int = 1,
 ) -> Tensor:
-    """Current of a convolution with the values of spikes, see `window_values`.
+    """Current of a convolution with the values of spikes, see `windowed_values`.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ def window_conv2d(
     Examples
     --------
     >>> spikes = SpikeTimes(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), steps=4)
-    >>> functional.window_conv2d(spikes, torch.ones(5, 3, 3, 3), padding=1, avg_pool=2).shape
+    >>> functional.windowed_conv2d(spikes, torch.ones(5, 3, 3, 3), padding=1, avg_pool=2).shape
     torch.Size([2, 5, 4, 4])
     """
     stride, padding = checks.pair("stride", stride, 1), checks.pair("padding", padding, 0)

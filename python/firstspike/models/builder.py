@@ -19,11 +19,11 @@ from .sizes import SizedLayer, check_input_shape, layer_sizes
 from .windowed import WindowedNet, build_windowed
 
 #: The arguments of `build` that nets of windows take.
-LAYERED = ("spec", "input_shape", "steps", "timing", "normalization", "pooling", "dropout")
+WINDOWED = ("spec", "input_shape", "steps", "timing", "normalization", "pooling", "dropout")
 
 
 @overload
-def build(spec: str, *, timing: Literal["layer"], **options: Any) -> WindowedNet: ...
+def build(spec: str, *, timing: Literal["windowed"], **options: Any) -> WindowedNet: ...
 
 
 @overload
@@ -112,13 +112,13 @@ def build(  # type: ignore[misc]  # the options are listed here
     torch.Size([4, 10])
     """
     config = {name: value for name, value in locals().items() if name != "generator"}
-    checks.one_of("timing", timing, ("step", "layer"))
-    if timing == "layer":
+    checks.one_of("timing", timing, ("step", "windowed"))
+    if timing == "windowed":
         plain = inspect.signature(build).parameters
         for name, value in config.items():
-            if name not in LAYERED and value != plain[name].default:
-                raise ValueError(f"{name} must be left out with timing 'layer', got {checks.shown(value)}")
-        return build_windowed({name: config[name] for name in LAYERED}, generator)
+            if name not in WINDOWED and value != plain[name].default:
+                raise ValueError(f"{name} must be left out with timing 'windowed', got {checks.shown(value)}")
+        return build_windowed({name: config[name] for name in WINDOWED}, generator)
     shape = check_input_shape(input_shape)
     checks.one_of("encoder", encoder, ENCODERS)
     checks.one_of("readout", readout, READOUTS)

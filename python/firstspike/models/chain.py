@@ -17,7 +17,7 @@ from .windowed import WindowedNet
 def as_net(chain: nn.Module, input_shape: tuple[int, ...] | None = None, *, name: str = "net") -> TTFSNet | WindowedNet:
     """Return the `TTFSNet` of a `torch.nn.Sequential` of our layers, with the chain's own modules; a net as it is.
 
-    A chain that begins with a `WindowEncoder` and ends in a `WindowedReadout` becomes a `WindowedNet`.
+    A chain that begins with a `WindowedEncoder` and ends in a `WindowedReadout` becomes a `WindowedNet`.
 
     Ties of a `FirstSpike` stay with the lower class, as in the chain; a TTFSNet with its own FirstSpike breaks them by the
     overshoot. Without a Flatten, a fully connected layer adds in another order, and its currents are equal up to rounding.
@@ -26,7 +26,7 @@ def as_net(chain: nn.Module, input_shape: tuple[int, ...] | None = None, *, name
     ----------
     chain : Sequential
         Encoder (`LatencyEncoder`, `SpikeInput`, other modules that take the samples, or none), layers, readout
-        (`MembraneReadout`, `TemporalWeighting` or `FirstSpike`); or `WindowEncoder`, layers of windows and `WindowedReadout`.
+        (`MembraneReadout`, `TemporalWeighting` or `FirstSpike`); or `WindowedEncoder`, layers of windows and `WindowedReadout`.
         Sequentials within it, Identity and Flatten are taken out.
     input_shape, name : tuple of int, str
         The shape of one sample, by default (N,) where the first layer is fully connected; the name in errors.
@@ -68,9 +68,9 @@ def as_net(chain: nn.Module, input_shape: tuple[int, ...] | None = None, *, name
 def _of_windows(parts: list[nn.Module], input_shape: tuple[int, ...] | None, name: str) -> WindowedNet:
     *parts, readout = parts
     parts = [part for part in parts if not _is_passed_over(part)]
-    first = next((number for number, part in enumerate(parts) if isinstance(part, fs.WindowEncoder)), None)
+    first = next((number for number, part in enumerate(parts) if isinstance(part, fs.WindowedEncoder)), None)
     if first is None:
-        raise ValueError(f"{name} must begin with nn.WindowEncoder(), as it ends in an nn.WindowedReadout")
+        raise ValueError(f"{name} must begin with nn.WindowedEncoder(), as it ends in an nn.WindowedReadout")
     layers = parts[first + 1 :]
     shape = sample_shape([*layers, readout][0], name) if input_shape is None else input_shape
     encoder = nn.Sequential(*parts[: first + 1]) if first else parts[0]

@@ -20,7 +20,7 @@ from .sizes import SizedLayer, check_input_shape, layer_sizes
 
 
 class WindowedNet(BuiltNet):
-    """A net of windows: an encoder, layers, a readout. `models.build(..., timing="layer")` makes it from a string.
+    """A net of windows: an encoder, layers, a readout. `models.build(..., timing="windowed")` makes it from a string.
 
     Parameters
     ----------
@@ -29,12 +29,12 @@ class WindowedNet(BuiltNet):
     readout : nn.WindowedReadout
     input_shape : tuple of int
         The shape of one sample, (N,) or (C, H, W).
-    encoder : nn.WindowEncoder, optional
+    encoder : nn.WindowedEncoder, optional
         By default of 255 steps.
 
     Examples
     --------
-    >>> net = models.build("8C3-AP2-32-10", input_shape=(1, 8, 8), steps=16, timing="layer")
+    >>> net = models.build("8C3-AP2-32-10", input_shape=(1, 8, 8), steps=16, timing="windowed")
     >>> net(torch.rand(4, 1, 8, 8)).shape, net.latency
     (torch.Size([4, 10]), 32)
     """
@@ -48,7 +48,7 @@ class WindowedNet(BuiltNet):
         encoder: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        self.encoder = fs.WindowEncoder() if encoder is None else encoder
+        self.encoder = fs.WindowedEncoder() if encoder is None else encoder
         self.layers = nn.ModuleList(checks.in_order("layers", layers, nn.Module, "modules"))
         checks.instance("readout", readout, fs.WindowedReadout, "an nn.WindowedReadout")
         self.readout, self.input_shape = readout, check_input_shape(input_shape)

@@ -17,7 +17,7 @@ from .windowed import (
     WindowedReadout,
     WindowedResidual,
     WindowedShortcut,
-    WindowEncoder,
+    WindowedEncoder,
 )
 
 __all__ = [
@@ -42,7 +42,7 @@ __all__ = [
     "TTFSNode",
     "TemporalWeighting",
     "WeightNormalization",
-    "WindowEncoder",
+    "WindowedEncoder",
     "WindowedConv2d",
     "WindowedLinear",
     "WindowedMaxPool2d",

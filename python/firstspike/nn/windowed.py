@@ -19,8 +19,8 @@ from .image_scaling import as_float
 from .settings import NamedOptions, Settings
 
 
-class WindowEncoder(Settings):
-    """Values in [0, 1] as spikes in a window, see `functional.window_encode`: images of 8 bits are exact with 255 steps.
+class WindowedEncoder(Settings):
+    """Values in [0, 1] as spikes in a window, see `functional.windowed_encode`: images of 8 bits are exact with 255 steps.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class WindowEncoder(Settings):
 
     Examples
     --------
-    >>> nn.WindowEncoder()(torch.tensor([[255, 1, 0]], dtype=torch.uint8)).times
+    >>> nn.WindowedEncoder()(torch.tensor([[255, 1, 0]], dtype=torch.uint8)).times
     tensor([[  0, 254, 255]], dtype=torch.uint8)
     """
 
@@ -50,7 +50,7 @@ class WindowEncoder(Settings):
             (rows, columns), x = self.padding, as_float("x", x)
             fill = x.new_tensor(self.fill).view(-1, 1, 1)
             x = nn.functional.pad(x - fill, (columns, columns, rows, rows)) + fill
-        return functional.window_encode(x, self.steps)
+        return functional.windowed_encode(x, self.steps)
 
 
 class SynapsesOptions(TypedDict, total=False):
@@ -280,7 +280,7 @@ class WindowedLinear(WindowedLayer):
 
     Examples
     --------
-    >>> spikes = nn.WindowEncoder()(torch.rand(4, 20))
+    >>> spikes = nn.WindowedEncoder()(torch.rand(4, 20))
     >>> nn.WindowedLinear(20, 30, steps=16)(spikes)
     SpikeTimes(shape=(4, 30), steps=16, silent=..., requires_grad=True)
     """
@@ -305,7 +305,7 @@ class WindowedConv2d(WindowedLayer):
 
     Examples
     --------
-    >>> spikes = nn.WindowEncoder()(torch.rand(4, 3, 8, 8))
+    >>> spikes = nn.WindowedEncoder()(torch.rand(4, 3, 8, 8))
     >>> nn.WindowedConv2d(3, 16, 3, padding=1, steps=16)(spikes).shape
     torch.Size([4, 16, 8, 8])
     """
@@ -414,7 +414,7 @@ class WindowedResidual(nn.Module):
         assert isinstance(last, WindowedLayer)
         if self.shortcut is None:
             scale = last.round_shortcut(self.scale).view(-1, *[1] * (len(spikes.shape) - 2))
-            side = functional.window_values(spikes, avg_pool=getattr(self.layers[0], "avg_pool", 1)) * scale
+            side = functional.windowed_values(spikes, avg_pool=getattr(self.layers[0], "avg_pool", 1)) * scale
         else:
             side = self.shortcut(spikes, last)
         for layer in layers:
@@ -453,9 +453,9 @@ class WindowedMaxPool2d(Settings):
 
     def forward(self, spikes: SpikeTimes) -> SpikeTimes:
         """Spikes [B, C, H', W'] of maps [B, C, H, W], in their window."""
-        values = functional.window_values(spikes)
+        values = functional.windowed_values(spikes)
         pooled = nn.functional.max_pool2d(values, self.kernel_size, self.stride, self.padding)
-        return functional.window_encode(pooled, spikes.steps)
+        return functional.windowed_encode(pooled, spikes.steps)
 
 
 def _shape(sites: Tensor) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from torch import nn
 
 from .. import models, surrogate
 from .._base.checks import instance
-from ..models.builder import LAYERED
+from ..models.builder import WINDOWED
 from .config import Config
 from .environment import generator
 from .muon import Muon
@@ -31,11 +31,11 @@ def build_model(config: Config, *, input_shape: tuple[int, ...]) -> nn.Module:
     instance("config", config, Config, "a train.Config")
     draw = generator(config.seed, "weights")
     if config.model == "relu":
-        normal = config.timing == "layer" and bool(config.normalization)
+        normal = config.timing == "windowed" and bool(config.normalization)
         options: dict[str, Any] = {"pooling": config.pooling, "dropout": config.dropout, "normalization": normal}
         return models.relu_counterpart(config.spec, input_shape=input_shape, generator=draw, **options)
-    if config.timing == "layer":
-        layered = {name: getattr(config, name) for name in LAYERED if name != "input_shape"}
+    if config.timing == "windowed":
+        layered = {name: getattr(config, name) for name in WINDOWED if name != "input_shape"}
         return models.build(**layered, input_shape=input_shape, generator=draw)  # type: ignore[no-any-return]
     shape = getattr(surrogate, config.surrogate)
     special = {

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from .. import data as data_sets
 from .._base.records import FieldError, Record, read_toml
-from ..models.builder import LAYERED
+from ..models.builder import WINDOWED
 from ..surrogate import KINDS
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -58,9 +58,9 @@ class Config(Record):
     data : data set, a name that `data.load` knows; "" where the data are given in another way (`fit`).
     spec : the net, such as "784-400-400-10" or "32C3-AP2-64C3-AP2-256-10"; "" where the net is given (`fit`).
     model : "ttfs", or "relu" for the same net with ReLU neurons (`models.relu_counterpart`), with batch normalisation if
-        timing is "layer".
-    steps : time steps T, 1..254; of each layer's window with timing "layer", 1..255.
-    timing : "step", or "layer" for a net of windows, which takes of the settings from `encoder` on
+        timing is "windowed".
+    steps : time steps T, 1..254; of each layer's window with timing "windowed", 1..255.
+    timing : "step", or "windowed" for a net of windows, which takes of the settings from `encoder` on
         only `normalization`, `pooling` and `dropout`.
     encoder, readout, gamma, scale, population, init, normalization, affine, bias, pooling : as in `models.build`.
     threshold, learn_threshold, decay, synaptic_decay, hidden_gain, output_gain, dropout : as in `models.build`.
@@ -87,7 +87,7 @@ class Config(Record):
     clip : largest norm of the gradient of all parameters together; a longer one is scaled down to it (0: never).
     image_size : pixels per side to which a folder's images are scaled (0: as they are); the `size` of `data.load_images`.
     device : "cpu", "cuda" or "cuda:1" and so on.
-    precision : of products in training, "float32", or "bfloat16" (`torch.autocast`) with timing "layer" or model "relu". The
+    precision : of products in training, "float32", or "bfloat16" (`torch.autocast`) with timing "windowed" or model "relu". The
         weights that are trained and evaluation stay float32. For processors with AVX512-BF16 or AMX.
 
     Examples
@@ -101,7 +101,7 @@ class Config(Record):
     spec: Annotated[str, Field(max_length=10_000)] = ""
     model: Literal["ttfs", "relu"] = "ttfs"
     steps: Annotated[int, Field(ge=1, le=255)] = 8
-    timing: Literal["step", "layer"] = "step"
+    timing: Literal["step", "windowed"] = "step"
     encoder: str = "direct"
     readout: str = "membrane"
     gamma: float | None = None
@@ -164,9 +164,9 @@ class Config(Record):
             raise ValueError(f"precision: must be 'float32' with timing 'step', got {self.precision!r}")
         if self.timing == "step" and self.steps > 254:
             raise ValueError(f"steps: must be at most 254 with timing 'step', got {self.steps}")
-        for name in (*self.net_fields(), "standardize") if self.timing == "layer" else ():
-            if name not in LAYERED and getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(f"{name}: must be left out with timing 'layer', got {getattr(self, name)!r}")
+        for name in (*self.net_fields(), "standardize") if self.timing == "windowed" else ():
+            if name not in WINDOWED and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name}: must be left out with timing 'windowed', got {getattr(self, name)!r}")
         if self.standardize and self.encoder != "direct" and self.model == "ttfs":
             raise ValueError(f"standardize: needs encoder 'direct', got {self.encoder!r}")
         return self

@@ -83,7 +83,7 @@ def test_clang_has_no_warning(exported):
 
 @pytest.mark.skipif(bool(cortex.MISSING), reason=f"no {' and no '.join(cortex.MISSING)}")
 @pytest.mark.parametrize("cpu", cortex.BOARDS)
-@pytest.mark.parametrize("timing", ["step", "layer"])
+@pytest.mark.parametrize("timing", ["step", "windowed"])
 def test_on_a_microcontroller_in_qemu(cpu, timing, tmp_path):
     """From pixels to class, every neuron equal to the emulator's; gcc has no warning."""
     draw = torch.Generator().manual_seed(0)

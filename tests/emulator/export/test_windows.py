@@ -36,12 +36,12 @@ def test_random_programs(tmp_path_factory, data):
 @needs_compiler
 @pytest.mark.parametrize("chip", ["generic8", "loihi-like"])
 @pytest.mark.parametrize("spec", ["64-24-10", "4C3-R(6C3s2-6C3)-MP2-10"])
-@pytest.mark.parametrize("encoder", [nn.WindowEncoder(), nn.WindowEncoder(20, (0, 1), (0.3,))])
+@pytest.mark.parametrize("encoder", [nn.WindowedEncoder(), nn.WindowedEncoder(20, (0, 1), (0.3,))])
 def test_from_pixels_to_class(spec, chip, encoder, tmp_path):
     draw = torch.Generator().manual_seed(0)
-    net = models.build(spec, input_shape=(1, 8, 8), steps=8, timing="layer", pooling="earliest", generator=draw)
+    net = models.build(spec, input_shape=(1, 8, 8), steps=8, timing="windowed", pooling="earliest", generator=draw)
     if any(encoder.padding) and spec[0] == "6":
-        encoder = nn.WindowEncoder(20)
+        encoder = nn.WindowedEncoder(20)
     net.encoder = encoder
     program, x = em.quantize(net.eval(), chip), data.load("digits", train=False).images[:20]
     made = em.export_c(program, tmp_path, samples=x)
@@ -68,7 +68,7 @@ def test_normalised_images(tmp_path):
 
 
 def test_registers_that_may_overflow_are_refused(tmp_path):
-    program = em.quantize(models.build("64-8-10", input_shape=(64,), steps=8, timing="layer").eval())
+    program = em.quantize(models.build("64-8-10", input_shape=(64,), steps=8, timing="windowed").eval())
     layer = program.layers[0].replace(bias=program.layers[0].bias + np.int64(1 << 23) - 1 - program.layers[0].bias.max())
     with pytest.raises(ValueError, match=r"program must be one whose registers cannot overflow, but those of layer 0:"):
         em.export_c(program.replace(layers=(layer, *program.layers[1:])), tmp_path)

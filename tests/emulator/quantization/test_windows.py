@@ -21,7 +21,7 @@ def window_net(spec=SPECS[1], *, steps=7, seed=0):
     """A net with statistics, gamma and bias away from their first values."""
     draw = torch.Generator().manual_seed(seed)
     shape = (2, 16, 16) if "C" in spec else (30,)
-    net = models.build(spec, input_shape=shape, steps=steps, timing="layer", generator=draw, normalization=True)
+    net = models.build(spec, input_shape=shape, steps=steps, timing="windowed", generator=draw, normalization=True)
     net(torch.rand((40, *shape), generator=draw))
     with torch.no_grad():
         for part in net.modules():

@@ -163,7 +163,7 @@ def test_a_first_layer_on_the_host_is_named_as_the_cause():
     assert "float32" in note and "every step" not in note
 
 
-@pytest.mark.parametrize("timing", ["step", "layer"])
+@pytest.mark.parametrize("timing", ["step", "windowed"])
 def test_the_same_net_with_relu(timing):
     """The multiply-adds that `profile` counts, at the table's energy; a note where the spiking net takes more."""
     draw = torch.Generator().manual_seed(0)

@@ -13,7 +13,7 @@ from torch import Tensor
 from ... import decode, encode, functional
 from ..._base.checks import MAX_DECAY
 from ..._base.records import Record
-from ...nn import Normalize, WindowEncoder
+from ...nn import Normalize, WindowedEncoder
 from ...nn.direct import constant_current
 from ...spikes import SpikeTimes
 from .layers import Padding, Size, array_of
@@ -31,7 +31,7 @@ _Side = Annotated[int, Field(ge=1, le=1024)]
 class Encoder(Record):
     """How data become input spikes, on the host.
 
-    kind: "spikes" (the program takes them), "latency" (with `curve`), "window" (levels, see `nn.WindowEncoder`, with borders of
+    kind: "spikes" (the program takes them), "latency" (with `curve`), "window" (levels, see `nn.WindowedEncoder`, with borders of
     `fill`), or a directly coded first layer, whose current the host computes in float32. weight: [outputs, inputs] or [outputs,
     channels, height, width]. mean, std: of the net's `nn.Normalize`. image_shape: (channels, height, width) of images that a
     fully connected net takes; None for features.
@@ -78,7 +78,7 @@ class Encoder(Record):
         if self.kind == "latency":
             return encode.latency(x, steps, self.curve)
         if self.kind == "window":
-            spikes: SpikeTimes = WindowEncoder(steps, self.padding, self.fill)(x)
+            spikes: SpikeTimes = WindowedEncoder(steps, self.padding, self.fill)(x)
             return spikes
         if self.weight is None:
             raise TypeError("the program takes SpikeTimes, not images")

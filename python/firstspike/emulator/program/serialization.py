@@ -59,7 +59,7 @@ def take_apart(program: Program) -> tuple[dict[str, Any], dict[str, NDArray[Any]
     of_layer: dict[str, Any] = dict.fromkeys(names, True) | {"shortcut": {"weight": True}}
     without: Any = {"layers": {"__all__": of_layer}}
     without |= {"encoder": dict.fromkeys(_OF_ENCODER, True), "pixels": dict.fromkeys(_OF_PIXELS, True)}
-    facts = {"version": FORMAT_VERSION, "timing": "layer" if windows else "step"}
+    facts = {"version": FORMAT_VERSION, "timing": "windowed" if windows else "step"}
     return facts | program.model_dump(mode="json", exclude=without), arrays
 
 
@@ -70,7 +70,7 @@ def put_together(header: Any, arrays: dict[str, NDArray[Any]]) -> Program:
         if (version := values.pop("version")) != FORMAT_VERSION:
             remedy = "make the program again with emulator.quantize"
             raise ProgramError(f"format version must be {FORMAT_VERSION}, got {version!r}; {remedy}")
-        windows = values.pop("timing", "step") == "layer"
+        windows = values.pop("timing", "step") == "windowed"
         layers = []
         for n, plain in enumerate(values["layers"]):
             layer = {

@@ -192,4 +192,4 @@ def is_prepared(model: nn.Module) -> bool:
     False
     """
     checks.instance("model", model, nn.Module, "a torch.nn.Module")
-    return any(isinstance(module, (rounding.FakeQuantize, rounding.WindowQuantize)) for module in model.modules())
+    return any(isinstance(module, (rounding.FakeQuantize, rounding.WindowedQuantize)) for module in model.modules())

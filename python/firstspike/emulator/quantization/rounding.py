@@ -113,7 +113,7 @@ class PixelQuantize(FakeQuantize):
         return current + (rounded.to(current) - current.detach())
 
 
-class WindowQuantize(nn.Module):
+class WindowedQuantize(nn.Module):
     """Rounds weight and bias of a layer of windows, and the shortcut beside it, to the integers of `quantize` times its unit.
 
     It is the `quantizer` of a layer (`nn.windowed.WindowedSynapses`). The unit of membranes follows the layer's clip. A bias is
@@ -183,4 +183,4 @@ def quantizer_of(module: nn.Module) -> FakeQuantize | None:
 def prepared_bits(model: nn.Module) -> int | None:
     """The weight bits for which `qat.prepare` made a net; None for another net."""
     found = (module for module in model.modules() if not isinstance(module, PixelQuantize))
-    return max((module.bits for module in found if isinstance(module, FakeQuantize | WindowQuantize)), default=None)
+    return max((module.bits for module in found if isinstance(module, FakeQuantize | WindowedQuantize)), default=None)

@@ -22,7 +22,7 @@ from ..program.profile import Profile
 from ..program.windows import WindowLayer, WindowProgram
 from . import scales
 from .modules import CoreLayer, arranged, core_layers, finite
-from .rounding import WindowQuantize
+from .rounding import WindowedQuantize
 from .scales import CannotQuantize, Reals
 
 NO_CURRENT = "layers of windows need a current that stays on, the chip has none"
@@ -85,10 +85,10 @@ def _fold(parts: list[CoreLayer]) -> None:
 
 def _encoder(net: WindowedNet, first: nn.Module) -> tuple[Encoder, Shape, int]:
     """The host's encoder, the map of its spikes and its steps."""
-    modules = [net.encoder] if isinstance(net.encoder, fs.WindowEncoder) else list(in_order(net.encoder))
-    if not isinstance(modules[-1], fs.WindowEncoder) or not all(isinstance(x, fs.Normalize) for x in modules[:-1]):
+    modules = [net.encoder] if isinstance(net.encoder, fs.WindowedEncoder) else list(in_order(net.encoder))
+    if not isinstance(modules[-1], fs.WindowedEncoder) or not all(isinstance(x, fs.Normalize) for x in modules[:-1]):
         names = ", ".join(type(module).__name__ for module in modules)
-        raise CannotQuantize("net", f"encoder {names} is not known", "use an nn.WindowEncoder, with one nn.Normalize before it")
+        raise CannotQuantize("net", f"encoder {names} is not known", "use an nn.WindowedEncoder, with one nn.Normalize before it")
     encoder, size = modules[-1], tuple(net.input_shape)
     facts: dict[str, Any] = modules[0].settings() if isinstance(modules[0], fs.Normalize) else {}
     rows, columns = encoder.padding
@@ -184,7 +184,7 @@ class _Integers:
         self.fires = isinstance(module, WindowedLayer)
         self.area = module.avg_pool**2
         made = module.quantizer
-        self.quantizer = made if isinstance(made, WindowQuantize) else None
+        self.quantizer = made if isinstance(made, WindowedQuantize) else None
         if self.quantizer is not None and (self.quantizer.bits, self.quantizer.step) != (bits, profile.weight_step):
             problem = f"qat.prepare made it for {self.quantizer.bits} bits in steps of {self.quantizer.step}"
             raise CannotQuantize(part.name, problem, "call qat.prepare with this profile and these settings")
@@ -345,7 +345,7 @@ def prepare_windows(net: WindowedNet, profile: Profile, bits: int, per_channel: 
         share, side = made.pool**2 * made.window, made.shortcut
         beside = 0 if side is None else side.pool**2 * side.window
         steps = made.steps if made.fires else 0
-        quantizer = WindowQuantize(bits, profile.weight_step, steps, made.rise, float(made.scale[0]), share, beside)
+        quantizer = WindowedQuantize(bits, profile.weight_step, steps, made.rise, float(made.scale[0]), share, beside)
         layer.quantizer = quantizer.to(layer.weight.device)
         if part.block is not None and part.block.shortcut is None and len(part.block.scale) == 1:
             part.block.scale = nn.Parameter(part.block.scale.repeat(len(made.rise)))
