@@ -25,6 +25,7 @@ class LatencyEncoder(Settings):
     tensor([[  0, 255]], dtype=torch.uint8)
     """
 
+    timing = "step"
     _settings = ("steps", "curve")
 
     def __init__(self, steps: int, curve: str = "linear") -> None:
@@ -82,6 +83,7 @@ class TemporalWeighting(Settings):
     tensor([[0.7500, 0.0000]])
     """
 
+    timing = "step"
     _settings = ("gamma", "mode", "classes", "scale")
 
     def __init__(self, gamma: float = 1.2, mode: str = "exp", *, classes: int | None = None, scale: float = 1.0) -> None:
@@ -112,6 +114,7 @@ class MembraneReadout(Settings):
     tensor([[2., 2.]])
     """
 
+    timing = "step"
     _settings = ("mode", "classes")
 
     def __init__(self, mode: str = "last", *, classes: int | None = None) -> None:
@@ -147,6 +150,7 @@ class FirstSpike(Settings):
     tensor([[0.2500, 0.7500, 0.0000]])
     """
 
+    timing = "step"
     _settings = ("classes", "scale", "overshoot")
 
     def __init__(self, *, classes: int | None = None, scale: float = 1.0, overshoot: bool = True) -> None:

@@ -169,6 +169,7 @@ class FiringLayer(Synapse, NeuronSettings):
     (True, True)
     """
 
+    fires = True
     theta: Tensor | None
 
     def __init__(

@@ -114,6 +114,7 @@ pytree.register_pytree_node(
 class _Pool(Settings):
     """Pooling of k x k windows with stride k; a remainder at the lower and right edge is dropped."""
 
+    timing: str | None = None  # "step", "windowed", or None where both fit
     _settings = ("kernel_size",)
 
     def __init__(self, kernel_size: int) -> None:
@@ -173,6 +174,7 @@ class MaxPool2d(_Pool):
     tensor([0., 1., 0., 1.])
     """
 
+    timing = "step"
     repeated: Tensor
     units: Tensor
 

@@ -64,6 +64,7 @@ class Synapse(nn.Module, NamedOptions):
     (True, {'weight': (3, 4), 'gamma': (3,), 'bias': (3,)})
     """
 
+    timing, fires = "step", False
     weight: Tensor
     normalization: nn.Module | None
     quantizer: nn.Module | None

@@ -37,6 +37,7 @@ class WindowedEncoder(Settings):
     tensor([[  0, 254, 255]], dtype=torch.uint8)
     """
 
+    timing = "windowed"
     _settings = ("steps", "padding", "fill")
 
     def __init__(self, steps: int = 255, padding: int | tuple[int, int] = 0, fill: float | Sequence[float] = 0.0) -> None:
@@ -78,6 +79,7 @@ class WindowedSynapses(Settings, NamedOptions):
     that rounds the layer's own in each pass; a readout's clip is None.
     """
 
+    timing, fires = "windowed", False
     quantizer: nn.Module | None
     dropout: float = 0.0
     stride: tuple[int, int] = (1, 1)
@@ -166,6 +168,7 @@ class WindowedLayer(WindowedSynapses):
     a = clamp(floor(T v / clip + 1/2), 0, T) with v the normalised current; a neuron fires at T - a in the layer's own window.
     """
 
+    fires = True
     running: Tensor | None
 
     def __init__(
@@ -438,6 +441,7 @@ class WindowedMaxPool2d(Settings):
     tensor([3, 1], dtype=torch.uint8)
     """
 
+    timing = "windowed"
     _settings = ("kernel_size", "stride", "padding")
 
     def __init__(
