@@ -5,6 +5,13 @@
 
 namespace firstspike::bindings {
 
+Patches patches_from(const MapSizes& sizes, int64_t pool, int64_t widest) {
+    const auto [samples, height, width, channels] = sizes;
+    for (const int64_t size : {samples, height, width}) checked("sizes", size, 0, kMostElements);
+    neurons_from(elements({samples, height, width}), channels);
+    return {samples, height, width, channels, checked("pool", pool, 1, widest)};
+}
+
 WeightView weight_from(const Array& array, const Layer& l) {
     if (!array.holds<float>()) fail("weight must be float32");
     if (!array.aligned<float>()) fail("weight must be aligned to its elements");

@@ -114,6 +114,11 @@ T* output(const Given& array, const char* name, int64_t size) {
     return const_cast<T*>(input<T>(array, name, size));
 }
 
+using MapSizes = std::tuple<int64_t, int64_t, int64_t, int64_t>;  // samples, height, width, channels
+
+// Patches of pool x pool units on maps of these sizes, whose products do not overflow.
+Patches patches_from(const MapSizes& sizes, int64_t pool, int64_t widest = int64_t{1} << 31);
+
 // Calls a kernel, whose arguments are checked by then, without Python's lock.
 template <class Kernel, class... Arguments>
 auto run(Kernel&& kernel, const Arguments&... arguments) {

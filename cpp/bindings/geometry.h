@@ -82,7 +82,7 @@ inline Layer layer_from(const Geometry& g) {
         checked("each size of a layer", size, 1, kMost);
     for (const int64_t pad : {l.pad_y, l.pad_x}) checked("the padding", pad, 0, kMost);
     steps_from(l.steps);
-    if (l.pool > l.height || l.pool > l.width) fail("the pooling window is larger than the input");
+    if (l.pool > l.height || l.pool > l.width) fail("the pool is larger than the input");
     if (l.cells_y() + 2 * l.pad_y < l.kernel_height || l.cells_x() + 2 * l.pad_x < l.kernel_width)
         fail("the kernel is larger than the padded input");
     // Beyond the kernel's last place every stride makes one output; kernels have tables of a stride's length.

@@ -49,8 +49,9 @@ PYBIND11_MODULE(FIRSTSPIKE_MODULE, m) {
     bind_integers(m);
     bind_layer(m);
     bind_neurons(m);
+    bind_pooling(m);
     bind_weights(m);
-    bind_windows(m);
+    bind_windowed(m);
 }
 
 }  // namespace firstspike::bindings

@@ -8,8 +8,9 @@ namespace firstspike::bindings {
 void bind_integers(pybind11::module_& m);
 void bind_layer(pybind11::module_& m);
 void bind_neurons(pybind11::module_& m);
+void bind_pooling(pybind11::module_& m);
 void bind_weights(pybind11::module_& m);
-void bind_windows(pybind11::module_& m);
+void bind_windowed(pybind11::module_& m);
 
 void bind_cuda(pybind11::module_& m);
 

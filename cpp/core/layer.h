@@ -73,7 +73,7 @@ struct Layer {
     FIRSTSPIKE_HOST_DEVICE bool single_site() const {
         return pad_y == 0 && pad_x == 0 && kernel_height == cells_y() && kernel_width == cells_x();
     }
-    // Units outside the last whole pooling window reach nothing: whether there are any.
+    // Units outside the pool's last whole patch reach nothing: whether there are any.
     FIRSTSPIKE_HOST_DEVICE bool cropped() const { return height % pool != 0 || width % pool != 0; }
     // The cell under the first tap of a site, down and across the map.
     FIRSTSPIKE_HOST_DEVICE int64_t top(int64_t site_y) const { return cell_under<int64_t>(site_y, 0, stride_y, pad_y); }

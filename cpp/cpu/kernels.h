@@ -7,8 +7,8 @@
 #include "../core/neuron.h"
 #include "../core/support.h"
 #include "../core/surrogate.h"
+#include "patches.h"
 #include "support.h"
-#include "windows.h"
 
 namespace firstspike {
 
@@ -35,19 +35,19 @@ void drop_spikes(const uint8_t* times, int64_t sites, int64_t channels, const Dr
 void drop_gradient(const float* gradient, int64_t steps, int64_t sites, int64_t channels, const SupportView*, const DropoutMask&,
                    int threads, float* out);
 
-// pooling.cpp: the distinct spikes of pooling windows (docs/model.md, section "Pooling"). Of the units of a window that fire in
-// the same step the first one keeps its spike, row by row; units in no window are silent. Returns the number of windows, of one
+// pooling.cpp: the distinct spikes of a pool's patches (docs/model.md, section "Pooling"). Of the units of a patch that fire in
+// the same step the first one keeps its spike, row by row; units in no patch are silent. Returns the number of patches, of one
 // channel each, with spikes in more than one step.
-int64_t distinct_spikes(const uint8_t* times, const Windows&, int threads, uint8_t* times_out);
-// left: what `distinct_spikes` wrote. The gradient of a window and a step goes to the unit that fires in it, or to the window's
+int64_t distinct_spikes(const uint8_t* times, const Patches&, int threads, uint8_t* times_out);
+// left: what `distinct_spikes` wrote. The gradient of a patch and a step goes to the unit that fires in it, or to the patch's
 // first unit where none does; at a support's entries or, without one, at every step.
-void distinct_gradient(const float* gradient, const uint8_t* left, const Windows&, int64_t steps, const SupportView*, int threads,
+void distinct_gradient(const float* gradient, const uint8_t* left, const Patches&, int64_t steps, const SupportView*, int threads,
                        float* out);
 
-// Times [cells, channels] of the earliest spikes of pooling windows; winner: which unit of its window each of them
-// comes from, the first of several, row by row. A window of silent units is silent, and its first unit's.
-constexpr int64_t kWidestPool = 16;  // a window's units have numbers of one byte
-void earliest_times(const uint8_t* times, const Windows&, int threads, uint8_t* times_out, uint8_t* winner);
+// Times [cells, channels] of the earliest spikes of patches; winner: which unit of its patch each of them
+// comes from, the first of several, row by row. A patch of silent units is silent, and its first unit's.
+constexpr int64_t kWidestPool = 16;  // a patch's units have numbers of one byte
+void earliest_times(const uint8_t* times, const Patches&, int threads, uint8_t* times_out, uint8_t* winner);
 // The entries of the winners as entries of the cells; source: which of the units' entries each of them is.
 struct EarliestSupport {
     Buffer<int64_t> offset;  // [groups + 1]
@@ -55,7 +55,7 @@ struct EarliestSupport {
     Buffer<int64_t> source;  // [entries]
     int64_t groups = 0, entries = 0;
 };
-EarliestSupport earliest_support(const uint8_t* winner, const Windows&, const SupportView&, int threads);
+EarliestSupport earliest_support(const uint8_t* winner, const Patches&, const SupportView&, int threads);
 
 // weight_normalization.cpp (docs/model.md, section "Weight normalisation")
 constexpr double kSmallestVariance = 1e-12;  // far below any variance of a weight in use; it keeps a constant weight finite
@@ -115,17 +115,17 @@ struct WindowedGradients {
 void windowed_gradient(const float* gradient, const uint8_t* codes, const float* scales, const WindowedNeurons&, bool batch,
                        int threads, const WindowedGradients&);
 
-// Values a / T of bytes, averaged over windows: [cells, channels]; and the gradient of the bytes' values. Bytes are times, or
+// Values a / T of bytes, averaged over patches: [cells, channels]; and the gradient of the bytes' values. Bytes are times, or
 // codes with scales [3, scaled], where scaled is 1 or the channels.
-constexpr int64_t kWidestAverage = 2048;  // a window's sum of levels fits 31 bits
-void windowed_values(const uint8_t* bytes, const float* scales, int64_t scaled, const Windows&, int64_t steps, int threads,
+constexpr int64_t kWidestAverage = 2048;  // a patch's sum of levels fits 31 bits
+void windowed_values(const uint8_t* bytes, const float* scales, int64_t scaled, const Patches&, int64_t steps, int threads,
                      float* values);
-void windowed_values_gradient(const float* gradient, const Windows&, int threads, float* values_gradient);
+void windowed_values_gradient(const float* gradient, const Patches&, int threads, float* values_gradient);
 
-// The least byte of each window, [cells, channels]: the time of its earliest spike, or the code of its largest value.
-void windowed_earliest(const uint8_t* bytes, const Windows&, int threads, uint8_t* earliest);
-// The gradient of values of which a window's largest was taken, the first of several, row by row.
+// The least byte of each patch, [cells, channels]: the time of its earliest spike, or the code of its largest value.
+void windowed_earliest(const uint8_t* bytes, const Patches&, int threads, uint8_t* earliest);
+// The gradient of values of which a patch's largest was taken, the first of several, row by row.
 void windowed_earliest_gradient(const float* gradient, const uint8_t* bytes, const uint8_t* earliest, const float* scales,
-                                int64_t scaled, const Windows&, int64_t steps, int threads, float* values_gradient);
+                                int64_t scaled, const Patches&, int64_t steps, int threads, float* values_gradient);
 
 }  // namespace firstspike

@@ -1,5 +1,5 @@
-// Max pooling of single-spike trains: which unit of a window stands for it in a step. Earliest pooling: the winners of the
-// windows, and their support entries in the order of the cells' groups.
+// Max pooling of single-spike trains: which unit of a patch stands for it in a step. Earliest pooling: the winners of the
+// patches, and their support entries in the order of the cells' groups.
 #include <algorithm>
 #include <cstring>
 #include <numeric>
@@ -11,7 +11,7 @@ namespace firstspike {
 
 namespace {
 
-// A site of the map that is pooled, and the site of its window's first unit; `inside` is false where it is in no window.
+// A site of the map that is pooled, and the first site of its patch; `inside` is false where it is in no patch.
 struct Member {
     int64_t site, first;
     bool inside;
@@ -19,31 +19,31 @@ struct Member {
 
 // run(task, member) for all sites.
 template <class Run>
-void each_member(const Windows& w, int threads, Run&& run) {
-    const int64_t lines = w.samples * w.height, rows = w.rows() * w.pool, columns = w.columns() * w.pool;
+void each_member(const Patches& p, int threads, Run&& run) {
+    const int64_t lines = p.samples * p.height, rows = p.rows() * p.pool, columns = p.columns() * p.pool;
     parallel_ranges(lines, site_tasks(lines, threads), threads, [&](int64_t task, int64_t line) {
-        const int64_t y = line % w.height;
-        for (int64_t x = 0; x < w.width; ++x)
-            run(task, Member{line * w.width + x, (line - y % w.pool) * w.width + x - x % w.pool, y < rows && x < columns});
+        const int64_t y = line % p.height;
+        for (int64_t x = 0; x < p.width; ++x)
+            run(task, Member{line * p.width + x, (line - y % p.pool) * p.width + x - x % p.pool, y < rows && x < columns});
     });
 }
 
-// Whether the unit stands for its window in this step.
-inline bool stands(const uint8_t* left, const Windows& w, const Member& member, int64_t channel, int step) {
-    if (member.site != member.first) return left[member.site * w.channels + channel] == step;
+// Whether the unit stands for its patch in this step.
+inline bool stands(const uint8_t* left, const Patches& p, const Member& member, int64_t channel, int step) {
+    if (member.site != member.first) return left[member.site * p.channels + channel] == step;
     bool others = false;
-    each_unit(w, member.first,
-              [&](int64_t site) { others |= site != member.first && left[site * w.channels + channel] == step; });
+    each_unit(p, member.first,
+              [&](int64_t site) { others |= site != member.first && left[site * p.channels + channel] == step; });
     return !others;
 }
 
-// out[c] is silent wherever two units of a window have the same time.
+// out[c] is silent wherever two units of a patch have the same time.
 inline void silence_equal(const uint8_t* __restrict own, const uint8_t* __restrict other, int64_t channels,
                           uint8_t* __restrict out) {
     for (int64_t c = 0; c < channels; ++c) out[c] = static_cast<uint8_t>(out[c] | (own[c] == other[c] ? kSilent : 0));
 }
 
-// The earliest and the latest spike of a window, channel by channel.
+// The earliest and the latest spike of a patch, channel by channel.
 class Range {
  public:
     explicit Range(int64_t channels) : low_(channels), high_(channels) {}
@@ -73,18 +73,18 @@ class Range {
     Buffer<uint8_t> low_, high_;
 };
 
-// run(group, winners, each) for all groups of the cells; each(visit) visits the groups of the window's units in their order.
+// run(group, winners, each) for all groups of the cells; each(visit) visits the groups of the patch's units in their order.
 template <class Run>
-void each_group(const uint8_t* winner, const Windows& w, int threads, Run&& run) {
-    const int64_t tiles = Tiles{w.channels}.number();
-    each_window(w, threads, [&](int64_t cell, int64_t first) {
+void each_group(const uint8_t* winner, const Patches& p, int threads, Run&& run) {
+    const int64_t tiles = Tiles{p.channels}.number();
+    each_patch(p, threads, [&](int64_t cell, int64_t first) {
         for (int64_t tile = 0; tile < tiles; ++tile)
-            run(cell * tiles + tile, winner + cell * w.channels + tile * kTile,
-                [&](auto&& visit) { each_unit(w, first, [&](int64_t site) { visit(site * tiles + tile); }); });
+            run(cell * tiles + tile, winner + cell * p.channels + tile * kTile,
+                [&](auto&& visit) { each_unit(p, first, [&](int64_t site) { visit(site * tiles + tile); }); });
     });
 }
 
-// The entries of a window's winners, unit after unit, each unit's by step, then by lane. A lane has one winner, so there are no
+// The entries of a patch's winners, unit after unit, each unit's by step, then by lane. A lane has one winner, so there are no
 // more than neurons times steps.
 class WinnersEntries {
  public:
@@ -122,7 +122,7 @@ class WinnersEntries {
     uint16_t order_[kMost + 1], from_[kMost + 1];
 };
 
-// The times of one more unit of a window.
+// The times of one more unit of a patch.
 void take_earlier(const uint8_t* own, uint8_t number, int64_t channels, uint8_t* out, uint8_t* from) {
     typedef uint8_t Chunk __attribute__((vector_size(16)));
     int64_t c = 0;
@@ -144,40 +144,40 @@ void take_earlier(const uint8_t* own, uint8_t number, int64_t channels, uint8_t*
 
 }  // namespace
 
-int64_t distinct_spikes(const uint8_t* times, const Windows& w, int threads, uint8_t* times_out) {
-    const int64_t tasks = site_tasks(w.samples * w.height, threads);
+int64_t distinct_spikes(const uint8_t* times, const Patches& p, int threads, uint8_t* times_out) {
+    const int64_t tasks = site_tasks(p.samples * p.height, threads);
     std::vector<int64_t> repeated(static_cast<size_t>(tasks), 0);
     std::vector<Range> ranges;
-    for (int64_t task = 0; task < tasks; ++task) ranges.emplace_back(w.channels);
-    each_member(w, threads, [&](int64_t task, const Member& member) {
-        uint8_t* out = times_out + member.site * w.channels;
+    for (int64_t task = 0; task < tasks; ++task) ranges.emplace_back(p.channels);
+    each_member(p, threads, [&](int64_t task, const Member& member) {
+        uint8_t* out = times_out + member.site * p.channels;
         if (!member.inside) {
-            std::fill_n(out, w.channels, static_cast<uint8_t>(kSilent));
+            std::fill_n(out, p.channels, static_cast<uint8_t>(kSilent));
             return;
         }
-        const uint8_t* own = times + member.site * w.channels;
-        std::copy_n(own, w.channels, out);
-        each_unit(w, member.first, member.site,
-                  [&](int64_t site) { silence_equal(own, times + site * w.channels, w.channels, out); });
+        const uint8_t* own = times + member.site * p.channels;
+        std::copy_n(own, p.channels, out);
+        each_unit(p, member.first, member.site,
+                  [&](int64_t site) { silence_equal(own, times + site * p.channels, p.channels, out); });
         if (member.site != member.first) return;
         Range& range = ranges[static_cast<size_t>(task)];
-        range.reset(w.channels);
-        each_unit(w, member.first, [&](int64_t site) { range.add(times + site * w.channels, w.channels); });
-        repeated[static_cast<size_t>(task)] += range.several(w.channels);
+        range.reset(p.channels);
+        each_unit(p, member.first, [&](int64_t site) { range.add(times + site * p.channels, p.channels); });
+        repeated[static_cast<size_t>(task)] += range.several(p.channels);
     });
     return std::accumulate(repeated.begin(), repeated.end(), int64_t{0});
 }
 
-void distinct_gradient(const float* gradient, const uint8_t* left, const Windows& w, int64_t steps, const SupportView* support,
+void distinct_gradient(const float* gradient, const uint8_t* left, const Patches& p, int64_t steps, const SupportView* support,
                        int threads, float* out) {
-    const int64_t tiles = Tiles{w.channels}.number(), all = w.units();
-    each_member(w, threads, [&](int64_t, const Member& member) {
+    const int64_t tiles = Tiles{p.channels}.number(), all = p.units();
+    each_member(p, threads, [&](int64_t, const Member& member) {
         const auto pass = [&](int64_t i, int64_t channel, int step) {
-            out[i] = member.inside && stands(left, w, member, channel, step) ? gradient[i] : 0.0f;
+            out[i] = member.inside && stands(left, p, member, channel, step) ? gradient[i] : 0.0f;
         };
         if (!support) {
             for (int64_t t = 0; t < steps; ++t)
-                for (int64_t c = 0; c < w.channels; ++c) pass(t * all + member.site * w.channels + c, c, static_cast<int>(t));
+                for (int64_t c = 0; c < p.channels; ++c) pass(t * all + member.site * p.channels + c, c, static_cast<int>(t));
             return;
         }
         for (int64_t tile = 0; tile < tiles; ++tile) {
@@ -188,25 +188,25 @@ void distinct_gradient(const float* gradient, const uint8_t* left, const Windows
     });
 }
 
-void earliest_times(const uint8_t* times, const Windows& w, int threads, uint8_t* times_out, uint8_t* winner) {
-    each_window(w, threads, [&](int64_t cell, int64_t first) {
-        uint8_t* out = times_out + cell * w.channels;
-        uint8_t* from = winner + cell * w.channels;
-        std::copy_n(times + first * w.channels, w.channels, out);
-        std::fill_n(from, w.channels, static_cast<uint8_t>(0));
+void earliest_times(const uint8_t* times, const Patches& p, int threads, uint8_t* times_out, uint8_t* winner) {
+    each_patch(p, threads, [&](int64_t cell, int64_t first) {
+        uint8_t* out = times_out + cell * p.channels;
+        uint8_t* from = winner + cell * p.channels;
+        std::copy_n(times + first * p.channels, p.channels, out);
+        std::fill_n(from, p.channels, static_cast<uint8_t>(0));
         int unit = 0;
-        each_unit(w, first, [&](int64_t site) {
-            take_earlier(times + site * w.channels, static_cast<uint8_t>(unit++), w.channels, out, from);
+        each_unit(p, first, [&](int64_t site) {
+            take_earlier(times + site * p.channels, static_cast<uint8_t>(unit++), p.channels, out, from);
         });
     });
 }
 
-EarliestSupport earliest_support(const uint8_t* winner, const Windows& w, const SupportView& support, int threads) {
+EarliestSupport earliest_support(const uint8_t* winner, const Patches& p, const SupportView& support, int threads) {
     EarliestSupport found;
-    found.groups = w.cells() * Tiles{w.channels}.number();
+    found.groups = p.cells() * Tiles{p.channels}.number();
     found.offset = Buffer<int64_t>(found.groups + 1);
     found.offset[0] = 0;
-    each_group(winner, w, threads, [&](int64_t group, const uint8_t* winners, auto&& each) {
+    each_group(winner, p, threads, [&](int64_t group, const uint8_t* winners, auto&& each) {
         int64_t entries = 0;
         int unit = 0;
         each([&](int64_t from) {
@@ -221,7 +221,7 @@ EarliestSupport earliest_support(const uint8_t* winner, const Windows& w, const 
     found.source = Buffer<int64_t>(found.entries);
     uint8_t* step = found.place.data();
     uint8_t* lane = step + found.entries;
-    each_group(winner, w, threads, [&](int64_t group, const uint8_t* winners, auto&& each) {
+    each_group(winner, p, threads, [&](int64_t group, const uint8_t* winners, auto&& each) {
         WinnersEntries entries;
         each([&](int64_t from) { entries.add(support, from, winners); });
         for (int64_t to = found.offset[group]; to < found.offset[group + 1]; ++to) {

@@ -342,13 +342,13 @@ void current_gradient(const float* gradient, const uint8_t* codes, const RowPara
     });
 }
 
-// Zeros at the units that are in no window.
-void clear_rest(const Windows& w, int threads, float* out) {
-    const int64_t kept_rows = w.rows() * w.pool, kept = w.columns() * w.pool;
-    if (kept_rows == w.height && kept == w.width) return;
-    parallel_for(w.samples * w.height, threads, [&](int64_t row) {
-        const int64_t from = row % w.height < kept_rows ? kept : 0;
-        std::fill(out + (row * w.width + from) * w.channels, out + (row + 1) * w.width * w.channels, 0.0f);
+// Zeros at the units that are in no patch.
+void clear_rest(const Patches& p, int threads, float* out) {
+    const int64_t kept_rows = p.rows() * p.pool, kept = p.columns() * p.pool;
+    if (kept_rows == p.height && kept == p.width) return;
+    parallel_for(p.samples * p.height, threads, [&](int64_t row) {
+        const int64_t from = row % p.height < kept_rows ? kept : 0;
+        std::fill(out + (row * p.width + from) * p.channels, out + (row + 1) * p.width * p.channels, 0.0f);
     });
 }
 
@@ -440,67 +440,67 @@ void windowed_gradient(const float* gradient, const uint8_t* codes, const float*
     });
 }
 
-void windowed_values(const uint8_t* bytes, const float* scales, int64_t scaled, const Windows& w, int64_t steps, int threads,
+void windowed_values(const uint8_t* bytes, const float* scales, int64_t scaled, const Patches& p, int64_t steps, int threads,
                      float* values) {
-    const Vec most = splat(static_cast<float>(w.pool * w.pool * steps));
-    const Rows rows = long_rows(w.sites(), w.channels);
+    const Vec most = splat(static_cast<float>(p.pool * p.pool * steps));
+    const Rows rows = long_rows(p.sites(), p.channels);
     with_levels(scales, scaled, steps, rows, [&](auto levels) {
-        if (w.pool == 1)
+        if (p.pool == 1)
             return each_row(rows, threads, [&](int64_t at, int64_t number) {
                 write_vectors(values + at, number, [&](int64_t i, int64_t n) {
                     return __builtin_convertvector(levels(bytes + at + i, i, n), Vec) / most;
                 });
             });
-        each_window(w, threads, [&](int64_t cell, int64_t first) {
-            write_vectors(values + cell * w.channels, w.channels, [&](int64_t c, int64_t n) {
+        each_patch(p, threads, [&](int64_t cell, int64_t first) {
+            write_vectors(values + cell * p.channels, p.channels, [&](int64_t c, int64_t n) {
                 Ints sum{};
-                each_unit(w, first, [&](int64_t site) { sum += levels(bytes + site * w.channels + c, c, n); });
+                each_unit(p, first, [&](int64_t site) { sum += levels(bytes + site * p.channels + c, c, n); });
                 return __builtin_convertvector(sum, Vec) / most;
             });
         });
     });
 }
 
-void windowed_values_gradient(const float* gradient, const Windows& w, int threads, float* values_gradient) {
-    const float share = 1.0f / static_cast<float>(w.pool * w.pool);
-    clear_rest(w, threads, values_gradient);
-    each_window(w, threads, [&](int64_t cell, int64_t first) {
-        const float* __restrict from = gradient + cell * w.channels;
-        each_unit(w, first, [&](int64_t site) {
-            float* __restrict out = values_gradient + site * w.channels;
-            for (int64_t c = 0; c < w.channels; ++c) out[c] = from[c] * share;
+void windowed_values_gradient(const float* gradient, const Patches& p, int threads, float* values_gradient) {
+    const float share = 1.0f / static_cast<float>(p.pool * p.pool);
+    clear_rest(p, threads, values_gradient);
+    each_patch(p, threads, [&](int64_t cell, int64_t first) {
+        const float* __restrict from = gradient + cell * p.channels;
+        each_unit(p, first, [&](int64_t site) {
+            float* __restrict out = values_gradient + site * p.channels;
+            for (int64_t c = 0; c < p.channels; ++c) out[c] = from[c] * share;
         });
     });
 }
 
-void windowed_earliest(const uint8_t* bytes, const Windows& w, int threads, uint8_t* earliest) {
+void windowed_earliest(const uint8_t* bytes, const Patches& p, int threads, uint8_t* earliest) {
     typedef uint8_t Chunk __attribute__((vector_size(16)));
-    each_window(w, threads, [&](int64_t cell, int64_t first) {
+    each_patch(p, threads, [&](int64_t cell, int64_t first) {
         const auto least_from = [&]<class Part>(Part least, int64_t c) {
-            each_unit(w, first, [&](int64_t site) {
+            each_unit(p, first, [&](int64_t site) {
                 Part byte;
-                std::memcpy(&byte, bytes + site * w.channels + c, sizeof byte);
+                std::memcpy(&byte, bytes + site * p.channels + c, sizeof byte);
                 least = byte < least ? byte : least;
             });
-            std::memcpy(earliest + cell * w.channels + c, &least, sizeof least);
+            std::memcpy(earliest + cell * p.channels + c, &least, sizeof least);
         };
         int64_t c = 0;
-        for (; c + 16 <= w.channels; c += 16) least_from(~Chunk{}, c);
-        for (; c < w.channels; ++c) least_from(uint8_t{255}, c);
+        for (; c + 16 <= p.channels; c += 16) least_from(~Chunk{}, c);
+        for (; c < p.channels; ++c) least_from(uint8_t{255}, c);
     });
 }
 
 void windowed_earliest_gradient(const float* gradient, const uint8_t* bytes, const uint8_t* earliest, const float* scales,
-                                int64_t scaled, const Windows& w, int64_t steps, int threads, float* values_gradient) {
-    clear_rest(w, threads, values_gradient);
-    with_levels(scales, scaled, steps, long_rows(w.sites(), w.channels), [&](auto levels) {
-        each_window(w, threads, [&](int64_t cell, int64_t first) {
-            for (int64_t c = 0; c < w.channels; c += kLanes) {
-                const int64_t at = cell * w.channels + c, count = std::min<int64_t>(kLanes, w.channels - c);
+                                int64_t scaled, const Patches& p, int64_t steps, int threads, float* values_gradient) {
+    clear_rest(p, threads, values_gradient);
+    with_levels(scales, scaled, steps, long_rows(p.sites(), p.channels), [&](auto levels) {
+        each_patch(p, threads, [&](int64_t cell, int64_t first) {
+            for (int64_t c = 0; c < p.channels; c += kLanes) {
+                const int64_t at = cell * p.channels + c, count = std::min<int64_t>(kLanes, p.channels - c);
                 const Vec sent = load_some(gradient + at, count);
                 Ints sought = levels(earliest + at, c, count);
-                each_unit(w, first, [&](int64_t site) {
-                    const int64_t unit = site * w.channels + c;
+                each_unit(p, first, [&](int64_t site) {
+                    const int64_t unit = site * p.channels + c;
                     const auto wins = levels(bytes + unit, c, count) == sought;
                     sought = wins ? Ints{} - 1 : sought;  // the first one alone
                     write_vectors(values_gradient + unit, count, [&](int64_t, int64_t) { return wins ? sent : Vec{}; });

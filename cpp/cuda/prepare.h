@@ -19,7 +19,7 @@ struct Lists {
 Lists lists_of(const Layer&, Workspace&);
 void sort_events(const Layer&, const uint8_t* times, const Lists&, void* stream);
 
-// Packed weights: [tile][row][lane], zeros in the padding, divided by the pooling window's size.
+// Packed weights: [tile][row][lane], zeros in the padding, divided by the patch's size.
 constexpr int kMostTilesPerWarp = 4;
 
 // Tiles of a panel, padded to whole groups of tiles.

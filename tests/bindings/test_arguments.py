@@ -71,7 +71,7 @@ def test_many_neurons_without_a_step_take_no_time() -> None:
 
 
 def test_a_pool_larger_than_the_map_is_refused() -> None:
-    with pytest.raises(ValueError, match="pooling window"):
+    with pytest.raises(ValueError, match="pool is larger"):
         cpu.plan_layer((1, 2, 2, 1, 3, 1, 1, 1, 1, 1, 1, 1, 8), 1)
 
 

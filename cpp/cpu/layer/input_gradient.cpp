@@ -69,7 +69,7 @@ const float* gradient(float* h, Steps steps, const Neuron& neuron) {
     return h;
 }
 
-// Where a cell's gradient [step][N vectors] goes: each unit of the pooling window gets the cell's, at its own support entries or
+// Where a cell's gradient [step][N vectors] goes: each unit of the pool's patch gets the cell's, at its own support entries or
 // at every step.
 class InputTarget {
  public:

@@ -10,7 +10,7 @@
 namespace firstspike {
 
 // Weights packed for the forward product: [tile of outputs][row][lane of the tile], row = tap * channels + channel, zeros in the
-// padding, divided by the size of the pooling window.
+// padding, divided by the size of the pool's patch.
 class Panel {
  public:
     // One tile of a panel.
@@ -37,7 +37,7 @@ class Panel {
 };
 
 // Weights packed for the product with their transpose: [tile of input channels][tap][output][lane of the tile], zeros in the
-// padding, divided by the size of the pooling window.
+// padding, divided by the size of the pool's patch.
 class TransposedPanel {
  public:
     TransposedPanel(const Layer& l, const WeightView& w, int threads);

@@ -1,4 +1,4 @@
-// Pooling windows: the spikes that max pooling and earliest pooling leave; layers of windows.
+// Layers of windows.
 #include <cmath>
 
 #include "arguments.h"
@@ -7,44 +7,6 @@
 namespace firstspike::bindings {
 
 namespace {
-
-using MapSizes = std::tuple<int64_t, int64_t, int64_t, int64_t>;  // samples, height, width, channels
-
-// Windows of `pool` units on maps of these sizes. Their products do not overflow.
-Windows windows_from(const MapSizes& sizes, int64_t pool, int64_t widest = int64_t{1} << 31) {
-    const auto [samples, height, width, channels] = sizes;
-    for (const int64_t size : {samples, height, width}) checked("sizes", size, 0, kMostElements);
-    neurons_from(elements({samples, height, width}), channels);
-    return {samples, height, width, channels, checked("pool", pool, 1, widest)};
-}
-
-int64_t distinct(const MapSizes& sizes, int64_t pool, const Array& times, Threads threads, const Array& times_out) {
-    const Windows w = windows_from(sizes, pool);
-    return run(distinct_spikes, input<uint8_t>(times, "times", w.units()), w, threads,
-               output<uint8_t>(times_out, "times_out", w.units()));
-}
-
-void distinct_backward(Steps steps, const MapSizes& sizes, int64_t pool, const Array& gradient, const Array& times,
-                       const std::optional<SupportArrays>& support, Threads threads, const Array& gradient_out) {
-    const Windows w = windows_from(sizes, pool);
-    const Anchor anchor(support, w.sites(), w.channels, steps);
-    run(distinct_gradient, input<float>(gradient, "gradient", anchor.size()), input<uint8_t>(times, "times", w.units()), w, steps,
-        anchor.support(), threads, output<float>(gradient_out, "gradient_out", anchor.size()));
-}
-
-void earliest(const MapSizes& sizes, int64_t pool, const Array& times, Threads threads, const Array& times_out,
-              const Array& winner_out) {
-    const Windows w = windows_from(sizes, pool, kWidestPool);
-    run(earliest_times, input<uint8_t>(times, "times", w.units()), w, threads,
-        output<uint8_t>(times_out, "times_out", w.pooled()), output<uint8_t>(winner_out, "winner_out", w.pooled()));
-}
-
-py::object earliest_entries(const MapSizes& sizes, int64_t pool, const Array& winner, const SupportArrays& support,
-                            Threads threads) {
-    const Windows w = windows_from(sizes, pool, kWidestPool);
-    return to_python(run(earliest_support, input<uint8_t>(winner, "winner", w.pooled()), w,
-                         support_from(support, w.sites(), w.channels, kMaxSteps), threads));
-}
 
 using WindowSizes = std::tuple<int64_t, int64_t, int64_t>;  // sites, channels, steps
 // Moments, gamma, beta, clip, and what is added to the variance.
@@ -113,41 +75,36 @@ std::tuple<int64_t, const float*, int64_t> levels_of(int64_t steps, const std::o
 
 void values_in_window(const MapSizes& sizes, int64_t pool, int64_t steps, const Array& bytes, const std::optional<Array>& scales,
                       Threads threads, const Array& values_out) {
-    const Windows w = windows_from(sizes, pool, kWidestAverage);
-    const auto [of, from, scaled] = levels_of(steps, scales, w.channels);
-    run(windowed_values, input<uint8_t>(bytes, "bytes", w.units()), from, scaled, w, of, threads,
-        output<float>(values_out, "values_out", w.pooled()));
+    const Patches p = patches_from(sizes, pool, kWidestAverage);
+    const auto [of, from, scaled] = levels_of(steps, scales, p.channels);
+    run(windowed_values, input<uint8_t>(bytes, "bytes", p.units()), from, scaled, p, of, threads,
+        output<float>(values_out, "values_out", p.pooled()));
 }
 
 void values_gradient(const MapSizes& sizes, int64_t pool, const Array& gradient, Threads threads, const Array& values_out) {
-    const Windows w = windows_from(sizes, pool, kWidestAverage);
-    run(windowed_values_gradient, input<float>(gradient, "gradient", w.pooled()), w, threads,
-        output<float>(values_out, "values_out", w.units()));
+    const Patches p = patches_from(sizes, pool, kWidestAverage);
+    run(windowed_values_gradient, input<float>(gradient, "gradient", p.pooled()), p, threads,
+        output<float>(values_out, "values_out", p.units()));
 }
 
 void earliest_in_window(const MapSizes& sizes, int64_t pool, const Array& bytes, Threads threads, const Array& earliest_out) {
-    const Windows w = windows_from(sizes, pool);
-    run(windowed_earliest, input<uint8_t>(bytes, "bytes", w.units()), w, threads,
-        output<uint8_t>(earliest_out, "earliest_out", w.pooled()));
+    const Patches p = patches_from(sizes, pool);
+    run(windowed_earliest, input<uint8_t>(bytes, "bytes", p.units()), p, threads,
+        output<uint8_t>(earliest_out, "earliest_out", p.pooled()));
 }
 
 void earliest_gradient(const MapSizes& sizes, int64_t pool, int64_t steps, const Array& gradient, const Array& bytes,
                        const Array& earliest, const std::optional<Array>& scales, Threads threads, const Array& values_out) {
-    const Windows w = windows_from(sizes, pool);
-    const auto [of, from, scaled] = levels_of(steps, scales, w.channels);
-    run(windowed_earliest_gradient, input<float>(gradient, "gradient", w.pooled()), input<uint8_t>(bytes, "bytes", w.units()),
-        input<uint8_t>(earliest, "earliest", w.pooled()), from, scaled, w, of, threads,
-        output<float>(values_out, "values_out", w.units()));
+    const Patches p = patches_from(sizes, pool);
+    const auto [of, from, scaled] = levels_of(steps, scales, p.channels);
+    run(windowed_earliest_gradient, input<float>(gradient, "gradient", p.pooled()), input<uint8_t>(bytes, "bytes", p.units()),
+        input<uint8_t>(earliest, "earliest", p.pooled()), from, scaled, p, of, threads,
+        output<float>(values_out, "values_out", p.units()));
 }
 
 }  // namespace
 
-void bind_windows(py::module_& m) {
-    def(m, "distinct_spikes", &distinct, "sizes", "pool", "times", "threads", "times_out");
-    def(m, "distinct_gradient", &distinct_backward, "steps", "sizes", "pool", "gradient", "times", "support", "threads",
-        "gradient_out");
-    def(m, "earliest_times", &earliest, "sizes", "pool", "times", "threads", "times_out", "winner_out");
-    def(m, "earliest_support", &earliest_entries, "sizes", "pool", "winner", "support", "threads");
+void bind_windowed(py::module_& m) {
     def(m, "channel_moments", &moments_of, "sites", "channels", "current", "threads", "moments_out");
     def(m, "windowed_times", &times_in_window, "sizes", "parameters", "current", "threads", "times_out", "codes_out",
         "scales_out");
