@@ -106,7 +106,9 @@ def convert(module: nn.Module, images: Tensor, steps: int | Sequence[int] = 16) 
     assert isinstance(net, WindowedNet)
     firing = [part for part in net.modules() if isinstance(part, WindowedLayer)]
     for n, (layer, made) in enumerate(zip(layers, firing, strict=True)):
-        ours = torch.cat([source.drawn(windowed_values(net.observe(part).layers[n])) for part in images.split(_BATCH)]) * made.clip
+        ours = (
+            torch.cat([source.drawn(windowed_values(net.observe(part).layers[n])) for part in images.split(_BATCH)]) * made.clip
+        )
         made.bias.data += (values[layer.node] - ours).mean(0)
     net.readout.get_parameter("bias").data += (scores - _scores(net, images)).mean(0)
     report = pd.DataFrame([_cost(layer, values[layer.node]) for layer in layers])
@@ -170,7 +172,7 @@ class _Affine:
         else:
             made = fs.WindowedLinear(inputs, outputs, **firing)
         made.weight.data.copy_(self.weight * self.per_input(scale))
-        made.bias.data.copy_(self.bias)
+        made.get_parameter("bias").data.copy_(self.bias)
         if isinstance(made, WindowedLayer):
             made.clip.data.copy_(self.clip)
         return made
@@ -187,17 +189,15 @@ class _Block:
     def last(self) -> _Affine:
         return self.body[-1]  # type: ignore[return-value]
 
-    def module(self, scale: Tensor) -> fs.WindowedResidual:
+    def module(self, scale: Tensor) -> fs.Residual:
         """The block for inputs in units of `scale`."""
         body, _ = _emit(self.body, scale)
         if self.shortcut is None:
-            made = fs.WindowedResidual(body, channels=len(scale))
-            made.scale.data.copy_(scale)
-            return made
+            return fs.Residual(body, scale=scale)
         outputs, inputs = self.shortcut.weight.shape[:2]
         side = fs.WindowedShortcut(inputs, outputs, stride=self.shortcut.stride, generator=Generator())
         side.weight.data.copy_(self.shortcut.weight * self.shortcut.per_input(scale))
-        return fs.WindowedResidual(body, side)
+        return fs.Residual(body, side)
 
 
 _Part = _Affine | _Block | fs.EarliestPool2d | fs.WindowedMaxPool2d

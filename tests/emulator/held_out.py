@@ -39,7 +39,7 @@ def program_of(seed: int) -> tuple[em.Program, torch.Tensor]:
         net.normalize = nn.Normalize([0.3, 0.15], [0.3, 0.5])
     with torch.no_grad():
         for layer in net.modules():
-            if isinstance(layer, nn.Synapse) and layer.bias is not None and not windows:
+            if isinstance(layer, nn.Synapses) and layer.bias is not None and not windows:
                 layer.bias.copy_(0.1 * torch.randn(layer.bias.shape, generator=draw))
     return em.quantize(net, chip, bits=int(pick.choice([4, 8])) if chip != "odin-like" else 4, calibration=images), images
 

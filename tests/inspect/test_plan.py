@@ -82,7 +82,7 @@ TRANSPOSED = torch.nn.ConvTranspose2d(2, 2, 3)
 MIRRORED = torch.nn.Conv2d(2, 2, 3, padding=1, padding_mode="reflect")
 
 
-def current(layer: nn.Synapse, *shape: int) -> torch.Tensor:
+def current(layer: nn.Synapses, *shape: int) -> torch.Tensor:
     return layer_current(layer, encode.latency(torch.rand(shape), steps=4))
 
 

@@ -29,7 +29,7 @@ def shapes(net: TTFSNet) -> list[tuple[str, tuple[int, ...]]]:
     found = []
     for layer in net.layers:
         name = type(layer).__name__.removeprefix("Parametrized")
-        found.append((name, tuple(layer.weight.shape) if isinstance(layer, nn.Synapse) else (layer.kernel_size,)))
+        found.append((name, tuple(layer.weight.shape) if isinstance(layer, nn.Synapses) else (layer.kernel_size,)))
     return found
 
 

@@ -230,7 +230,8 @@ def test_a_net_in_training_reads_ties_off_its_own_pass() -> None:
     scores = net(images())
     torch.manual_seed(0)
     before = net.layers[0](net._encoded(images()))
-    spikes, weight, bias = net.layers[1].prepare_input(before)
+    weight, bias = net.layers[1].effective_weight_and_bias()
+    spikes, weight = net.layers[1].drop(before, weight)
     membrane = fs.TTFSLinear(20, 4, steps=STEPS, affine=None)
     with torch.no_grad():
         membrane.weight.copy_(weight)

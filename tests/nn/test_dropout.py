@@ -15,7 +15,7 @@ from ..samples import generator, spike_times
 LAYERS = [(nn.TTFSLinear, (40, 7), (6, 40)), (nn.TTFSConv2d, (5, 7, 3), (6, 5, 5, 4)), (nn.Integrate, (40, 7), (6, 40))]
 
 
-def make(kind: Any, sizes: tuple[int, ...], **options: Any) -> nn.Synapse:
+def make(kind: Any, sizes: tuple[int, ...], **options: Any) -> nn.Synapses:
     """A layer of 8 steps."""
     return kind(*sizes, steps=8, generator=generator(0), **options)
 

@@ -22,7 +22,7 @@ def train(*shape: int, seed: int = 1) -> SpikeTimes:
     return SpikeTimes(spike_times(shape, STEPS, "mixed", generator(seed)), STEPS)
 
 
-def double(layer: nn.Synapse) -> tuple[Tensor, Tensor]:
+def double(layer: nn.Synapses) -> tuple[Tensor, Tensor]:
     """Weight and bias in float64, the bias made different from 0 first."""
     with torch.no_grad():
         layer.bias.uniform_(0, 0.1, generator=generator(7))

@@ -16,7 +16,7 @@ def uniform(*shape: int, steps: int) -> SpikeTimes:
     return SpikeTimes(torch.randint(0, steps, shape, generator=generator(1)).to(torch.uint8), steps)
 
 
-def psc_variance(layer: nn.Synapse, spikes: SpikeTimes) -> torch.Tensor:
+def psc_variance(layer: nn.Synapses, spikes: SpikeTimes) -> torch.Tensor:
     """Variance over samples and outputs of the current in each step, [T]."""
     v = functional.integrate(spikes, layer.effective_weight_and_bias()[0], avg_pool=layer.avg_pool)
     return torch.cat([v[:1], v.diff(dim=0)]).flatten(1).var(1)

@@ -112,7 +112,7 @@ def test_pools_on_any_number_of_threads(kind: type[nn.MaxPool2d | nn.EarliestPoo
     same_on_threads(results)
 
 
-LAYERS: dict[str, Callable[..., nn.Synapse]] = {
+LAYERS: dict[str, Callable[..., nn.Synapses]] = {
     "linear": lambda **o: nn.TTFSLinear(5 * 3 * 3, 6, **o),
     "convolution": lambda **o: nn.TTFSConv2d(5, 6, 3, padding=1, **o),
     "convolution with a pool of its own": lambda **o: nn.TTFSConv2d(5, 6, 3, padding=1, avg_pool=2, **o),
@@ -152,13 +152,13 @@ def test_the_membrane_behind_a_max_pool(name: str) -> None:
 def test_dropout_behind_a_max_pool_drops_spikes() -> None:
     layer = nn.TTFSLinear(5 * 8 * 8, 6, steps=8, dropout=0.5)
     pooled = nn.MaxPool2d(2)(hidden((4, 5, 16, 16), 8, 3)[1])
-    left, weight, _ = layer.prepare_input(pooled)
-    assert isinstance(left, nn.PooledSpikes) and torch.equal(weight, layer.effective_weight_and_bias()[0] * 2)
+    left, weight = layer.drop(pooled, layer.weight)
+    assert isinstance(left, nn.PooledSpikes) and torch.equal(weight, layer.weight * 2)
     kept, all_spikes = int(left.distinct.count().sum()), int(pooled.distinct.count().sum())
     assert 0.4 < kept / all_spikes < 0.6
     assert bool((left.dense() <= pooled.dense()).all())
     layer.eval()
-    assert layer.prepare_input(pooled)[0] is pooled
+    assert layer.drop(pooled, layer.weight)[0] is pooled
 
 
 def test_the_next_layer_takes_the_repeated_spikes() -> None:

@@ -13,7 +13,7 @@ from firstspike import SpikeTimes, nn
 from ..samples import refusals
 
 T = 4
-KINDS: list[tuple[type[nn.Synapse], tuple[int, ...]]] = [
+KINDS: list[tuple[type[nn.Synapses], tuple[int, ...]]] = [
     (nn.DirectLinear, (6, 5)),
     (nn.DirectConv2d, (6, 5, 3)),
     (nn.TTFSLinear, (6, 5)),

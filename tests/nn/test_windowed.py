@@ -28,9 +28,9 @@ def net(steps: int = 16, **options: Any) -> torch.nn.Sequential:
     return torch.nn.Sequential(
         nn.WindowedEncoder(),
         conv(1, 6),
-        nn.WindowedResidual([conv(6, 6), conv(6, 6, groups=6)]),
+        nn.Residual([conv(6, 6), conv(6, 6, groups=6)]),
         nn.EarliestPool2d(2),
-        nn.WindowedResidual([conv(6, 9, stride=2), conv(9, 9)], nn.WindowedShortcut(6, 9, stride=2, generator=g)),
+        nn.Residual([conv(6, 9, stride=2), conv(9, 9)], nn.WindowedShortcut(6, 9, stride=2, generator=g)),
         nn.WindowedLinear(9, 8, avg_pool=2, steps=steps, generator=g, **options),
         nn.WindowedReadout(8, 3, generator=g),
     )
@@ -178,11 +178,11 @@ BAD: dict[str, Refusal] = {
     "a tensor": (lambda: net()[1](images()), TypeError, "spikes.*Tensor"),
     "one sample": (lambda: nn.WindowedLinear(5, 4, steps=4)(nn.WindowedEncoder()(torch.ones(1, 5))), ValueError, "two"),
     "shortcut of another shape": (
-        lambda: nn.WindowedResidual([nn.WindowedLinear(5, 4, steps=4)])(nn.WindowedEncoder()(torch.ones(2, 5))),
+        lambda: nn.Residual([nn.WindowedLinear(5, 4, steps=4)])(nn.WindowedEncoder()(torch.ones(2, 5))),
         ValueError,
         "current",
     ),
-    "layers without a last": (lambda: nn.WindowedResidual([torch.nn.Identity()]), TypeError, "layers"),
+    "layers without a last": (lambda: nn.Residual([torch.nn.Identity()]), TypeError, "layers"),
 }
 
 test_refusals = refusals(**BAD)

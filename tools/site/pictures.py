@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from firstspike import SpikeTimes, data, encode, models, plot, surrogate
 from firstspike.inspect import Monitor
-from firstspike.nn import MembraneReadout, Synapse
+from firstspike.nn import MembraneReadout, Synapses
 from firstspike.report import figure, line_style, style, write_svg
 
 STEPS = 12
@@ -55,7 +55,7 @@ def draw(folder: Path) -> dict[str, Path]:
         "layers.svg": plot.raster(seen, sample=sample),
         "membrane.svg": plot.membrane(seen, sample=sample),
         "histogram.svg": plot.histogram(seen),
-        "weights.svg": plot.weights(cast(Synapse, net.layers[0]), most=16),
+        "weights.svg": plot.weights(cast(Synapses, net.layers[0]), most=16),
         "surrogates.svg": surrogates(),
         "latency.svg": latency(test, sample),
         "windows.svg": plot.raster(windows, sample=sample),

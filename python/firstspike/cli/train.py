@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..models import TTFSNet, WindowedNet
-    from ..nn import Synapse
-    from ..nn.windowed import WindowedSynapses
+    from ..nn import Synapses
 
 Count = Annotated[int, typer.Option("--count", min=1, help="Number of test images to use, in their order.")]
 
@@ -132,15 +131,14 @@ def plot_command(
         from .._base import checks
         from .._base.files import write_atomic
         from ..inspect import Monitor
-        from ..nn import Synapse
-        from ..nn.windowed import WindowedSynapses
+        from ..nn import Synapses
 
         checks.one_of("format", kind, ("png", "svg", "pdf"))
         net, x = _net_and_images(path, max(count, sample + 1), data=data, images=images, offline=offline)
         checks.integer("sample", sample, 0, len(x) - 1)
         with Monitor(net) as seen:
             net(x)
-        first = next(layer for layer in net.modules() if isinstance(layer, (Synapse, WindowedSynapses)))
+        first = next(layer for layer in net.modules() if isinstance(layer, Synapses))
         pictures = {
             "raster": plot.raster(seen, sample),
             "histogram": plot.histogram(seen),
@@ -198,7 +196,7 @@ def _net_and_images(path: Path, count: int, **options: Any) -> tuple[TTFSNet | W
     return as_net(net, test.input_shape, name="the run's net"), test.images[:count]
 
 
-def _input_size(shape: tuple[int, ...], first: Synapse | WindowedSynapses) -> tuple[int, int] | None:
+def _input_size(shape: tuple[int, ...], first: Synapses) -> tuple[int, int] | None:
     """Return height and width of a picture of one neuron's weights in a fully connected layer, channels one below the other."""
     if first.weight.dim() == 4:
         return None

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .. import ops
 from .._base import checks
-from .._base.geometry import to_sites
+from .._base.geometry import anchor_to_sites, from_sites, to_sites
 from ..spikes import SpikeTimes
 from ..surrogate import Surrogate, triangle
 from .layer import Sizes, fire_layer, fired_of, input_of, integrate_layer, neuron_of, thinned
@@ -246,6 +246,10 @@ def dropout(spikes: SpikeTimes, p: float, *, seed: Tensor | None = None) -> Spik
     elif not isinstance(seed, Tensor) or seed.dtype != torch.int64 or seed.numel() != 1:
         raise TypeError(f"seed must be an int64 tensor of one element, got {seed!r}")
     checks.same_device("spikes", spikes.times, "seed", seed)
+    if spikes._is_valued():  # an anchor of values is one of a single step
+        values = anchor_to_sites(spikes._value_anchor()[None])  # type: ignore[index]
+        anchor, left = ops.dropout.dropout(to_sites(spikes.times), values, None, None, seed, keep)
+        return SpikeTimes._trusted(from_sites(left, spikes.shape), spikes.steps, from_sites(anchor, spikes.shape)[0])
     anchor, left = ops.dropout.dropout(*input_of(spikes), seed, keep)
     return thinned(spikes, anchor, left)
 

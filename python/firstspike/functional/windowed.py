@@ -259,14 +259,6 @@ def earliest_of(spikes: SpikeTimes, pool: int) -> SpikeTimes:
     return earliest
 
 
-def dropped(spikes: SpikeTimes, share: float) -> SpikeTimes:
-    """The spikes without this share of neurons, drawn from torch's generator; the gradient goes to the others."""
-    checks.instance("spikes", spikes, SpikeTimes, "SpikeTimes")
-    silent, anchor = torch.rand(spikes.shape, device=spikes.device) < share, spikes._value_anchor()
-    times = spikes.times.masked_fill(silent, 255)
-    return SpikeTimes._trusted(times, spikes.steps, None if anchor is None else anchor.masked_fill(silent, 0.0))
-
-
 def codes_of(spikes: SpikeTimes) -> tuple[Tensor, Tensor] | tuple[None, None]:
     """Codes and scales that came with spikes of a layer of windows, in site order; None where somebody wrote into their times."""
     if spikes._codes is None or not (torch.compiler.is_compiling() or spikes.times._version == 0):

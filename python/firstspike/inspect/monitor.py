@@ -23,12 +23,11 @@ from ..nn import (
     MembraneReadout,
     PooledSpikes,
     Prepacked,
-    Synapse,
+    Synapses,
     TemporalWeighting,
     TTFSNode,
     WindowedReadout,
 )
-from ..nn.windowed import WindowedLayer, WindowedSynapses
 from ..spikes import SpikeTimes
 
 #: Edges of the bins of `layer_signals`' histogram of X[t], in units of the layer's threshold; the two outer bins hold
@@ -208,7 +207,7 @@ class Monitor(Watch):
             return None
         readout, received = self._readout
         if isinstance(readout, WindowedReadout):
-            return max(1, sum(layer.steps for layer in self.layers.values() if isinstance(layer.module, WindowedLayer)))
+            return max(1, sum(layer.steps for layer in self.layers.values() if layer.module.fires))
         return received.steps if isinstance(received, SpikeTimes) else len(received)
 
     @property
@@ -259,9 +258,9 @@ class Monitor(Watch):
             return
         fired = SpikeTimes.from_dense(output.detach()) if isinstance(module, TTFSNode) else None
         spikes = output.detach() if isinstance(output, SpikeTimes) else fired
-        membrane = output.detach() if isinstance(module, Synapse) and isinstance(output, Tensor) else None
-        if isinstance(module, WindowedSynapses) and isinstance(output, Tensor):
-            membrane = output.detach()[None]
+        membrane = output.detach() if isinstance(module, Synapses) and isinstance(output, Tensor) else None
+        if membrane is not None and module.timing == "windowed":
+            membrane = membrane[None]
         passed_on = isinstance(output, SpikeTimes) and any(output.times is times for times in self._sent.values())
         if received is None or (spikes is None and membrane is None) or passed_on:
             return
@@ -271,7 +270,7 @@ class Monitor(Watch):
         self.layers[name] = Seen(module, received, spikes, membrane, shortcut, scale)
         if isinstance(output, SpikeTimes):
             self._sent[name] = output.times
-        if self.with_currents and isinstance(module, Synapse):
+        if self.with_currents and isinstance(module, Synapses) and module.timing == "step":
             self.currents[name] = layer_current(module, received)
 
     def _entry(self, name: str) -> str:
@@ -331,7 +330,9 @@ def layer_signals(model: Any, x: Tensor, labels: Tensor) -> list[dict[str, Any]]
         scores = model(x)
     checks.labels_in_range(labels, scores.shape[1])
     F.cross_entropy(scores, labels).backward()
-    rows = [_signals(layer) for layer in seen.layers.values() if isinstance(layer.module, Synapse)]
+    rows = [
+        _signals(layer) for layer in seen.layers.values() if isinstance(layer.module, Synapses) and layer.module.timing == "step"
+    ]
     model.zero_grad()
     return rows
 
@@ -340,7 +341,7 @@ def layer_signals(model: Any, x: Tensor, labels: Tensor) -> list[dict[str, Any]]
 def _signals(seen: Seen) -> dict[str, Any]:
     current, gradient = layer_current(seen.module, seen.received), weight_gradient(seen.module)
     if isinstance(seen.module, FiringLayer):
-        current = current / seen.module.neuron["threshold"]
+        current = current / seen.module.neuron.threshold
     inner = HISTOGRAM_EDGES[1:-1].to(current.device)
     shares = torch.bincount(torch.bucketize(current.flatten(), inner), minlength=len(HISTOGRAM_EDGES) - 1).double()
     return {
@@ -379,7 +380,8 @@ def layer_current(layer: Any, before: SpikeTimes | PooledSpikes | Tensor) -> Ten
     >>> inspect.layer_current(layer, x).shape
     torch.Size([8, 2, 3])
     """
-    checks.instance("layer", layer, Synapse, "a layer of firstspike.nn with a weight, not of windows")
+    if not isinstance(layer, Synapses) or layer.timing != "step":
+        raise TypeError(f"layer must be a layer of firstspike.nn with a weight, not of windows, got {type(layer).__name__}")
     checks.batch("before", before, (SpikeTimes, PooledSpikes, Tensor), "SpikeTimes, PooledSpikes or a torch.Tensor")
     if isinstance(before, Tensor):
         checks.float32("before", before)

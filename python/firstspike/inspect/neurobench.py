@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from .._base import checks
 from .._base.modules import evaluating
 from ..functional.layer import full_precision
-from ..nn import Synapse
-from ..nn.windowed import WindowedSynapses
+from ..nn import Synapses
 from ..spikes import SpikeTimes
 from .monitor import Monitor, Seen
 from .operations import input_events, membrane_updates, shortcut_times, synaptic_operations
@@ -60,7 +59,7 @@ def neurobench(net: nn.Module, x: Tensor | SpikeTimes, *, batch: int = 256) -> d
             with Monitor(net) as seen:
                 net(x[start : start + batch])
             for name, call in seen.layers.items():
-                if isinstance(call.module, (Synapse, WindowedSynapses)):
+                if isinstance(call.module, Synapses):
                     layers[name] = call.module
                     _add(sums, call)
                     if call.spikes is not None:

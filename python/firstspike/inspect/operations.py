@@ -18,8 +18,8 @@ from .._base.geometry import shortcut_stride
 from .._base.modules import evaluating
 from ..energy import EnergyTable
 from ..functional.layer import full_precision
-from ..nn import Synapse, TTFSNode
-from ..nn.windowed import WindowedShortcut, WindowedSynapses
+from ..nn import Synapses, TTFSNode
+from ..nn.windowed import WindowedShortcut
 from ..spikes import SpikeTimes
 from .monitor import Call, Monitor, Seen, Watch
 
@@ -95,9 +95,11 @@ class OperationCounter(Watch):
         if not self._inside and call.name in self._ran[:1]:  # layers are called without the net
             self._ran.clear()
         updates, samples = 0.0, len(output)
-        if isinstance(layer, WindowedSynapses):
+        if not isinstance(layer, Synapses):
+            pass
+        elif layer.timing == "windowed":
             updates = window_updates(call.received, output)
-        elif isinstance(layer, Synapse):
+        else:
             updates = float(layer.steps * (output.times if isinstance(output, SpikeTimes) else output[0]).numel())
             samples = len(output) if isinstance(output, SpikeTimes) else output.shape[1]
         self.count.samples += 0 if self._ran else samples
@@ -166,7 +168,7 @@ def input_events(received: SpikeTimes | Tensor, layer: nn.Module) -> tuple[Tenso
     """
     if isinstance(received, SpikeTimes):
         return (~received.silent).float(), received.steps
-    if isinstance(layer, Synapse) and received.dim() in (3, 5):
+    if isinstance(layer, Synapses) and received.dim() in (3, 5):
         return received.sum(0), len(received)
     return received, 0
 
@@ -307,7 +309,7 @@ def _run(net: nn.Module, x: Any, batch: int) -> tuple[list[dict[str, Any]], floa
     rows: list[dict[str, Any]] = []
     decisions: float | None = None
     for name, module in net.named_modules():
-        if has_products(module) and not isinstance(module, (Synapse, WindowedSynapses)):
+        if has_products(module) and not isinstance(module, Synapses):
             kind = f"{type(module).__name__} at {name!r}, which OperationCounter counts"
             raise ValueError(f"net must have its weights in layers of firstspike.nn, got {kind}")
     with evaluating(net):
@@ -315,7 +317,7 @@ def _run(net: nn.Module, x: Any, batch: int) -> tuple[list[dict[str, Any]], floa
             with Monitor(net) as seen:
                 net(x[start : start + batch])
             for name, layer in seen.layers.items():
-                if isinstance(layer.module, (Synapse, WindowedSynapses)):
+                if isinstance(layer.module, Synapses):
                     about = {"layer": name, "kind": layer.kind, "convolution": layer.module.weight.dim() == 4}
                     neurons = (
                         0 if isinstance(layer.module, WindowedShortcut) else layer.neurons
@@ -337,7 +339,7 @@ def _counts(seen: Seen) -> dict[str, float]:
     updates = membrane_updates(seen)
     output: Any = seen.membrane if seen.spikes is None else seen.spikes
     pool, ones = getattr(layer, "avg_pool", 1), torch.ones_like(input_events(seen.received, layer)[0])
-    if isinstance(layer, WindowedSynapses):
+    if layer.timing == "windowed":
         everywhere = window_updates(seen.received, output)
     else:
         everywhere = float(seen.neurons * layer.steps * len(ones))
@@ -366,7 +368,7 @@ def membrane_updates(seen: Seen) -> float:
     """
     layer: Any = seen.module
     received, fired = seen.received, None if seen.spikes is None else seen.spikes.times
-    if isinstance(layer, WindowedSynapses) and isinstance(received, SpikeTimes):
+    if layer.timing == "windowed" and isinstance(received, SpikeTimes):
         rising = sum(active_in_step((received.times <= step).float(), layer) for step in range(received.steps))
         return rising if fired is None else rising + float((fired.float() + 1).clamp(max=seen.steps).sum())
     side = None if seen.shortcut is None or fired is None else shortcut_times(seen.shortcut, fired.shape)

@@ -91,7 +91,7 @@ def build(  # type: ignore[misc]  # the options are listed here
     pooling : str, optional
         "avg", "max" or "earliest" replaces the kind of every pool in the string.
     dropout : float
-        In training, the probability that a neuron is silent for the fully connected layer after it (`Synapse`).
+        In training, the probability that a neuron is silent for the fully connected layer after it (`nn.Synapses`).
     threshold, learn_threshold : float, bool
         Of every neuron, > 0. If learned, every output of a layer that fires has its own (`nn.FiringLayer`).
     decay : float
@@ -135,7 +135,7 @@ def build(  # type: ignore[misc]  # the options are listed here
         "bias": affine is not None if bias is None else bias,
         "hidden_gain": None if hidden_gain is None else checks.positive("hidden_gain", hidden_gain),
         "output_gain": None if output_gain is None else checks.positive("output_gain", output_gain),
-        **fs.TTFSNode(threshold=threshold, decay=decay, surrogate=surrogate, synaptic_decay=synaptic_decay).neuron,
+        **fs.TTFSNode(threshold=threshold, decay=decay, surrogate=surrogate, synaptic_decay=synaptic_decay).neuron._asdict(),
     }
     checks.optional("output_surrogate", output_surrogate, Surrogate, "a firstspike.surrogate, such as triangle(1.5)")
     config |= checked

@@ -9,7 +9,6 @@ from torch import nn
 
 from .. import nn as fs
 from .._base.modules import uncompiled
-from ..nn.windowed import WindowedSynapses
 from .net import Readout, TTFSNet
 from .windowed import WindowedNet
 
@@ -79,10 +78,8 @@ def _of_windows(parts: list[nn.Module], input_shape: tuple[int, ...] | None, nam
 
 def sample_shape(first: nn.Module | None, name: str = "net") -> tuple[int, ...]:
     """Return the shape of a sample, by the first layer, if it is fully connected and pools nothing; else raise ValueError."""
-    if isinstance(first, (fs.DirectLinear, fs.TTFSLinear, fs.Integrate, WindowedSynapses)):
-        inputs = tuple(first.weight.shape[1:])
-        if len(inputs) == 1 and getattr(first, "avg_pool", 1) == 1:
-            return inputs
+    if isinstance(first, fs.Synapses) and first.weight.dim() == 2 and first.avg_pool == 1:
+        return tuple(first.weight.shape[1:])
     raise ValueError(f"input_shape must be given, as in models.as_net: {name} does not tell the shape of a sample")
 
 

@@ -18,8 +18,6 @@ from .. import nn as fs
 from .._base import checks, tensors
 from .._base.files import parse_json, write_atomic
 from .._base.modules import plain_copy, uncompiled
-from ..nn.windowed import WindowedSynapses
-from ..surrogate import Surrogate
 from .net import TTFSNet
 from .relu import ReluNet, relu_counterpart
 from .windowed import WindowedNet
@@ -29,7 +27,7 @@ FORMAT, VERSION = "firstspike-net", "1"
 # Bounds of a description: modules, modules within modules, every number, characters of every text.
 _PARTS, _DEPTH, _NUMBER, _TEXT = 4096, 32, 2**31, 4096
 # The kinds that their settings describe: classes of `firstspike.nn`, and torch's with the attributes that are settings.
-_OTHERS = (fs.FiringLayer, fs.Residual, fs.Synapse, fs.WindowedResidual)
+_OTHERS = (fs.FiringLayer, fs.Residual, fs.Synapses)
 _KINDS: dict[str, type[nn.Module]] = {
     name: kind for name, kind in vars(fs).items() if isinstance(kind, type) and hasattr(kind, "settings") and kind not in _OTHERS
 }
@@ -187,11 +185,11 @@ def _describe(module: nn.Module, name: str) -> dict[str, Any]:
             "config": module._config,
         }
         return described | _described_scaling(getattr(module, "normalize", None), name)
-    if isinstance(module, fs.Residual | fs.WindowedResidual) and kind in (fs.Residual, fs.WindowedResidual):
+    if isinstance(module, fs.Residual) and kind is fs.Residual:
         parts = [_describe(part, f"{name}.layers.{n}") for n, part in enumerate(module.layers)]
         described = {"kind": kind.__name__, "parts": parts, "settings": module.settings()}
-        side = getattr(module, "shortcut", None)
-        return described if side is None else described | {"shortcut": _describe(side, f"{name}.shortcut")}
+        shortcut = module.shortcut
+        return described if shortcut is None else described | {"shortcut": _describe(shortcut, f"{name}.shortcut")}
     if _CHAINS.get(kind.__name__) is kind:
         named = {n: _describe(part, f"{name}.{n}") for n, part in module._modules.items() if part is not None}
         return {"kind": kind.__name__, "names": [*named], "parts": [*named.values()]}
@@ -205,10 +203,9 @@ def _describe(module: nn.Module, name: str) -> dict[str, Any]:
         ways = "its state_dict(), or its program by emulator.save"
         raise TypeError(f"net must not round its weights, as the net of qat.prepare does at {name}: keep {ways}")
     settings: dict[str, Any] = module.settings()  # type: ignore[operator]
-    if isinstance(module, fs.Synapse):
-        normal = module.normalization
-        settings["normalization"] = None if normal is None else _describe(normal, f"{name}.normalization")
-        settings["gain"] = module.gain
+    normal = getattr(module, "normalization", None)
+    if isinstance(normal, nn.Module):
+        settings["normalization"] = _describe(normal, f"{name}.normalization")
     return {"kind": kind.__name__, "settings": settings}
 
 
@@ -249,12 +246,10 @@ def build(described: Any) -> nn.Module:
             raise ValueError("config.spec must be a string")
         net._config = config
         return net
-    if kind == "Residual":
+    if kind in ("Residual", "WindowedResidual"):
         scale = torch.ones(checks.integer("channels", settings.pop("channels", 1), 1, 2**24), dtype=torch.float32)
-        return fs.Residual([build(part) for part in described["parts"]], scale=scale, **settings)
-    if kind == "WindowedResidual":
-        side = build(described["shortcut"]) if "shortcut" in described else None
-        return fs.WindowedResidual([build(part) for part in described["parts"]], side, **settings)  # type: ignore[arg-type]
+        shortcut: Any = build(described["shortcut"]) if "shortcut" in described else None
+        return fs.Residual([build(part) for part in described["parts"]], shortcut, scale=scale, **settings)
     if kind in _CHAINS:
         chain = _CHAINS[kind]()
         for name, part in zip(described["names"], described["parts"], strict=True):
@@ -268,12 +263,19 @@ def build(described: Any) -> nn.Module:
     if kind in {of_torch.__name__ for of_torch in _TORCH}:
         made: nn.Module = getattr(nn, kind)(**settings)
         return made
-    if "surrogate" in settings:
-        settings["surrogate"] = Surrogate(**settings["surrogate"])
     layer = _KINDS[kind]
-    if issubclass(layer, WindowedSynapses):
-        settings["generator"] = _unseen_generator()
-    return _synapse(layer, settings) if issubclass(layer, fs.Synapse) else layer(**settings)
+    if not issubclass(layer, fs.Synapses):
+        return layer(**settings)
+    normalization = settings.get("normalization", False)
+    if normalization is None:
+        settings["normalization"] = False
+    elif isinstance(normalization, dict):
+        normalization = settings["normalization"] = build(normalization)
+        if not isinstance(normalization, fs.WeightNormalization):
+            raise ValueError(f"a layer's normalization must be a WeightNormalization, got {type(normalization).__name__}")
+    # A new generator leaves torch's own where it is; the meta device draws nothing.
+    settings["generator"] = None if torch.get_default_device().type == "meta" else Generator()
+    return layer(**settings)
 
 
 def _scaling(described: dict[str, Any]) -> fs.Normalize | None:
@@ -281,23 +283,3 @@ def _scaling(described: dict[str, Any]) -> fs.Normalize | None:
     if not isinstance(normalize, fs.Normalize | None):
         raise TypeError("normalize must be a Normalize")
     return normalize
-
-
-def _synapse(kind: type[fs.Synapse], settings: dict[str, Any]) -> fs.Synapse:
-    gain, normal, threshold = settings.pop("gain"), settings.pop("normalization"), settings.get("threshold")
-    if isinstance(threshold, str):
-        settings["threshold"] = 1.0
-    layer = kind(**settings, generator=_unseen_generator())
-    layer.gain = checks.positive("gain", gain)
-    if normal is not None and normal["kind"] != "WeightNormalization":
-        raise ValueError(f"a layer's normalization must be a WeightNormalization, got {normal['kind']}")
-    layer.normalization = None if normal is None else build(normal)
-    if isinstance(threshold, str):
-        ones: Tensor = torch.ones(layer.weight.shape[0], dtype=torch.float32)
-        layer.threshold = nn.Parameter(ones) if threshold == "parameter" else ones
-    return layer
-
-
-def _unseen_generator() -> Generator | None:
-    """A new generator, which leaves torch's own where it is; the meta device draws nothing."""
-    return None if torch.get_default_device().type == "meta" else Generator()

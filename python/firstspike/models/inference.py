@@ -12,7 +12,6 @@ from .._base.modules import plain_copy
 from ..nn import Prepacked, SpikeInput
 from ..nn.prepacked import can_prepack
 from ..nn.residual import fold_layers
-from ..nn.windowed import WindowedSynapses
 from ..spikes import SpikeTimes
 from .chain import as_net
 from .net import TTFSNet
@@ -67,7 +66,7 @@ def prepare_for_inference(net: nn.Module) -> InferenceNet:
     >>> torch.equal(prepare_for_inference(net)(x), net(x))
     True
     """
-    if any(isinstance(module, WindowedSynapses) for module in net.modules()):
+    if any(getattr(module, "timing", None) == "windowed" for module in net.modules()):
         raise TypeError("net must be step by step; of a net of windows make emulator.IntegerNet(emulator.quantize(net))")
     net = as_net(plain_copy(net))
     assert isinstance(net, TTFSNet)

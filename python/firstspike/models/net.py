@@ -199,7 +199,7 @@ class TTFSNet(BuiltNet):
     def _read(self, output: SpikeTimes | Tensor, membrane: Tensor | None) -> Tensor:
         beside = []
         if membrane is not None:
-            threshold = self.layers[-1].neuron["threshold"]  # type: ignore[index]
+            threshold = self.layers[-1].neuron.threshold  # type: ignore[union-attr]
             beside = [decode.overshoot(output, membrane.detach(), threshold=threshold)]  # type: ignore[arg-type]
         scores: Tensor = self.readout(output, *beside)
         return scores

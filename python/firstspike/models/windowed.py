@@ -126,7 +126,7 @@ def build_windowed(config: dict[str, Any], generator: Generator | None) -> Windo
             side = None
             if item.inputs != item.outputs or stride != (1, 1):
                 side = fs.WindowedShortcut(item.inputs, item.outputs, stride=stride, avg_pool=factor, generator=generator)
-            layers.append(fs.WindowedResidual(body, side))
+            layers.append(fs.Residual(body, side))
         else:
             layers.append(made(item, factor, not layers))
         factor = 1

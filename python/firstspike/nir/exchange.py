@@ -26,7 +26,7 @@ from ..models.files import build, describe, planned, rebuild
 from ..models.net import Readout
 from ..models.sizes import check_input_shape
 from ..nn.residual import Part, fold_layers, parts
-from ..nn.windowed import WindowedSynapses
+from ..nn.stepwise import StepSynapses
 
 if TYPE_CHECKING:
     import nir
@@ -86,7 +86,7 @@ def to_nir(
     for n, (_, layer, begins, block) in parts_of(folded):
         if isinstance(layer, nn.Flatten):
             continue  # a fully connected layer flattens itself
-        if not isinstance(layer, fs.Synapse):
+        if not isinstance(layer, StepSynapses):
             raise ValueError(f"layer {n}: NIR has no node for {type(layer).__name__}")
         if begins:
             before = list(nodes)[-1], shape
@@ -127,7 +127,7 @@ def parts_of(net: nn.Module) -> Iterator[tuple[str, Part]]:
 def _folded(net: nn.Module, input_shape: tuple[int, ...] | None) -> tuple[nn.Module, tuple[int, ...]]:
     """A copy whose weights and biases are those that act, and the shape of one sample."""
     net = plain_copy(net).cpu()
-    if any(isinstance(module, WindowedSynapses) for module in net.modules()):
+    if any(getattr(module, "timing", None) == "windowed" for module in net.modules()):
         raise ValueError("NIR has no node for a neuron that fires in its own window; see emulator.quantize and export_c")
     if isinstance(net, nn.Sequential) and isinstance([*net.modules()][-1], Readout):
         net = as_net(net, input_shape)
@@ -139,7 +139,7 @@ def _folded(net: nn.Module, input_shape: tuple[int, ...] | None) -> tuple[nn.Mod
             raise ValueError(f"input_shape must be the net's, {net.input_shape}, or None, got {input_shape}")
         shape, net._config = net.input_shape, None
     elif shape is None:
-        shape = sample_shape(next((module for module in net.modules() if isinstance(module, fs.Synapse)), None))
+        shape = sample_shape(next((module for module in net.modules() if isinstance(module, StepSynapses)), None))
     fold_layers(net)
     return net, shape
 
@@ -158,10 +158,10 @@ def _shortcut(nir: Any, block: fs.Residual, before: tuple[int, ...], shape: tupl
     return _convolution(nir, before, weight[:, :, None, None], None, stride, (0, 0))
 
 
-def _synapses(nir: Any, n: str, layer: fs.Synapse, shape: tuple[int, ...]) -> tuple[Any, tuple[int, ...]]:
+def _synapses(nir: Any, n: str, layer: StepSynapses, shape: tuple[int, ...]) -> tuple[Any, tuple[int, ...]]:
     """The node of a layer's weights, and the shape of its neurons."""
     weight = _finite(n, "weight", layer.weight)
-    bias = None if layer.bias is None else _finite(n, "bias", layer.bias * layer._bias_scale)
+    bias = None if layer.bias is None else _finite(n, "bias", layer.bias * layer.bias_scale)
     if not isinstance(layer, (fs.TTFSConv2d, fs.DirectConv2d)):
         return (nir.Linear(weight) if bias is None else nir.Affine(weight, bias)), (len(weight),)
     sides = zip(shape[1:], layer.kernel_size, layer.stride, layer.padding, strict=True)
@@ -174,20 +174,20 @@ def _convolution(nir: Any, shape: tuple[int, ...], weight: Any, bias: Any, strid
     return nir.Conv2d(shape[1:], weight, stride, padding, dilation=(1, 1), groups=1, bias=bias)
 
 
-def neurons_node(layer: fs.Synapse, shape: tuple[int, ...], dt: float, integrate_and_fire: str) -> Any:
+def neurons_node(layer: StepSynapses, shape: tuple[int, ...], dt: float, integrate_and_fire: str) -> Any:
     """The node of a layer's neurons, of that shape."""
     import nir
 
     def full(value: float) -> NDArray[np.float64]:
         return np.full(shape, value)
 
-    decay, synaptic_decay = float(layer.decay), float(layer.synaptic_decay)  # type: ignore[arg-type]
+    decay, synaptic_decay = float(layer.decay), float(layer.synaptic_decay)
     if decay > 1:
         raise ValueError(f"{type(layer).__name__} has decay {decay:g}; NIR has no neuron whose potential grows")
     steps, current = (LONG if each == 1 else 1 / (1 - each) for each in (decay, synaptic_decay))  # the time constants
     fires = {}
     if isinstance(layer, fs.FiringLayer):
-        below = np.nextafter(np.float32(layer.neuron["threshold"]), np.float32(-np.inf))
+        below = np.nextafter(np.float32(layer.neuron.threshold), np.float32(-np.inf))
         fires = {"v_threshold": np.full(shape, below, np.float32), "v_reset": full(0.0)}
     if synaptic_decay:
         currents = {"tau_syn": full(current * dt), "tau_mem": full(steps * dt), "w_in": full(current)}
@@ -298,7 +298,7 @@ def _own_net(graph: nir.NIRGraph, text: str, steps: int | None) -> nn.Module:
         with torch.device("meta"):
             planned(record["net"])  # its size is checked
             empty = build(record["net"])
-        layers = [(n, part) for n, part in parts_of(empty) if isinstance(part.layer, fs.Synapse)]
+        layers = [(n, part) for n, part in parts_of(empty) if isinstance(part.layer, StepSynapses)]
         names = {module: f"{name}." if name else "" for name, module in empty.named_modules(remove_duplicate=False)}
         beside = {f"layer{n}_shortcut" for n, part in layers if part.block is not None}
         nodes = {name: node for name, node in graph.nodes.items() if name not in beside}
@@ -315,7 +315,7 @@ def _own_net(graph: nir.NIRGraph, text: str, steps: int | None) -> nn.Module:
                 _check_neurons(n, own, neurons_node(layer, own.r.shape, record["dt"], type(own).__name__))
             tensors[f"{names[layer]}weight"] = _tensor(node.weight)
             if layer.bias is not None:
-                tensors[f"{names[layer]}bias"] = _tensor(node.bias) / layer._bias_scale
+                tensors[f"{names[layer]}bias"] = _tensor(node.bias) / layer.bias_scale
             if part.block is not None:
                 count = len(part.block.scale)
                 tensors[f"{names[part.block]}scale"] = _scale(graph.nodes[f"layer{n}_shortcut"].weight, count)
@@ -420,7 +420,7 @@ class _Reader:
         with torch.no_grad():
             layer.weight.copy_(torch.from_numpy(weight))
             if layer.bias is not None:
-                layer.bias.copy_(torch.from_numpy(self.bias) / layer._bias_scale)
+                layer.bias.copy_(torch.from_numpy(self.bias) / layer.bias_scale)
         self.layers.append(layer)
         self.weight, self.pool, self.gain = None, 1, 1.0
 
@@ -430,7 +430,7 @@ class _Reader:
         self.weight, self.bias = (self.weight.T * each).T, self.bias * each
         return self.weight
 
-    def _layer(self, node: Any, weight: NDArray[np.float64], decays: dict[str, float]) -> fs.Synapse:
+    def _layer(self, node: Any, weight: NDArray[np.float64], decays: dict[str, float]) -> StepSynapses:
         fires, direct = type(node).__name__ in FIRING, self.direct and not self.layers
         conv = bool(self.sizes)
         if not fires and (conv or direct):

@@ -2,22 +2,21 @@
 
 from .coders import FirstSpike, LatencyEncoder, MembraneReadout, SpikeInput, TemporalWeighting
 from .direct import DirectConv2d, DirectLinear
-from .firing import FiringLayer, TTFSNode, bound_thresholds
+from .firing import FiringLayer, StepNeuron, TTFSNode, bound_thresholds
 from .image_scaling import Normalize
 from .pool import EarliestPool2d, MaxPool2d, PooledSpikes
 from .prepacked import Prepacked
 from .residual import Residual
-from .synapse import Affine, Synapse
+from .synapses import Affine, Synapses
 from .ttfs import Integrate, TTFSConv2d, TTFSLinear
 from .weight_normalization import WeightNormalization
 from .windowed import (
     WindowedConv2d,
+    WindowedEncoder,
     WindowedLinear,
     WindowedMaxPool2d,
     WindowedReadout,
-    WindowedResidual,
     WindowedShortcut,
-    WindowedEncoder,
 )
 
 __all__ = [
@@ -36,18 +35,18 @@ __all__ = [
     "Prepacked",
     "Residual",
     "SpikeInput",
-    "Synapse",
+    "StepNeuron",
+    "Synapses",
     "TTFSConv2d",
     "TTFSLinear",
     "TTFSNode",
     "TemporalWeighting",
     "WeightNormalization",
-    "WindowedEncoder",
     "WindowedConv2d",
+    "WindowedEncoder",
     "WindowedLinear",
     "WindowedMaxPool2d",
     "WindowedReadout",
-    "WindowedResidual",
     "WindowedShortcut",
     "bound_thresholds",
 ]

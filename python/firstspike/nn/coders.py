@@ -26,7 +26,6 @@ class LatencyEncoder(Settings):
     """
 
     timing = "step"
-    _settings = ("steps", "curve")
 
     def __init__(self, steps: int, curve: str = "linear") -> None:
         super().__init__()
@@ -52,8 +51,6 @@ class SpikeInput(Settings):
     >>> SpikeInput(steps=4)(spikes).count()
     tensor([1])
     """
-
-    _settings = ("steps",)
 
     def __init__(self, steps: int) -> None:
         super().__init__()
@@ -84,7 +81,6 @@ class TemporalWeighting(Settings):
     """
 
     timing = "step"
-    _settings = ("gamma", "mode", "classes", "scale")
 
     def __init__(self, gamma: float = 1.2, mode: str = "exp", *, classes: int | None = None, scale: float = 1.0) -> None:
         super().__init__()
@@ -115,7 +111,6 @@ class MembraneReadout(Settings):
     """
 
     timing = "step"
-    _settings = ("mode", "classes")
 
     def __init__(self, mode: str = "last", *, classes: int | None = None) -> None:
         super().__init__()
@@ -151,7 +146,6 @@ class FirstSpike(Settings):
     """
 
     timing = "step"
-    _settings = ("classes", "scale", "overshoot")
 
     def __init__(self, *, classes: int | None = None, scale: float = 1.0, overshoot: bool = True) -> None:
         super().__init__()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,42 +15,31 @@ from ..functional.layer import accumulate, full_precision
 from ..init import synaptic_gain
 from ..ops.direct import direct_convolution
 from ..spikes import SpikeTimes
-from .firing import FiringLayer, FiringOptions
-from .sizes import Convolution, FullyConnected, Pair
+from .firing import FiringLayer
+from .synapses import Convolution, FullyConnected, Pair
 
 
 class _Direct(FiringLayer):
-    """A layer whose input is data, not spikes: nothing is dropped from it."""
+    """A layer whose input is data, not spikes: nothing is pooled or dropped."""
 
-    def __init__(self, shape: tuple[int, ...], *, steps: int, **options: Unpack[FiringOptions]) -> None:
-        decays = options.get("decay", 1.0), options.get("synaptic_decay", 0.0)
-        gain = checks.steps(steps) ** -0.5 * synaptic_gain(steps, *decays, constant=True)
-        super().__init__(shape, gain, steps=steps, **options)
+    _fixed = ("avg_pool", "dropout")
 
-    @property
-    def dropout(self) -> float:
-        """0: the input is data, from which nothing is dropped."""
-        return 0.0
+    def __init__(self, shape: tuple[int, ...], **options: Any) -> None:
+        super().__init__(shape, avg_pool=1, dropout=0.0, **options)
 
-    @dropout.setter
-    def dropout(self, p: float) -> None:
-        if p != 0:
-            raise ValueError(f"dropout must be 0 in a layer that no spikes reach, got {p}")
+    def _usual_gain(self) -> float:
+        return float(self.steps**-0.5) * synaptic_gain(self.steps, self.decay, self.synaptic_decay, constant=True)
 
     def forward(self, x: Tensor, *, membrane: bool = False) -> SpikeTimes | tuple[SpikeTimes, Tensor]:
         """Return spike times [B, O, ...] of data x, float32; with `membrane` also V, float32 [T, B, O, ...], see `membrane`."""
         checks.boolean("membrane", membrane)
         current = self._current(x)
-        spikes = functional.ramp(current, self.steps, **self.neuron)
+        spikes = functional.ramp(current, self.steps, **self.neuron._asdict())
         return (spikes, self._potential(current)) if membrane else spikes
 
     def membrane(self, x: Tensor) -> Tensor:
         """Return the potential V, float32 [T, B, O, ...]: exact up to each neuron's spike; then without reset."""
         return self._potential(self._current(x))
-
-    def settings(self) -> dict[str, Any]:
-        """As `FiringLayer.settings`."""
-        return {name: value for name, value in super().settings().items() if name != "dropout"}
 
     def _potential(self, current: Tensor) -> Tensor:
         return accumulate(current.expand(self.steps, *current.shape), self.decay, self.synaptic_decay)
@@ -58,7 +47,7 @@ class _Direct(FiringLayer):
     def _current(self, x: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def _rounded(self, current: Tensor) -> Tensor:
+    def _rounded_current(self, current: Tensor) -> Tensor:
         """The current as a quantizer with a method `round_current` makes it."""
         rounded = getattr(self.quantizer, "round_current", None)
         return current if rounded is None else rounded(current)
@@ -81,9 +70,7 @@ class DirectLinear(FullyConnected, _Direct):
     Parameters
     ----------
     in_features, out_features : N and O.
-    steps : T, 1 to 254.
-    threshold, decay, surrogate, synaptic_decay : as in `FiringLayer`.
-    bias, affine, init, normalization, generator : as in `Synapse`.
+    options : those of `TTFSLinear` without `avg_pool` and `dropout`.
 
     Examples
     --------
@@ -92,7 +79,7 @@ class DirectLinear(FullyConnected, _Direct):
     """
 
     def _current(self, x: Tensor) -> Tensor:
-        return self._rounded(constant_current(self._checked(x), *self.effective_weight_and_bias()))
+        return self._rounded_current(constant_current(self._checked(x), *self.effective_weight_and_bias()))
 
 
 class DirectConv2d(Convolution, _Direct):
@@ -103,7 +90,7 @@ class DirectConv2d(Convolution, _Direct):
     Parameters
     ----------
     in_channels, out_channels, kernel_size, stride, padding : as in `TTFSConv2d`.
-    steps, threshold, decay, surrogate, synaptic_decay, bias, affine, init, normalization, generator : as in `DirectLinear`.
+    options : as in `DirectLinear`.
 
     Examples
     --------
@@ -115,7 +102,7 @@ class DirectConv2d(Convolution, _Direct):
         x = self._checked(x)
         if any(size + 2 * pad < k for size, pad, k in zip(x.shape[2:], self.padding, self.kernel_size, strict=True)):
             raise ValueError(f"x must be maps that hold the kernel {self.kernel_size}, padded, got {tuple(x.shape)}")
-        return self._rounded(constant_current(x, *self.effective_weight_and_bias(), self.stride, self.padding))
+        return self._rounded_current(constant_current(x, *self.effective_weight_and_bias(), self.stride, self.padding))
 
 
 def constant_current(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair = (1, 1), padding: Pair = (0, 0)) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Self, TypedDict, Unpack
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -11,59 +11,21 @@ from torch import Tensor, nn
 from .. import functional
 from .._base import checks
 from ..surrogate import Surrogate, triangle
-from .synapse import Synapse, SynapseOptions
+from .stepwise import Leaky, StepSynapses
 
 LEAST = 1e-3  # the smallest threshold that learning may reach
 
 
-class Neuron(TypedDict):
-    """The settings of a TTFS neuron, as the functions of `firstspike.functional` take them."""
+class StepNeuron(NamedTuple):
+    """I[t] = synaptic_decay I[t - 1] + X[t], V[t] = decay V[t - 1] + I[t]; one spike, at the first t with V[t] >= threshold.
+
+    `surrogate` is the derivative of the firing step with respect to V - threshold.
+    """
 
     threshold: float
     decay: float
     surrogate: Surrogate
     synaptic_decay: float
-
-
-class FiringOptions(SynapseOptions, total=False):
-    """Keyword arguments of every `FiringLayer`."""
-
-    threshold: float | Tensor
-    decay: float
-    surrogate: Surrogate | None
-    synaptic_decay: float
-
-
-class Leaky(nn.Module):
-    """A module whose potential and current decay from step to step, by factors that may be read and set."""
-
-    _decay: float
-    _synaptic_decay: float
-
-    @property
-    def decay(self) -> float:
-        """The factor of the potential from step to step, in (0, 2]; 1 for IF, below it leaks, above it grows."""
-        return self._decay
-
-    @decay.setter
-    def decay(self, value: float) -> None:
-        self._decay = checks.decay(value, getattr(self, "steps", 1))
-
-    @property
-    def synaptic_decay(self) -> float:
-        """The factor of the current from step to step, in [0, 1]; 0 for one that lasts a step, 1 for one that stays on."""
-        return self._synaptic_decay
-
-    @synaptic_decay.setter
-    def synaptic_decay(self, value: float) -> None:
-        self._synaptic_decay = checks.synaptic_decay(value)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        # nn.Module would register a module or a parameter before it looks for a property
-        if isinstance(getattr(type(self), name, None), property):
-            object.__setattr__(self, name, value)
-        else:
-            super().__setattr__(name, value)
 
 
 class NeuronSettings(Leaky):
@@ -83,24 +45,23 @@ class NeuronSettings(Leaky):
 
     @property
     def surrogate(self) -> Surrogate:
-        """The surrogate derivative of the firing step; set to None it is `triangle()`."""
+        """The surrogate derivative of the firing step; set to None it is `triangle()`, to a dict one of its fields."""
         return self._surrogate
 
     @surrogate.setter
-    def surrogate(self, value: Surrogate | None) -> None:
-        value = triangle() if value is None else value
+    def surrogate(self, value: Surrogate | dict[str, Any] | None) -> None:
+        value = triangle() if value is None else Surrogate(**value) if isinstance(value, dict) else value
         checks.instance("surrogate", value, Surrogate, "one of firstspike.surrogate, such as triangle(1.0)")
         self._surrogate = value
 
     @property
-    def neuron(self) -> Neuron:
-        """A copy of the settings as the functions take them."""
-        return {
-            "threshold": self._threshold,
-            "decay": self._decay,
-            "surrogate": self._surrogate,
-            "synaptic_decay": self._synaptic_decay,
-        }
+    def neuron(self) -> StepNeuron:
+        """The neuron; with one threshold per neuron, in units of it."""
+        return StepNeuron(self._threshold, self._decay, self._surrogate, self._synaptic_decay)
+
+    def settings(self) -> dict[str, Any]:
+        """As `Settings.settings`; the surrogate as a dict of its fields."""
+        return super().settings() | {"surrogate": dataclasses.asdict(self._surrogate)}
 
 
 class TTFSNode(NeuronSettings):
@@ -135,19 +96,11 @@ class TTFSNode(NeuronSettings):
 
     def forward(self, current: Tensor) -> Tensor:
         """Return dense spikes of `current`, float32 [T, B, ...]."""
-        return functional.fire(current, **self.neuron)
-
-    def settings(self) -> dict[str, Any]:
-        """Return the keyword arguments with which the module can be built again; the surrogate as a dict of its fields."""
-        return {**self.neuron, "surrogate": dataclasses.asdict(self.surrogate)}
-
-    def extra_repr(self) -> str:
-        """Return the settings, for print."""
-        return ", ".join(f"{name}={value}" for name, value in self.neuron.items())
+        return functional.fire(current, **self.neuron._asdict())
 
 
-class FiringLayer(Synapse, NeuronSettings):
-    """A `Synapse` and TTFS neurons with the settings of a `TTFSNode`.
+class FiringLayer(StepSynapses, NeuronSettings):
+    """`Synapses` and TTFS neurons with the settings of a `TTFSNode`.
 
     With one threshold per output, weight and bias act in units of it: X[t] / theta fires at 1, and the surrogate is evaluated at
     V / theta - 1 (docs/model.md, section "Neuron"). Thresholds must stay positive: call `bound_thresholds` after each step of the
@@ -156,11 +109,10 @@ class FiringLayer(Synapse, NeuronSettings):
     Parameters
     ----------
     threshold : a number for all neurons, or float32 [O], one per output. An `nn.Parameter` is learned. A tensor is held as
-        parameter or buffer `theta`.
-    decay : in (0, 2]; 1 is IF.
+        parameter or buffer `theta`; "parameter" and "buffer" are one of ones.
     surrogate : from `firstspike.surrogate`, by default `triangle()`.
-    synaptic_decay : in [0, 1], see `TTFSNode`.
-    shape, gain, steps, bias, affine, init, normalization, generator : as in `Synapse`.
+    shape : of the weight, (O, ...).
+    options : of `TTFSLinear`.
 
     Examples
     --------
@@ -171,22 +123,19 @@ class FiringLayer(Synapse, NeuronSettings):
 
     fires = True
     theta: Tensor | None
+    fires = True
 
     def __init__(
         self,
         shape: tuple[int, ...],
-        gain: float,
         *,
-        steps: int,
-        threshold: float | Tensor = 1.0,
-        decay: float = 1.0,
-        surrogate: Surrogate | None = None,
-        synaptic_decay: float = 0.0,
-        **options: Unpack[SynapseOptions],
+        threshold: float | Tensor | str = 1.0,
+        surrogate: Surrogate | dict[str, Any] | None = None,
+        **options: Any,  # of `StepSynapses`
     ) -> None:
-        super().__init__(shape, gain, steps=steps, **options)
+        super().__init__(shape, **options)
         self.register_parameter("theta", None)
-        self.threshold, self.decay, self.surrogate, self.synaptic_decay = threshold, decay, surrogate, synaptic_decay
+        self.threshold, self.surrogate = threshold, surrogate
 
     @property
     def threshold(self) -> float | Tensor:
@@ -194,8 +143,11 @@ class FiringLayer(Synapse, NeuronSettings):
         return self._threshold if self.theta is None else self.theta
 
     @threshold.setter
-    def threshold(self, value: float | Tensor) -> None:
+    def threshold(self, value: float | Tensor | str) -> None:
         theta, number = None, 1.0
+        if isinstance(value, str) and value in ("parameter", "buffer"):
+            ones = self.weight.new_ones(len(self.weight))
+            value = nn.Parameter(ones) if value == "parameter" else ones
         if isinstance(value, Tensor) and value.dim() > 0:
             theta = checks.thresholds(value, len(self.weight), wait=True)
             if theta.requires_grad and not isinstance(theta, nn.Parameter):
@@ -210,21 +162,16 @@ class FiringLayer(Synapse, NeuronSettings):
         self._threshold = number
 
     def fold(self) -> Self:
-        """As `Synapse.fold`; thresholds per neuron become 1."""
+        """As `Synapses.fold`, equal to the bit; thresholds per neuron become 1."""
         super().fold()
         if self.theta is not None:
             self.threshold = 1.0
         return self
 
     def settings(self) -> dict[str, Any]:
-        """As `Synapse.settings`; a threshold per neuron is "parameter" or "buffer", the surrogate a dict of its fields."""
+        """As `NeuronSettings.settings`; a threshold per neuron is "parameter" or "buffer"."""
         kind = "parameter" if isinstance(self.theta, nn.Parameter) else "buffer"
-        return super().settings() | {
-            "threshold": self._threshold if self.theta is None else kind,
-            "decay": self.decay,
-            "synaptic_decay": self.synaptic_decay,
-            "surrogate": dataclasses.asdict(self.surrogate),
-        }
+        return super().settings() | {"threshold": self._threshold if self.theta is None else kind}
 
     def effective_shortcut_scale(self, scale: float | Tensor) -> float | Tensor:
         """Return the scale of a shortcut, a number or [M] for its M channels, that goes with `effective_weight_and_bias`.
@@ -235,8 +182,7 @@ class FiringLayer(Synapse, NeuronSettings):
             channels = scale.numel() if isinstance(scale, Tensor) else 1
             if channels <= len(self.theta):  # else the shortcut refuses it
                 scale = scale / (self.theta[:channels] if channels > 1 else self.theta)
-        rounded = getattr(self.quantizer, "round_shortcut", None)
-        return scale if rounded is None else rounded(scale)
+        return self.round_shortcut(scale)  # type: ignore[arg-type]  # a number where nothing rounds
 
     def _per_threshold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         theta = self.theta
@@ -245,12 +191,6 @@ class FiringLayer(Synapse, NeuronSettings):
         checks.thresholds(theta, len(weight))
         weight = weight / theta.view(-1, *[1] * (weight.dim() - 1))
         return weight, None if bias is None else bias / theta
-
-    def extra_repr(self) -> str:
-        """Return the settings, for print."""
-        threshold = f"{self._threshold:g}" if self.theta is None else f"[{len(self.theta)}]"
-        decays = f"decay={self.decay:g}" + (f", synaptic_decay={self.synaptic_decay:g}" if self.synaptic_decay else "")
-        return f"{super().extra_repr()}, threshold={threshold}, {decays}, surrogate={self.surrogate}"
 
 
 def learned_thresholds(module: nn.Module) -> list[nn.Parameter]:

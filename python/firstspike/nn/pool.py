@@ -114,9 +114,6 @@ pytree.register_pytree_node(
 class _Pool(Settings):
     """Pooling of k x k windows with stride k; a remainder at the lower and right edge is dropped."""
 
-    timing: str | None = None  # "step", "windowed", or None where both fit
-    _settings = ("kernel_size",)
-
     def __init__(self, kernel_size: int) -> None:
         super().__init__()
         self.kernel_size = checks.size("kernel_size", kernel_size)

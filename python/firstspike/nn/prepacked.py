@@ -97,7 +97,7 @@ def _packed(layer: TTFSConv2d | TTFSLinear | Integrate, shape: tuple[int, ...]) 
         raise ValueError(f"layers must fit together: a convolution needs (channels, height, width), got {shape}")
     geometry = layer_geometry(layer, (1, *shape), weight)
     fires = not isinstance(layer, Integrate)
-    threshold = 0.0 if isinstance(layer, Integrate) else layer.neuron["threshold"]
+    threshold = 0.0 if isinstance(layer, Integrate) else layer.neuron.threshold
     neuron = threshold, layer.decay, 0.0, 1.0, layer.synaptic_decay
     bias = None if bias is None else bias.clone(memory_format=torch.contiguous_format)
     return PrepackedLayer(geometry, neuron, fires, weight.clone(), bias)

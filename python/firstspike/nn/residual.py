@@ -9,28 +9,35 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
+from .. import functional
 from .._base import checks
 from .._base.geometry import shortcut_is_aligned
 from ..spikes import SpikeTimes
 from .firing import FiringLayer
-from .synapse import Synapse
+from .settings import Timing
+from .synapses import Synapses
 from .ttfs import TTFSConv2d, TTFSLinear
+from .windowed import WindowedLayer, WindowedShortcut
 
 
 class Residual(nn.Module):
-    """Layers one after another, the last of which gets the block's input too: X[t] = its own current + scale s[t].
+    """Layers one after another, the last of which gets the block's input too: its own current + scale times the input.
 
-    It is one layer with two inputs: a neuron still fires at most once, and a spike of the input may fire its neuron at once.
-    If the block has a stride or pools its input, every n-th row and column of the unpooled input counts. If the last layer has
-    more channels than the input, the others get no shortcut.
+    It is one layer with two inputs: a neuron still fires at most once. Step by step, X[t] = W s'[t] + scale s[t], so that a spike
+    of the input may fire its neuron at once. If such a block has a stride or pools its input, every n-th row and column of the
+    unpooled input counts; if its last layer has more channels than the input, the others get no shortcut. In a block of windows
+    the values of the input, average pooled as in the first layer, are added before the last layer's normalisation; without a
+    `shortcut` they must have the shape of its output.
 
     Parameters
     ----------
-    layers : `TTFSConv2d` or `TTFSLinear`, of the same steps.
-    scale : the current of one spike of the input, a number or float32 [M], one per channel of the input. With 1, the neurons'
-        default threshold, a spike fires its neuron alone and an untrained block passes its input on; deep stacks need that.
-        An `nn.Parameter` [1] or [M] is learned.
-    learn_scale : makes a scale that is not one a parameter.
+    layers : `TTFSConv2d` and `TTFSLinear` of the same steps; or modules of which the last is a `WindowedConv2d` or
+        `WindowedLinear`.
+    shortcut : a `WindowedShortcut` in place of the scale, for layers of windows alone.
+    scale : the current of one spike or value of the input, a number or float32 [M], one per channel of the input. Step by step
+        with 1, the neurons' default threshold, a spike fires its neuron alone and an untrained block passes its input on; deep
+        stacks need that. An `nn.Parameter` [1] or [M] is learned.
+    learn_scale : makes a scale that is not one a parameter; by default it is for layers of windows.
 
     Examples
     --------
@@ -38,18 +45,44 @@ class Residual(nn.Module):
     >>> block = nn.Residual([convolution(), convolution()], scale=0.25)
     >>> block(encode.latency(torch.rand(2, 4, 6, 6), steps=8)).shape
     torch.Size([2, 4, 6, 6])
+    >>> layers = [nn.WindowedConv2d(8, 8, 3, padding=1, steps=16) for _ in range(2)]
+    >>> nn.Residual(layers)(SpikeTimes(torch.zeros(2, 8, 6, 6, dtype=torch.uint8), steps=16)).shape
+    torch.Size([2, 8, 6, 6])
     """
 
-    scale: Tensor
+    fires = True
+    scale: Tensor  # None where there is a shortcut
+    timing: Timing
+    steps: int
 
-    def __init__(self, layers: Iterable[nn.Module], *, scale: float | Tensor = 1.0, learn_scale: bool = False) -> None:
+    def __init__(
+        self,
+        layers: Iterable[nn.Module],
+        shortcut: WindowedShortcut | None = None,
+        *,
+        scale: float | Tensor = 1.0,
+        learn_scale: bool | None = None,
+    ) -> None:
         super().__init__()
-        kinds = (TTFSConv2d, TTFSLinear)
-        self.layers = nn.ModuleList(checks.in_order("layers", layers, kinds, "TTFSConv2d or TTFSLinear"))
-        steps: set[Any] = {layer.steps for layer in self.layers}
+        checks.optional("shortcut", shortcut, WindowedShortcut, "a WindowedShortcut or None")
+        self.layers = nn.ModuleList(checks.in_order("layers", layers, nn.Module, "modules"))
+        last: Any = self.layers[-1] if len(self.layers) else None
+        windowed = isinstance(last, WindowedLayer)
+        if not windowed and not all(isinstance(layer, TTFSConv2d | TTFSLinear) for layer in self.layers):
+            kinds = [type(layer).__name__ for layer in self.layers]
+            raise TypeError(
+                f"layers must be TTFSConv2d or TTFSLinear, or end with a WindowedConv2d or WindowedLinear, got {kinds}"
+            )
+        steps: set[Any] = {last.steps} if windowed else {layer.steps for layer in self.layers}
         if len(steps) != 1:
             raise ValueError(f"layers must be at least one, all of the same steps, got {sorted(steps)}")
-        self.steps: int = steps.pop()
+        self.steps, self.timing = steps.pop(), last.timing
+        if shortcut is not None and not windowed:
+            raise TypeError("shortcut must be None for layers that run step by step")
+        self.shortcut: nn.Module | None = shortcut
+        if shortcut is not None:
+            self.register_parameter("scale", None)
+            return
         if not isinstance(scale, nn.Parameter) and (not isinstance(scale, Tensor) or scale.dim() == 0):
             scale = torch.tensor([checks.real("scale", scale)], dtype=torch.float32)
         outputs: int = self.layers[-1].weight.shape[0]  # type: ignore[assignment,index]
@@ -61,7 +94,7 @@ class Residual(nn.Module):
             self.scale = values
         elif values.requires_grad:
             raise TypeError("scale must be a number, an nn.Parameter [M], or a tensor that requires no gradient")
-        elif checks.boolean("learn_scale", learn_scale):
+        elif checks.boolean("learn_scale", windowed if learn_scale is None else learn_scale):
             self.scale = nn.Parameter(values.detach().clone())
         else:
             self.register_buffer("scale", values.detach().clone())
@@ -72,17 +105,31 @@ class Residual(nn.Module):
         fired: if given, gets the spike times of each layer.
         """
         checks.instance("spikes", spikes, SpikeTimes, "SpikeTimes (a block cannot stand after max pooling)")
+        *layers, last = self.layers
         signal = spikes
-        for layer in list(self.layers)[:-1]:
+        for layer in layers:
             signal = layer(signal)
-            if fired is not None:
+            if fired is not None and layer.fires:
                 fired.append(signal)
-        output: SpikeTimes = self.layers[-1](signal, spikes, shortcut_scale=self.scale)
-        if len(output.shape) == 4:
-            self.check_places(spikes.shape[2:], output.shape[2:])
+        output: SpikeTimes
+        if isinstance(last, WindowedLayer):
+            output = last(signal, self._current(spikes, last))
+        else:
+            output = last(signal, spikes, shortcut_scale=self.scale)
+            if len(output.shape) == 4:
+                self.check_places(spikes.shape[2:], output.shape[2:])
         if fired is not None:
             fired.append(output)
         return output
+
+    def _current(self, spikes: SpikeTimes, last: WindowedLayer) -> Tensor:
+        """The shortcut's current into a layer of windows."""
+        if self.scale is None:
+            assert self.shortcut is not None
+            current: Tensor = self.shortcut(spikes, last)
+            return current
+        scale = last.round_shortcut(self.scale).view(-1, *[1] * (len(spikes.shape) - 2))
+        return functional.windowed_values(spikes, avg_pool=getattr(self.layers[0], "avg_pool", 1)) * scale
 
     @property
     def strides(self) -> tuple[int, int]:
@@ -100,20 +147,20 @@ class Residual(nn.Module):
             )
 
     def fold(self) -> Self:
-        """Fold all layers, in place; the scale is then in units of the last layer's thresholds per neuron."""
+        """Fold all layers, in place, and into scale or shortcut what acts on the last layer's current. Returns self."""
         fold_layers(self)
         return self
 
     def settings(self) -> dict[str, Any]:
-        """Return the keyword arguments with which the block can be built again, except its layers and the values of `scale`.
+        """Return the keyword arguments with which the block can be built again, except its layers and shortcut.
 
-        channels: how many numbers `scale` has.
+        channels: how many numbers `scale` has, in place of their values.
         """
-        return {"learn_scale": isinstance(self.scale, nn.Parameter), "channels": len(self.scale)}
+        return {} if self.scale is None else {"learn_scale": isinstance(self.scale, nn.Parameter), "channels": len(self.scale)}
 
     def extra_repr(self) -> str:
         """Return the settings, for print."""
-        if self.scale.is_meta:
+        if self.scale is None or self.scale.is_meta:
             return ""
         return f"scale={float(self.scale.detach()):g}" if len(self.scale) == 1 else f"scale=[{len(self.scale)}]"
 
@@ -147,17 +194,21 @@ def parts(layers: Iterable[nn.Module]) -> Iterator[Part]:
 
 @torch.no_grad()
 def fold_layers(module: nn.Module) -> None:
-    """Fold all layers within a module, in place; a block's scale with the thresholds of its last layer."""
-    # Scales of all blocks first: two blocks may share their last layer, which is folded once.
-    scales: dict[Residual, Any] = {}
-    for block in module.modules():
-        if isinstance(block, Residual):
-            last = block.layers[-1]
-            assert isinstance(last, FiringLayer)
-            scales[block] = last.effective_shortcut_scale(block.scale)
+    """Fold all layers within a module, in place, and with the last layer of a block its scale or shortcut."""
+    blocks = [block for block in module.modules() if isinstance(block, Residual)]
+    for block in blocks:
+        if isinstance(block.shortcut, Synapses):
+            block.shortcut.fold()
+    # Shortcuts of all blocks first: two blocks may share their last layer, which is folded once.
+    shortcuts: list[tuple[Any, str, Any]] = []
+    for block in blocks:
+        last = block.layers[-1]
+        assert isinstance(last, FiringLayer | WindowedLayer)
+        owner, name = (block, "scale") if block.scale is not None else (block.shortcut, "weight")
+        shortcuts.append((owner, name, last.effective_shortcut_scale(getattr(owner, name))))
     for part in module.modules():
-        if isinstance(part, Synapse):
+        if isinstance(part, Synapses):
             part.fold()
-    for block, scale in scales.items():
-        learned = isinstance(block.scale, nn.Parameter)
-        block.scale = nn.Parameter(scale, requires_grad=block.scale.requires_grad) if learned else scale
+    for owner, name, value in shortcuts:
+        old = getattr(owner, name)
+        setattr(owner, name, nn.Parameter(value, requires_grad=old.requires_grad) if isinstance(old, nn.Parameter) else value)

@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Any
 
 from torch import Tensor
 
 from .. import functional
 from .._base import checks
 from ..functional.layer import Sizes, accumulate, dense_current, fire_layer, full_precision, integrate_layer
-from ..init import firing_gain, synaptic_gain
+from ..init import firing_gain
 from ..spikes import SpikeTimes
-from .firing import FiringLayer, FiringOptions, Leaky
+from .firing import FiringLayer
 from .pool import PooledSpikes
-from .sizes import Convolution, FullyConnected, LayerOptions
-from .synapse import Spikes, Synapse, SynapseOptions
+from .stepwise import StepSynapses
+from .synapses import Convolution, FullyConnected, Spikes
 
 
-class _OnSpikes(Synapse):
+class _OnSpikes(StepSynapses):
     """A layer whose input are spikes of any kind."""
 
-    avg_pool: int
     _dims: tuple[int, ...] = (2, 4)  # of spikes [B, ...]
-
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        gain: float,
-        *,
-        steps: int,
-        avg_pool: int = 1,
-        dropout: float = 0.0,
-        **options: Unpack[SynapseOptions],
-    ) -> None:
-        self.avg_pool = checks.size("avg_pool", avg_pool)
-        super().__init__(shape, gain, steps=steps, **options)
-        self.dropout = dropout
 
     def _checked(self, spikes: Spikes) -> Spikes:
         if isinstance(spikes, SpikeTimes | PooledSpikes):
@@ -54,8 +39,12 @@ class _OnSpikes(Synapse):
             raise ValueError(f"spikes must have shape {flat}[batch, channels, height, width], got {tuple(size)}")
         return spikes
 
-    def _moves(self, avg_pool: int) -> Sizes:
-        return Sizes(avg_pool)
+    def _input(self, spikes: Spikes) -> tuple[SpikeTimes | Tensor, Tensor, Tensor | None, Sizes]:
+        """(spikes, weight, bias, sizes) of a pass, after dropout and without `PooledSpikes`."""
+        weight, bias = self.effective_weight_and_bias()
+        spikes, weight = self.drop(self._checked(spikes), weight)
+        spikes, weight, sizes = self._plain(spikes, weight)
+        return spikes, weight, bias, sizes
 
     def _plain(self, spikes: Spikes, weight: Tensor) -> tuple[SpikeTimes | Tensor, Tensor, Sizes]:
         """(spikes, weight, sizes) with the same current and without `PooledSpikes`.
@@ -64,30 +53,17 @@ class _OnSpikes(Synapse):
         train becomes a dense one.
         """
         if not isinstance(spikes, PooledSpikes):
-            return spikes, weight, self._moves(self.avg_pool)
+            return spikes, weight, Sizes(self.avg_pool, self.stride, self.padding)
         if self.avg_pool != 1:
-            return spikes.dense(), weight, self._moves(self.avg_pool)
-        return spikes.distinct, weight * spikes.kernel_size**2, self._moves(spikes.kernel_size)
+            return spikes.dense(), weight, Sizes(self.avg_pool, self.stride, self.padding)
+        return spikes.distinct, weight * spikes.kernel_size**2, Sizes(spikes.kernel_size, self.stride, self.padding)
 
 
 class _TTFS(_OnSpikes, FiringLayer):
     """A layer that takes spikes and fires."""
 
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        *,
-        steps: int,
-        avg_pool: int = 1,
-        gain: float | None = None,
-        dropout: float = 0.0,
-        **options: Unpack[FiringOptions],
-    ) -> None:
-        if gain is None:
-            decays = options.get("decay", 1.0), options.get("synaptic_decay", 0.0)
-            gain = firing_gain(avg_pool, steps, *decays)
-        checks.positive("gain", gain)
-        super().__init__(shape, gain, steps=steps, avg_pool=avg_pool, dropout=dropout, **options)  # type: ignore[misc]  # of FiringLayer
+    def _usual_gain(self) -> float:
+        return firing_gain(self.avg_pool, self.steps, self.decay, self.synaptic_decay)
 
     def forward(
         self,
@@ -104,18 +80,17 @@ class _TTFS(_OnSpikes, FiringLayer):
         shortcut_scale are as in `functional.linear`; dropout leaves the shortcut alone.
         """
         checks.boolean("membrane", membrane)
-        spikes, weight, bias = self.prepare_input(self._checked(spikes))
-        side: dict[str, Any] = {}
+        options: dict[str, Any] = self.neuron._asdict()
         if shortcut is not None:
             checks.instance("spikes", spikes, SpikeTimes, "SpikeTimes where a layer has a shortcut")
-            side = {"shortcut": shortcut, "shortcut_scale": self.effective_shortcut_scale(shortcut_scale)}
-        spikes, weight, sizes = self._plain(spikes, weight)
+            options |= {"shortcut": shortcut, "shortcut_scale": self.effective_shortcut_scale(shortcut_scale)}
+        spikes, weight, bias, sizes = self._input(spikes)
         if isinstance(spikes, Tensor):
             current = dense_current(spikes, weight, bias, sizes)
-            fired = SpikeTimes._of_fired(functional.fire(current, **self.neuron))
+            fired = SpikeTimes._of_fired(functional.fire(current, **options))
             return (fired, accumulate(current, self.decay, self.synaptic_decay)) if membrane else fired
         with full_precision(weight.device):
-            fired, v = fire_layer(spikes, weight, bias, sizes, **self.neuron, **side, with_membrane=membrane)
+            fired, v = fire_layer(spikes, weight, bias, sizes, **options, with_membrane=membrane)
         return fired if v is None else (fired, v)
 
     def membrane(self, spikes: Spikes) -> Tensor:
@@ -127,11 +102,6 @@ class _TTFS(_OnSpikes, FiringLayer):
         weight, bias = self.effective_weight_and_bias()
         spikes, weight, sizes = self._plain(self._checked(spikes), weight)
         return integrate_layer(spikes, weight, bias, sizes, self.decay, self.synaptic_decay)
-
-    def settings(self) -> dict[str, Any]:
-        """As `FiringLayer.settings`."""
-        usual = firing_gain(self.avg_pool, self.steps, self.decay, self.synaptic_decay)
-        return super().settings() | ({} if self.gain == usual else {"gain": self.gain})
 
 
 class TTFSLinear(FullyConnected, _TTFS):
@@ -146,9 +116,16 @@ class TTFSLinear(FullyConnected, _TTFS):
     steps : T, 1 to 254.
     avg_pool : average pooling of input maps by k x k before they are flattened in the order C, H, W. It costs nothing, as an
         event enters with weight W / k^2.
-    gain : of ETTFS-init and normalisation, > 0, by default `init.firing_gain`.
-    threshold, decay, surrogate, synaptic_decay : as in `FiringLayer`.
-    bias, affine, init, normalization, dropout, generator : as in `Synapse`.
+    threshold, surrogate : as in `FiringLayer`.
+    decay, synaptic_decay : as in `TTFSNode`.
+    bias : whether the layer has beta, a current that is added in every step.
+    affine : "channel" for one gamma and beta per output, "layer" for one each, None for no gamma.
+    gain : of ETTFS-init and normalisation, > 0: by default 1 where the paper's derivation holds, else ours, see `init.ettfs_`.
+    init, generator : as in `reset_parameters`.
+    normalization : True for `WeightNormalization` of the whole weight, "channel" for one of each output's weights, False for
+        none, or a custom module with forward(weight, gamma) -> gamma times the weight that acts; gamma is [O], [1] or None.
+        It is the submodule `normalization`, and may be replaced or removed later.
+    dropout : as in `Synapses`.
 
     Examples
     --------
@@ -156,8 +133,6 @@ class TTFSLinear(FullyConnected, _TTFS):
     >>> TTFSLinear(8 * 3 * 3, 10, avg_pool=2, steps=8)(spikes).shape
     torch.Size([4, 10])
     """
-
-    _sizes = (*FullyConnected._sizes, "avg_pool")
 
 
 class TTFSConv2d(Convolution, _TTFS):
@@ -171,8 +146,7 @@ class TTFSConv2d(Convolution, _TTFS):
     in_channels, out_channels : of the maps.
     kernel_size, stride : at least 1; each size is an int or a pair (vertical, horizontal).
     padding : at least 0, or "same" for odd kernels without a stride.
-    steps, avg_pool, gain, threshold, decay, surrogate, synaptic_decay : as in `TTFSLinear`.
-    bias, affine, init, normalization, dropout, generator : as in `Synapse`.
+    options : the others of `TTFSLinear`.
 
     Examples
     --------
@@ -182,13 +156,9 @@ class TTFSConv2d(Convolution, _TTFS):
     """
 
     _dims = (4,)
-    _sizes = (*Convolution._sizes, "avg_pool")
-
-    def _moves(self, avg_pool: int) -> Sizes:
-        return Sizes(avg_pool, self.stride, self.padding)
 
 
-class Integrate(FullyConnected, _OnSpikes, Leaky):
+class Integrate(FullyConnected, _OnSpikes):
     """Output layer of a membrane readout: V[t] = decay V[t - 1] + gamma (W s[t]) + beta, without a threshold.
 
     `gain` is 1 / sqrt(T): the potential sums the currents of T steps, and the last potential has variance 1 (ours). With a
@@ -196,9 +166,7 @@ class Integrate(FullyConnected, _OnSpikes, Leaky):
 
     Parameters
     ----------
-    in_features, out_features, steps, avg_pool : as in `TTFSLinear`.
-    decay, synaptic_decay : as in `TTFSNode`.
-    bias, affine, init, normalization, dropout, generator : as in `Synapse`.
+    in_features, out_features, options : as in `TTFSLinear`, without `threshold` and `surrogate`.
 
     Examples
     --------
@@ -207,24 +175,6 @@ class Integrate(FullyConnected, _OnSpikes, Leaky):
     torch.Size([8, 4, 10])
     """
 
-    _sizes = (*FullyConnected._sizes, "avg_pool", "decay", "synaptic_decay")
-
-    def __init__(  # type: ignore[misc]
-        self,
-        in_features: int,
-        out_features: int,
-        *,
-        steps: int,
-        decay: float = 1.0,
-        synaptic_decay: float = 0.0,
-        **options: Unpack[LayerOptions],
-    ) -> None:
-        gain = synaptic_gain(steps, decay, synaptic_decay) if synaptic_decay else checks.steps(steps) ** -0.5
-        super().__init__(in_features, out_features, gain=gain, steps=steps, **options)
-        self.decay, self.synaptic_decay = decay, synaptic_decay
-
     def forward(self, spikes: Spikes) -> Tensor:
         """Return the membrane, float32 [T, B, O], of spikes of any kind, [B, N] or [B, C, H, W]."""
-        spikes, weight, bias = self.prepare_input(self._checked(spikes))
-        spikes, weight, sizes = self._plain(spikes, weight)
-        return integrate_layer(spikes, weight, bias, sizes, self.decay, self.synaptic_decay)
+        return integrate_layer(*self._input(spikes), self.decay, self.synaptic_decay)

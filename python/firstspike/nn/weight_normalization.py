@@ -35,8 +35,6 @@ class WeightNormalization(Settings):
     0.16
     """
 
-    _settings = ("steps", "fan_in", "gain", "granularity")
-
     def __init__(self, steps: int, fan_in: int, gain: float = 1.0, *, granularity: str = "layer") -> None:
         super().__init__()
         self.steps = checks.steps(steps)

@@ -14,8 +14,7 @@ from .._base.checks import SILENT, instance, integer, pair
 from .._base.modules import evaluating
 from ..decode import decision_step
 from ..inspect import Monitor, Seen
-from ..nn import DirectConv2d, DirectLinear, FiringLayer, MembraneReadout, Synapse, WindowedReadout
-from ..nn.windowed import WindowedSynapses
+from ..nn import DirectConv2d, DirectLinear, FiringLayer, MembraneReadout, Synapses, WindowedReadout
 from ..report import WIDTH, figure, line_style, style
 from ..spikes import SpikeTimes
 
@@ -148,7 +147,7 @@ def membrane(seen: Monitor, sample: int = 0) -> Figure:
             lines = _potential(layer).flatten(2)[:, sample]
             times = layer.spikes.times[sample].flatten().cpu()
             _lines(axis, lines, ranking, neurons_per_class=len(times) // len(ranking), times=times)
-            threshold = module.neuron["threshold"]
+            threshold = module.neuron.threshold
             axis.axhline(threshold, color="#555555", linewidth=0.8, linestyle=(0, (4, 2)), label="threshold")
             axis.set_ylabel("potential / threshold" if isinstance(module.threshold, Tensor) else "potential")
         if decided < steps:
@@ -203,7 +202,7 @@ def _lines(axis: Any, lines: Tensor, ranking: list[int], *, neurons_per_class: i
 
 @torch.no_grad()
 def weights(
-    layer: Synapse | WindowedSynapses,
+    layer: Synapses,
     *,
     channel: int = 0,
     shape: tuple[int, int] | None = None,
@@ -226,7 +225,7 @@ def weights(
     >>> net = models.mlp("64-32-10", steps=8)
     >>> plot.weights(net.layers[0], most=16).savefig("weights.svg")
     """
-    if not isinstance(layer, (Synapse, WindowedSynapses)):
+    if not isinstance(layer, Synapses):
         raise TypeError(f"layer must be a layer of firstspike.nn with a weight, got {type(layer).__name__}")
     most, columns = integer("most", most, 1), integer("columns", columns, 1)
     acting = layer.effective_weight_and_bias()[0].detach().cpu() / getattr(layer, "avg_pool", 1) ** 2  # of one unit
@@ -245,7 +244,7 @@ def weights(
         bar = drawn.colorbar(image, ax=grid, fraction=0.04, pad=0.02)
         direct = isinstance(layer, DirectLinear | DirectConv2d)
         unit = "thresholds" if getattr(layer, "theta", None) is not None else "current" if direct else "potential"
-        per = "unit of input" if direct else "spike at step 0" if isinstance(layer, WindowedSynapses) else "spike"
+        per = "unit of input" if direct else "spike at step 0" if layer.timing == "windowed" else "spike"
         bar.set_label(f"weight ({unit} per {per})")
         of = f", input channel {channel}" if layer.weight.dim() == 4 else ""
         drawn.suptitle(f"Outputs 0 to {len(pictures) - 1} of {len(layer.weight)}{of}", fontsize=10)

@@ -53,7 +53,7 @@ class CoreLayer(NamedTuple):
 
     module: nn.Module
     name: str
-    block: Any = None  # Residual or WindowedResidual
+    block: Any = None  # Residual
     source: int = -1
 
 
@@ -66,7 +66,7 @@ def core_layers(model: TTFSNet | WindowedNet) -> list[CoreLayer]:
 
     def read(layers: nn.ModuleList, place: str) -> None:
         for number, layer in enumerate(layers):
-            if isinstance(layer, (fs.Residual, fs.WindowedResidual)):
+            if isinstance(layer, fs.Residual):
                 source = len(made) - 1
                 read(layer.layers, f"{place}{number}.")
                 made[-1] = made[-1]._replace(block=layer, source=source)
@@ -87,7 +87,7 @@ def finite(name: str, what: str, values: Tensor) -> Reals:
     return numbers
 
 
-def folded(module: fs.Synapse, name: str) -> tuple[Reals, Reals]:
+def folded(module: fs.Synapses, name: str) -> tuple[Reals, Reals]:
     """A layer's weight and bias with normalisation and affine in them, float64 [O, ...] and [O]; zeros for no bias."""
     quantizer = quantizer_of(module)
     with torch.no_grad():
@@ -131,7 +131,7 @@ def shortcut_scale(block: fs.Residual, channels: int, name: str) -> Reals:
 
 def threshold_of(module: fs.FiringLayer) -> float:
     """A layer's threshold as its net compares with it, in float32."""
-    return float(np.float32(module.neuron["threshold"]))
+    return float(np.float32(module.neuron.threshold))
 
 
 def direct_layer(model: TTFSNet) -> fs.DirectLinear | fs.DirectConv2d | None:
@@ -172,7 +172,7 @@ def encoder_of(model: TTFSNet) -> tuple[Encoder, Shape]:
             raise CannotQuantize(name, NO_CURRENT, ", or synaptic_decay = 0.0", encoder="latency")
         weight, bias = folded(first, name)
         facts |= {"weight": weight.astype(np.float32), "kind": "direct-linear"}
-        facts |= {"threshold": float(first.neuron["threshold"]), "decay": float(first.decay)}
+        facts |= {"threshold": float(first.neuron.threshold), "decay": float(first.decay)}
         if first.bias is not None:
             facts["bias"] = bias.astype(np.float32)
         if isinstance(first, fs.DirectConv2d):

@@ -161,9 +161,9 @@ def _round_pixels(
 def _round(calls: list[modules.CoreLayer], profile: Profile, bits: int, granularity: str, observer: str) -> None:
     """Fold a layer's normalisation and affine, then give it a quantiser that suits all calls of it."""
     layer = calls[0].module
-    assert isinstance(layer, fs.Synapse)
+    assert isinstance(layer, fs.Synapses)
     layer.fold()
-    pool = int(layer.avg_pool)  # type: ignore[arg-type]
+    pool = layer.avg_pool
     threshold = modules.threshold_of(layer) if isinstance(layer, fs.FiringLayer) else None
     weight, bias = modules.folded(layer, calls[0].name)
     one = granularity == "tensor" or threshold is None

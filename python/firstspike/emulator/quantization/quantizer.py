@@ -349,7 +349,7 @@ class Quantizer:
 
     def _scale(
         self,
-        module: fs.Synapse,
+        module: fs.Synapses,
         name: str,
         weight: Reals,
         beta: Reals,
@@ -359,7 +359,7 @@ class Quantizer:
         beside: Reals | None,
     ) -> tuple[Reals, bool]:
         """The scale of each output channel, and True if the threshold's width made one coarser. beside: a shortcut's weights."""
-        p, pool, quantizer = self.profile, int(module.avg_pool), rounding.quantizer_of(module)  # type: ignore[arg-type]
+        p, pool, quantizer = self.profile, module.avg_pool, rounding.quantizer_of(module)
         finest = 0.0 if threshold is None else scales.finest_scale(threshold, pool, p)
         if quantizer is None:
             chosen = scales.scale_of_layer(weight, beta, threshold, pool, p, one=one, bits=bits, observer=self.observer)

@@ -11,7 +11,7 @@ from . import scales
 
 
 class FakeQuantize(nn.Module):
-    """Rounds weight and bias to the integers of `quantize` times a scale; it is the `quantizer` of a layer (`nn.Synapse`).
+    """Rounds weight and bias to the integers of `quantize` times a scale; it is the `quantizer` of a layer (`nn.Synapses`).
 
     The gradient passes the rounding unchanged, and stops where a weight is clipped. scale: float32 [O] or [1], learned
     in logarithm (gradient of the rounding error as in Esser et al. 2020, LSQ, without its gradient scale).
@@ -116,23 +116,33 @@ class PixelQuantize(FakeQuantize):
 class WindowedQuantize(nn.Module):
     """Rounds weight and bias of a layer of windows, and the shortcut beside it, to the integers of `quantize` times its unit.
 
-    It is the `quantizer` of a layer (`nn.windowed.WindowedSynapses`). The unit of membranes follows the layer's clip. A bias is
-    rounded to the middle between two integers where the layer fires, so that the float net's neurons decide as the integer
-    ones. The gradient passes the rounding unchanged, and stops where a weight is clipped.
+    It is the `quantizer` of a layer. The unit of membranes follows the layer's clip. A bias is rounded to the middle between
+    two integers where the layer fires, so that the float net's neurons decide as the integer ones. The gradient passes the
+    rounding unchanged, and stops where a weight is clipped.
 
     bits, step : of weights. steps : of the layer's window, 0 of a readout. rise : of the membrane per step, whole numbers [O],
     zeros of a readout. unit : of a readout's membrane. share : a weight divided by it belongs to one level of one pooled
     neuron: avg_pool^2 times the steps of the input's window. shortcut_share : the same for the shortcut, 0 without one.
+    clip : the layer's own parameter, None of a readout.
     """
 
     _rise: Tensor
     unit: Tensor
 
     def __init__(
-        self, bits: int, step: int, steps: int, rise: NDArray[np.int64], unit: float, share: int, shortcut_share: int
+        self,
+        bits: int,
+        step: int,
+        steps: int,
+        rise: NDArray[np.int64],
+        unit: float,
+        share: int,
+        shortcut_share: int,
+        clip: nn.Parameter | None,
     ) -> None:
         super().__init__()
         self.bits, self.step, self.steps, self.share, self.shortcut_share = bits, step, steps, share, shortcut_share
+        self.clip = clip
         self.register_buffer("_rise", torch.from_numpy(rise).double())  # floats can be averaged (`AveragedModel`)
         self.register_buffer("unit", torch.tensor(unit, dtype=torch.float64))
 
@@ -141,22 +151,22 @@ class WindowedQuantize(nn.Module):
         """Of the membrane per step, whole numbers in float64 [O]."""
         return self._rise.round()
 
-    def forward(self, weight: Tensor, bias: Tensor | None, clip: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def forward(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The weight and bias that the cores will use, in the shapes of `weight` [O, ...] and `bias` [O]."""
         assert bias is not None
-        unit, half, exact = self._unit(clip), self.rise / 2, bias.detach().double()
+        unit, half, exact = self._unit(), self.rise / 2, bias.detach().double()
         between = 0.5 if self.steps else 0.0
         rounded = ((exact / unit + half + 0.5).floor() + between - half) * unit
         return self._rounded(weight, unit * self.share), bias + (rounded - exact).to(bias)
 
-    def round_shortcut(self, shortcut: Tensor, clip: Tensor) -> Tensor:
+    def round_shortcut(self, shortcut: Tensor) -> Tensor:
         """The weight [O, ...] of a shortcut that the cores will use."""
-        return self._rounded(shortcut, self._unit(clip) * self.shortcut_share)
+        return self._rounded(shortcut, self._unit() * self.shortcut_share)
 
-    def _unit(self, clip: Tensor | None) -> Tensor:
-        if clip is None:
+    def _unit(self) -> Tensor:
+        if self.clip is None:
             return self.unit.expand(len(self._rise))
-        return clip.detach().double() / (self.steps * self.rise)
+        return self.clip.detach().double() / (self.steps * self.rise)
 
     def _rounded(self, weight: Tensor, unit: Tensor) -> Tensor:
         column = (unit * self.step).view(-1, *[1] * (weight.dim() - 1))

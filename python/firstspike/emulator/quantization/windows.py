@@ -15,7 +15,7 @@ from ... import nn as fs
 from ..._base.geometry import out_size, shortcut_stride
 from ...models import WindowedNet
 from ...models.chain import in_order
-from ...nn.windowed import WindowedLayer, WindowedSynapses
+from ...nn.windowed import WindowedLayer
 from ..program.host import Encoder, Readout
 from ..program.layers import Shape, Shortcut
 from ..program.profile import Profile
@@ -92,7 +92,7 @@ def _encoder(net: WindowedNet, first: nn.Module) -> tuple[Encoder, Shape, int]:
     encoder, size = modules[-1], tuple(net.input_shape)
     facts: dict[str, Any] = modules[0].settings() if isinstance(modules[0], fs.Normalize) else {}
     rows, columns = encoder.padding
-    linear = isinstance(first, WindowedSynapses) and first.weight.dim() == 2 and first.avg_pool == 1
+    linear = isinstance(first, fs.Synapses) and first.weight.dim() == 2 and first.avg_pool == 1
     flat = len(size) != 3 or (linear and not any(encoder.padding))
     shape = (1, 1, math.prod(size)) if flat else (size[1] + 2 * rows, size[2] + 2 * columns, size[0])
     facts |= {
@@ -345,7 +345,8 @@ def prepare_windows(net: WindowedNet, profile: Profile, bits: int, per_channel: 
         share, side = made.pool**2 * made.window, made.shortcut
         beside = 0 if side is None else side.pool**2 * side.window
         steps = made.steps if made.fires else 0
-        quantizer = WindowedQuantize(bits, profile.weight_step, steps, made.rise, float(made.scale[0]), share, beside)
+        unit, clip = float(made.scale[0]), layer.clip if isinstance(layer, WindowedLayer) else None
+        quantizer = WindowedQuantize(bits, profile.weight_step, steps, made.rise, unit, share, beside, clip)
         layer.quantizer = quantizer.to(layer.weight.device)
         if part.block is not None and part.block.shortcut is None and len(part.block.scale) == 1:
             part.block.scale = nn.Parameter(part.block.scale.repeat(len(made.rise)))

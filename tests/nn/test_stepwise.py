@@ -21,12 +21,12 @@ LAYERS = [
 ]
 
 
-def make(kind: Any, sizes: tuple[int, ...], seed: int = 0, **options: Any) -> nn.Synapse:
+def make(kind: Any, sizes: tuple[int, ...], seed: int = 0, **options: Any) -> nn.Synapses:
     """A layer with 8 steps."""
     return kind(*sizes, steps=8, generator=generator(seed), **options)
 
 
-def data(layer: nn.Synapse, seed: int = 1) -> Any:
+def data(layer: nn.Synapses, seed: int = 1) -> Any:
     """Input of a layer: floats, or spike times with silent ones."""
     g = generator(seed)
     shape = (4, 3, 6, 6) if layer.weight.dim() == 4 else (4, 12)

@@ -1,0 +1,1 @@
+"""What every class of a family must do, as tables over all classes."""
