@@ -293,3 +293,65 @@ def test_every_weight_gets_a_gradient(case: Case) -> None:
     sums.backward(torch.randn(sums.shape, generator=generator(5)))
     for name, parameter in layer.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
+
+
+def block(windowed: bool, shortcut: bool = False, **options: Any) -> nn.Residual:
+    """A block on maps of `MAP` whose layers have normalisation, rounding and thresholds or clips of their own."""
+    case = Case(nn.WindowedConv2d if windowed else nn.TTFSConv2d, {}, MAP)
+    sizes: dict[str, Any] = {"in_channels": 4, "out_channels": 4, "kernel_size": 3, "padding": 1, "steps": 8}
+    layers = [case.layer(seed, **sizes, normalization=True) for seed in (0, 1)]
+    if not windowed:
+        layers[-1].threshold = torch.linspace(0.5, 1.5, 4)
+    beside = nn.WindowedShortcut(4, 4, generator=generator(7)) if shortcut else None
+    return nn.Residual(layers, beside, **options).eval()
+
+
+BLOCKS: dict[str, Callable[[], nn.Residual]] = {
+    "step": lambda: block(False, scale=0.7),
+    "step, learned scales": lambda: block(False, scale=torch.linspace(0.5, 1.0, 4), learn_scale=True),
+    "windowed": lambda: block(True, scale=0.7),
+    "windowed, fixed scales": lambda: block(True, scale=torch.linspace(0.5, 1.0, 4), learn_scale=False),
+    "windowed, shortcut": lambda: block(True, shortcut=True),
+}
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_blocks(name: str) -> None:
+    made = BLOCKS[name]()
+    assert made.timing == name.split(",")[0] and made.fires and made.steps == 8
+    spikes, fired = SpikeTimes(spike_times(MAP, 8, "mixed", generator(2)), 8), []
+    expected = made(spikes, fired)
+    assert [x.shape for x in fired] == [MAP, MAP] and fired[-1] is expected
+    without = copy.deepcopy(made.layers)
+    assert not torch.equal(without[1](without[0](spikes)).times, expected.times)
+    for way in (copy.deepcopy, COPIES["pickle"], COPIES["torch.save"]):
+        assert torch.equal(way(made)(spikes).times, expected.times)
+    settings = made.settings()
+    channels = settings.pop("channels", 1)
+    again = nn.Residual(copy.deepcopy(made.layers), copy.deepcopy(made.shortcut), scale=torch.ones(channels), **settings)
+    assert list(again.state_dict()) == list(made.state_dict()) and again.settings() == made.settings()
+    again.load_state_dict(made.state_dict())
+    assert torch.equal(again.eval()(spikes).times, expected.times)
+    learned = isinstance(made.scale, torch.nn.Parameter)
+    assert made.fold() is made
+    assert isinstance(made.scale, torch.nn.Parameter) == learned
+    changed = (made(spikes).times != expected.times).float().mean()
+    assert changed < 0.02 if "windowed" in name else changed == 0
+    assert all(getattr(layer, "running", None) is None and not getattr(layer, "normalization", None) for layer in made.layers)
+
+
+@pytest.mark.parametrize(
+    ("layers", "shortcut", "error"),
+    [
+        ([], None, ValueError),
+        ([torch.nn.Identity()], None, TypeError),
+        ([nn.WindowedReadout(3, 3)], None, TypeError),
+        ([nn.WindowedLinear(3, 3, steps=4), nn.TTFSLinear(3, 3, steps=4)], None, TypeError),
+        ([nn.TTFSConv2d(3, 3, 1, steps=4)], nn.WindowedShortcut(3, 3), TypeError),
+        ([nn.WindowedConv2d(3, 3, 1, steps=4)], nn.WindowedConv2d(3, 3, 1, steps=4), TypeError),
+    ],
+    ids=str,
+)
+def test_blocks_refuse(layers: list[torch.nn.Module], shortcut: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="layers|shortcut"):
+        nn.Residual(layers, shortcut)

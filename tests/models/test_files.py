@@ -171,7 +171,7 @@ def edited(net: dict[str, Any], way: str) -> Any:
     elif way == "kind":
         last["kind"] = "Popen"
     elif way == "missing":
-        del last["settings"]["gain"]
+        del last["settings"]["steps"]
     elif way == "deep":
         for _ in range(100):
             net = {"kind": "Sequential", "names": ["0"], "parts": [net]}

@@ -70,7 +70,8 @@ class DirectLinear(FullyConnected, _Direct):
     Parameters
     ----------
     in_features, out_features : N and O.
-    options : those of `TTFSLinear` without `avg_pool` and `dropout`.
+    steps, threshold, surrogate, decay, synaptic_decay : as in `TTFSLinear`.
+    bias, affine, gain, init, normalization, generator : as in `TTFSLinear`.
 
     Examples
     --------
@@ -90,7 +91,8 @@ class DirectConv2d(Convolution, _Direct):
     Parameters
     ----------
     in_channels, out_channels, kernel_size, stride, padding : as in `TTFSConv2d`.
-    options : as in `DirectLinear`.
+    steps, threshold, surrogate, decay, synaptic_decay : as in `TTFSLinear`.
+    bias, affine, gain, init, normalization, generator : as in `TTFSLinear`.
 
     Examples
     --------

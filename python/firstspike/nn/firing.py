@@ -19,7 +19,15 @@ LEAST = 1e-3  # the smallest threshold that learning may reach
 class StepNeuron(NamedTuple):
     """I[t] = synaptic_decay I[t - 1] + X[t], V[t] = decay V[t - 1] + I[t]; one spike, at the first t with V[t] >= threshold.
 
-    `surrogate` is the derivative of the firing step with respect to V - threshold.
+    Parameters
+    ----------
+    threshold, decay, synaptic_decay : numbers, as in `TTFSNode`.
+    surrogate : the derivative of the firing step with respect to V - threshold.
+
+    Examples
+    --------
+    >>> nn.TTFSLinear(4, 3, steps=8, threshold=0.5).neuron.threshold
+    0.5
     """
 
     threshold: float
@@ -112,7 +120,8 @@ class FiringLayer(StepSynapses, NeuronSettings):
         parameter or buffer `theta`; "parameter" and "buffer" are one of ones.
     surrogate : from `firstspike.surrogate`, by default `triangle()`.
     shape : of the weight, (O, ...).
-    options : of `TTFSLinear`.
+    steps, avg_pool, dropout, decay, synaptic_decay : as in `TTFSLinear`.
+    bias, affine, gain, init, normalization, generator : as in `TTFSLinear`.
 
     Examples
     --------

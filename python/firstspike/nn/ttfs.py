@@ -146,7 +146,8 @@ class TTFSConv2d(Convolution, _TTFS):
     in_channels, out_channels : of the maps.
     kernel_size, stride : at least 1; each size is an int or a pair (vertical, horizontal).
     padding : at least 0, or "same" for odd kernels without a stride.
-    options : the others of `TTFSLinear`.
+    steps, avg_pool, dropout, threshold, surrogate, decay, synaptic_decay : as in `TTFSLinear`.
+    bias, affine, gain, init, normalization, generator : as in `TTFSLinear`.
 
     Examples
     --------
@@ -166,7 +167,8 @@ class Integrate(FullyConnected, _OnSpikes):
 
     Parameters
     ----------
-    in_features, out_features, options : as in `TTFSLinear`, without `threshold` and `surrogate`.
+    in_features, out_features, steps, avg_pool, dropout, decay, synaptic_decay : as in `TTFSLinear`.
+    bias, affine, gain, init, normalization, generator : as in `TTFSLinear`.
 
     Examples
     --------

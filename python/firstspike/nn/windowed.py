@@ -231,7 +231,7 @@ class WindowedConv2d(Convolution, WindowedLayer):
     padding : int, (vertical, horizontal), or "same"
     groups : int
         As in `torch.nn.Conv2d`; in_channels groups make a depthwise convolution.
-    options : the others of `WindowedLinear`.
+    steps, avg_pool, dropout, normalization, clip, clip_per_channel, momentum, eps, generator : as in `WindowedLinear`.
 
     Examples
     --------

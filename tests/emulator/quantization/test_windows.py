@@ -13,6 +13,7 @@ from firstspike import models, nn
 from firstspike.emulator import CannotQuantize, check, profile, qat, quantize, run
 from firstspike.emulator.program.nir import to_nir
 from firstspike.emulator.quantization.modules import core_layers
+from firstspike.nn.residual import fold_layers
 
 SPECS = ("30-20-5", "6C3-AP2-8C3-MP2-12-5", "4C3s2-R(4C3)-AP2-R(6C3s2-6C3)-10-R(10-10)-5")
 
@@ -92,10 +93,8 @@ def test_folding_leaves_a_prepared_net_as_it_is():
     net = qat.prepare(window_net(SPECS[2]), bits=3)
     x = torch.rand((10, *net.input_shape), generator=torch.Generator().manual_seed(1))
     before = net(x)
-    for layer in net.modules():
-        if isinstance(layer, nn.WindowedLinear | nn.WindowedConv2d):
-            layer.fold()
-    assert torch.equal(net(x), before)
+    fold_layers(net)
+    assert torch.equal(net(x), before) and not any(getattr(layer, "quantizer", None) for layer in net.modules())
 
 
 def test_a_layer_that_is_called_twice_is_refused():
