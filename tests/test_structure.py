@@ -16,6 +16,7 @@ SOURCES = [
     for folder, kinds in {"cpp": ("*.h", "*.cpp", "*.cu", "*.cuh"), "python": ("*.py",), "tests": ("*.py",)}.items()
     for kind in kinds
     for path in sorted((ROOT / folder).rglob(kind))
+    if "third_party" not in path.parts
 ]
 
 

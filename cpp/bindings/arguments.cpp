@@ -15,7 +15,7 @@ Patches patches_from(const MapSizes& sizes, int64_t pool, int64_t widest) {
 WeightView weight_from(const Array& array, const Layer& l) {
     if (!array.holds<float>()) fail("weight must be float32");
     if (!array.aligned<float>()) fail("weight must be aligned to its elements");
-    const auto* data = static_cast<const float*>(array.data());
+    const auto* data = static_cast<const float*>(array.memory());
     const int64_t taps = l.taps();
     if (array.ndim == 2 && array.shape[0] == l.outputs && array.shape[1] == l.channels * taps) {
         const int64_t row = array.strides ? array.strides[0] : array.shape[1], column = array.strides ? array.strides[1] : 1;

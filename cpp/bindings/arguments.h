@@ -12,24 +12,15 @@
 
 #include "../cpu/kernels.h"
 #include "../cpu/layer/synapses.h"
+#include "../third_party/dlpack/dlpack.h"
 #include "geometry.h"
 
 namespace firstspike::bindings {
 
 // Arrays come as DLPack capsules: torch makes one in a third of the time of a numpy array.
-//
-// The part of the DLPack ABI that we read (github.com/dmlc/dlpack, struct DLTensor, at the start of what a capsule holds).
-struct Array {
-    void* memory;
-    int32_t device_type, device_id;
-    int32_t ndim;
-    uint8_t type_code, bits;
-    uint16_t lanes;
-    const int64_t* shape;
-    const int64_t* strides;  // in elements; null: C order
-    uint64_t byte_offset;
-
-    void* data() const { return static_cast<char*>(memory) + byte_offset; }
+// Strides are in elements; none: C order.
+struct Array : DLTensor {
+    void* memory() const { return static_cast<char*>(data) + byte_offset; }
 
     // -1 where the shape, of overlapping elements, counts more than 63 bits hold.
     int64_t size() const {
@@ -41,7 +32,7 @@ struct Array {
 
     template <class T>
     bool aligned() const {
-        return reinterpret_cast<uintptr_t>(data()) % alignof(T) == 0;
+        return reinterpret_cast<uintptr_t>(memory()) % alignof(T) == 0;
     }
 
     bool contiguous() const {
@@ -56,8 +47,8 @@ struct Array {
 
     template <class T>
     bool holds() const {
-        constexpr uint8_t kCode = std::is_floating_point_v<T> ? 2 : std::is_unsigned_v<T> ? 1 : 0;
-        return type_code == kCode && bits == 8 * sizeof(T) && lanes == 1;
+        constexpr DLDataTypeCode kCode = std::is_floating_point_v<T> ? kDLFloat : std::is_unsigned_v<T> ? kDLUInt : kDLInt;
+        return dtype.code == kCode && dtype.bits == 8 * sizeof(T) && dtype.lanes == 1;
     }
 };
 
@@ -78,10 +69,9 @@ struct type_caster<fb::Array> {
     PYBIND11_TYPE_CASTER(fb::Array, const_name("DLPack capsule"));
 
     bool load(handle source, bool) {
-        constexpr int32_t kCpu = 1;
         if (!PyCapsule_IsValid(source.ptr(), "dltensor")) return false;
-        value = *static_cast<const fb::Array*>(PyCapsule_GetPointer(source.ptr(), "dltensor"));
-        return value.device_type == kCpu;
+        value = {static_cast<const DLManagedTensor*>(PyCapsule_GetPointer(source.ptr(), "dltensor"))->dl_tensor};
+        return value.device.device_type == kDLCPU;
     }
 };
 
@@ -100,7 +90,7 @@ const T* input(const Array& array, const char* name, int64_t size) {
         fail(std::string(name) + " must have " + std::to_string(size) + " elements, got " + std::to_string(array.size()));
     if (size > 0 && !array.contiguous()) fail(std::string(name) + " must be contiguous");
     if (size > 0 && !array.aligned<T>()) fail(std::string(name) + " must be aligned to its elements");
-    return static_cast<const T*>(array.data());
+    return static_cast<const T*>(array.memory());
 }
 
 template <class T>
