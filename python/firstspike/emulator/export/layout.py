@@ -1,0 +1,484 @@
+"""How a net of windows lies in the core of `export_rtl`: tiles, weights, lists of spikes, and the tables that say so (rtl/fs.sv)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..program.program import Program, Refusal
+from ..program.windows import WindowLayer, WindowProgram
+from .tables import input_of
+from .windows import levels_of
+
+Ints = NDArray[np.int64]
+
+# The fields of the records in rtl/fs.sv, in order; their width: a address, c count, l lane, v level, digits bits.
+_MAP = "spikes:a marks:a rows:c columns:c pooled:c used_rows:a used_columns:a channels:a"
+_IMAGE = f"{_MAP} border_rows:c border_columns:c block:a"
+_INPUT = (
+    "y:a x:a row:a base:a pitch:a rows:a span:a kernel_rows:c taps:c repeats:c tap_x:a tap_base:a row_base:a "
+    "tile_x:a tile_base:a tile_y:a tile_row:a"
+)
+_LAYER = (
+    "both:1 each:1 readout:1 last_use:1 tiles:a first_tile:a site_rows:c site_columns:c site_x:a site_base:a site_y:a site_row:a "
+    f"steps:v {_MAP}"
+)
+_CHANNELS = "lanes:l channel:a marked:1 main_x:a main_base:a shortcut_x:a shortcut_base:a"
+
+
+@dataclass
+class Map:
+    """A map of neurons, and its list of spikes. shape: (height, width, channels). pool: by which its listeners average it.
+
+    blocks: the first channel of each block between two marks. spikes, marks: where list and marks begin in their memories.
+    """
+
+    shape: tuple[int, int, int]
+    steps: int
+    pool: int = 1
+    blocks: tuple[int, ...] = (0,)
+    spikes: int = 0
+    marks: int = 0
+
+    @property
+    def columns(self) -> int:
+        """Columns after pooling."""
+        return self.shape[1] // self.pool
+
+    @property
+    def rows(self) -> int:
+        """Rows that have synapses, before pooling."""
+        return self.shape[0] // self.pool * self.pool
+
+    @property
+    def pitch(self) -> int:
+        """Marks per row."""
+        return self.columns * len(self.blocks)
+
+    @property
+    def room(self) -> tuple[int, int]:
+        """The most spikes in its list, and its marks."""
+        return self.rows * self.columns * self.pool * self.shape[2], self.rows * self.pitch + 1
+
+    def record(self) -> dict[str, int]:
+        """Its fields in rtl/fs.sv."""
+        return {
+            "spikes": self.spikes,
+            "marks": self.marks,
+            "rows": self.shape[0] - 1,
+            "columns": self.shape[1] - 1,
+            "pooled": self.pool - 1,
+            "used_rows": self.rows,
+            "used_columns": self.columns * self.pool,
+            "channels": self.shape[2],
+        }
+
+
+@dataclass
+class Input:
+    """The synapses of a stage from one map. The kernel of a linear layer is the complete map.
+
+    weight: [kernel height, kernel width, channels, outputs], with zeros between groups; of a max pool ones, for every tap and row
+    the same. inside, wide: channels and outputs of a group, 0 without groups. split: each tile reads one block of channels only,
+    so each column of the kernel is a run of its own.
+    """
+
+    source: int
+    weight: Ints
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    inside: int = 0
+    wide: int = 0
+    split: bool = False
+    base: list[int] = field(default_factory=list)
+
+    def channels_of(self, tile: range) -> range:
+        """The channels that a tile's neurons have synapses from."""
+        if not self.inside:
+            return range(self.weight.shape[2])
+        return range(tile.start // self.wide * self.inside, ((tile.stop - 1) // self.wide + 1) * self.inside)
+
+
+@dataclass
+class Stage:
+    """What the core computes at a time: a layer, with the max pool behind it if `pool` is not (1, 1).
+
+    number: of the map that it sends, by its layer. start, rise: of each channel, the membrane without spikes, and D.
+    """
+
+    layer: WindowLayer
+    number: int
+    inputs: list[Input]
+    pool: tuple[int, int]
+    start: Ints
+    rise: Ints
+    tiles: list[range] = field(default_factory=list)
+    first_tile: int = 0
+
+    @property
+    def both(self) -> bool:
+        """True if it has a shortcut."""
+        return len(self.inputs) > 1
+
+
+class Layout:
+    """A program in the core. lanes: of a cluster. skips: silent neurons are left out of the lists. merges: max pools are computed
+    with the layer before them where that can be.
+
+    maps: by the number of their layer, -1 for the input. weights: [rows, lanes].
+    """
+
+    def __init__(self, program: Program, *, lanes: int, clusters: int, skips: bool = True, merges: bool = True) -> None:
+        if not isinstance(program, WindowProgram):
+            problem = "the core keeps no membranes from step to step, so it runs nets of windows only"
+            raise Refusal("net", problem, timing="windowed")
+        self.program, self.lanes, self.clusters, self.skips = program, lanes, clusters, skips
+        self.maps = {-1: Map(program.input_shape, program.steps)}
+        self.stages = list(self._stages(merges))
+        self._average()
+        for stage in reversed(self.stages):
+            self._cut(stage)
+        self._place_lists()
+        self.weights = self._place_weights()
+
+    # ---- Stages
+
+    def _stages(self, merges: bool) -> Iterator[Stage]:
+        layers, number = self.program.layers, 0
+        while number < len(layers):
+            layer, pool = layers[number], (1, 1)
+            for register, free in layer.overflow_free().items():
+                if not free:
+                    problem = f"its {register} could overflow, and the core has no policy for that"
+                    raise Refusal(layer.name, problem, "quantise for a profile with wider registers, such as rtl")
+            inputs = list(_inputs(layer, number))
+            if merges and self._merges(number):
+                number, pool = number + 1, layers[number + 1].stride
+            start, rise = layer.bias, np.ones_like(layer.bias)
+            if layer.pools:
+                start = np.full_like(layer.bias, -1)
+            elif layer.fires:
+                start, rise = layer.bias - layer.reached + layer.rise * layer.steps, layer.rise
+            self.maps[number] = Map(layers[number].out_shape, layer.steps)
+            yield Stage(layer, number, inputs, pool, start, rise)
+            number += 1
+
+    def _merges(self, number: int) -> bool:
+        """Whether a layer and the next one, a max pool of separate patches, can be computed together."""
+        layers = self.program.layers
+        if number + 1 == len(layers) or layers[number].pools or layers[number].shortcut is not None:
+            return False
+        pool, alone = layers[number + 1], self.program.listeners(number) == {number + 1}
+        return pool.pools and alone and pool.stride == pool.kernel and pool.padding == (0, 0)
+
+    def _average(self) -> None:
+        """Find the average pool of each map, which must be the same for all of its listeners."""
+        seen: set[int] = set()
+        for stage in self.stages:
+            side = stage.layer.shortcut
+            for one, pool in zip(stage.inputs, (stage.layer.pool, side.pool if side else 1), strict=False):
+                if one.source in seen and self.maps[one.source].pool != pool:
+                    problem = f"its shortcut averages {pool} x {pool} neurons, another layer averages the same map otherwise"
+                    raise Refusal(stage.layer.name, problem, "average in a layer before the block")
+                seen.add(one.source)
+                self.maps[one.source].pool = pool
+
+    def _cut(self, stage: Stage) -> None:
+        """Cut a stage's channels into tiles, and the maps that it reads into the blocks of its groups."""
+        outputs = self.maps[stage.number].shape[2]
+        ends = {*self.maps[stage.number].blocks[1:], outputs}
+        for one in stage.inputs:
+            if one.inside:
+                ends |= set(range(0, outputs, one.wide * max(1, self.lanes // one.wide))) - {0}
+        begin = 0
+        for end in sorted(ends):
+            stage.tiles += [range(first, min(first + self.lanes, end)) for first in range(begin, end, self.lanes)]
+            begin = end
+        for one in stage.inputs:
+            source = self.maps[one.source]
+            blocks = sorted({(channels.start, channels.stop) for channels in map(one.channels_of, stage.tiles)})
+            firsts, lasts = tuple(first for first, _ in blocks), tuple(last for _, last in blocks)
+            whole = (*firsts, source.shape[2]) == (0, *lasts) and source.blocks in ((0,), firsts)
+            sizes = np.subtract(lasts, firsts)
+            even = one.source >= 0 or bool((sizes[:-1] == sizes[0]).all() and sizes[-1] <= sizes[0])  # as the loader counts
+            if one.inside and whole and even and source.pool == 1:
+                source.blocks, one.split = firsts, True
+
+    # ---- Memories
+
+    def _place_lists(self) -> None:
+        """Give each map room for its list and its marks, from its own stage to the last that reads it."""
+        last = {one.source: n for n, stage in enumerate(self.stages) for one in stage.inputs}
+        first = {-1: -1, **{stage.number: n for n, stage in enumerate(self.stages)}}
+        self.last_use = last[-1]
+        last[-1] = len(self.stages)  # the next image is loaded while later layers run
+        self.spikes = self.marks = 2
+        placed: list[Map] = []
+        spans: list[tuple[int, int]] = []
+        for number, own in self.maps.items():
+            if number not in last:
+                continue  # the readout sends no spikes
+            span = first[number], last[number]
+            others = [x for x, (begin, end) in zip(placed, spans, strict=True) if begin <= span[1] and span[0] <= end]
+            own.spikes = _lowest(own.room[0], [(x.spikes, x.room[0]) for x in others])
+            own.marks = _lowest(own.room[1], [(x.marks, x.room[1]) for x in others])
+            self.spikes = max(self.spikes, own.spikes + own.room[0])
+            self.marks = max(self.marks, own.marks + own.room[1])
+            placed.append(own)
+            spans.append(span)
+
+    def _place_weights(self) -> Ints:
+        """Rows of weights [rows, lanes] in the order in which a tile reads them; sets the bases of the inputs' tiles."""
+        parts: list[Ints] = []
+        row = tile_count = 0
+        for stage in self.stages:
+            stage.first_tile = tile_count
+            tile_count += len(stage.tiles)
+            for one in stage.inputs:
+                room = self.block_room(one)
+                for tile in stage.tiles:
+                    channels = one.channels_of(tile) if one.split else range(one.weight.shape[2])
+                    own = one.weight[:, :, channels.start : channels.stop, tile.start : tile.stop]
+                    own = np.pad(own, ((0, 0), (0, 0), (0, room - len(channels)), (0, self.lanes - len(tile))))
+                    if one.split and stage.layer.pools:
+                        own = own[:, :1]
+                    one.base.append(row - channels.start)
+                    parts.append(own.reshape(-1, self.lanes))
+                    row += len(parts[-1])
+        self.tile_count = tile_count
+        return np.concatenate(parts)
+
+    def block_room(self, one: Input) -> int:
+        """Rows of weights for a run's channels: those of the largest block, or all."""
+        blocks, channels = self.maps[one.source].blocks, self.maps[one.source].shape[2]
+        return int(np.diff((*blocks, channels)).max()) if one.split else channels
+
+    def membranes(self, stage: Stage) -> tuple[int, int]:
+        """The lowest and the highest membrane that spikes of any levels make."""
+        low, high = stage.start.copy(), stage.start.copy()
+        for one in stage.inputs:
+            source = self.maps[one.source]
+            flat = one.weight.reshape(-1, one.weight.shape[-1]) * source.steps * source.pool**2
+            low += flat.clip(max=0).sum(0)
+            high += flat.clip(min=0).sum(0)
+        return int(low.min()), int(high.max())
+
+    # ---- Tables
+
+    def sizes(self, multipliers: int) -> dict[str, int]:
+        """The sizes that rtl/fs.sv includes."""
+        ranges = [self.membranes(stage) for stage in self.stages]
+        steps = max([stage.layer.steps for stage in self.stages], default=1)
+        rises = max(int(stage.rise.max()) for stage in self.stages)
+        codes = self.codes()
+        lane_bits = max(1, _bits(self.lanes - 1))
+        counts = [1, *(one.kernel[0] * self.maps[one.source].pool for stage in self.stages for one in stage.inputs)]
+        counts += [x for own in self.maps.values() for x in own.shape[:2]]
+        addresses = [
+            self.spikes,
+            self.marks,
+            len(self.weights),
+            self.tile_count << lane_bits,
+            512 * len(codes),
+            *(own.pitch + own.columns + own.shape[2] for own in self.maps.values()),
+            *(own.shape[1] * own.shape[2] for own in self.maps.values()),
+            *(abs(value) for stage in self.stages for one in stage.inputs for value in self._input(stage, one).values()),
+        ]
+        weight_bits = max(_bits(int(self.weights.max())), _bits(-int(self.weights.min()) - 1)) + 1
+        return {
+            "LANES": self.lanes,
+            "CLUSTERS": self.clusters,
+            "MULTIPLIERS": min(multipliers, self.lanes * self.clusters),
+            "WEIGHT_BITS": max(2, weight_bits),
+            "LEVEL_BITS": _bits(max(own.steps for own in self.maps.values())),
+            "MEMBRANE_BITS": 1 + max(max(_bits(high), _bits(-low - 1)) for low, high in ranges),
+            "RISE_BITS": _bits(rises),
+            "STAGES": _bits(steps - 1) if steps > 1 else 0,
+            "PLACE_BITS": max(1, _bits(max(own.columns * own.shape[2] for own in self.maps.values()) - 1)),
+            "ADDRESS_BITS": _bits(max(addresses)) + 1,
+            "COUNT_BITS": _bits(max(counts)),
+            "LANE_BITS": lane_bits,
+            "SPIKES": self.spikes,
+            "MARKS": self.marks,
+            "WEIGHT_ROWS": max(2, len(self.weights)),
+            "TILES": max(2, self.tile_count),
+            "LAYERS": max(2, len(self.stages)),
+            "CODES": len(codes),
+            "POOLS": int(any(stage.pool != (1, 1) or stage.layer.pools for stage in self.stages)),
+            "SKIPS": int(self.skips),
+        }
+
+    def codes(self) -> list[Ints]:
+        """The level of each pixel value, and behind them that of the border, per channel or for all; none where they are equal."""
+        taken = input_of(self.program)
+        if taken is None or taken.codes is None or taken.border is None:
+            return []
+        levels, border = (levels_of(x, self.program.steps).astype(np.int64) for x in (taken.codes, taken.border))
+        if len(levels) == 1 and not any(self.program.encoder.padding) and (levels[0] == np.arange(256)).all():
+            return []
+        return [np.concatenate([level, [edge]]) for level, edge in zip(levels, border, strict=True)]
+
+    def _input(self, stage: Stage, one: Input) -> dict[str, int]:
+        source, (height, width), (rows, columns) = self.maps[one.source], one.kernel, one.stride
+        pool, blocks, channels = source.pool, len(source.blocks), source.shape[2]
+        down, right = stage.pool[0] * rows * pool, stage.pool[1] * columns
+        per_tap = 0 if stage.layer.pools else self.block_room(one)  # rows of weights
+        per_row = 0 if stage.layer.pools else width * channels
+        return {
+            "y": -one.padding[0] * pool,
+            "x": -one.padding[1] * blocks,
+            "row": source.marks - one.padding[0] * pool * source.pitch,
+            "base": one.padding[1] * channels,
+            "pitch": source.pitch,
+            "rows": source.rows,
+            "span": 1 if one.split else width * blocks,
+            "kernel_rows": height * pool - 1,
+            "taps": width - 1 if one.split else 0,
+            "repeats": pool - 1,
+            "tap_x": blocks,
+            "tap_base": per_tap - channels,
+            "row_base": per_tap + (width - 1) * channels if one.split else per_row,
+            "tile_x": right * blocks,
+            "tile_base": -right * channels,
+            "tile_y": down,
+            "tile_row": down * source.pitch,
+        }
+
+    def _layer(self, number: int, stage: Stage, widths: dict[str, int]) -> int:
+        own, main = self.maps[stage.number], stage.inputs[0]
+        source, rows, columns = self.maps[main.source], *main.stride
+        values = {
+            "both": len(stage.inputs) - 1,
+            "each": int(stage.layer.pools),
+            "readout": int(not stage.layer.fires),
+            "last_use": int(number == self.last_use),
+            "tiles": len(stage.tiles) - 1,
+            "first_tile": stage.first_tile,
+            "site_rows": stage.pool[0] - 1,
+            "site_columns": stage.pool[1] - 1,
+            "site_x": columns * len(source.blocks),
+            "site_base": -columns * source.shape[2],
+            "site_y": rows * source.pool,
+            "site_row": rows * source.pool * source.pitch,
+            "steps": stage.layer.steps,
+            **own.record(),
+        }
+        if not stage.layer.fires:
+            values["used_rows"] = 0  # its membranes are no spikes
+        inputs = [_packed(_INPUT, self._input(stage, one), widths) for one in stage.inputs]
+        fields = [*inputs, *([0] * (2 - len(inputs))), _packed(_LAYER, values, widths)]
+        bits = [_width(_INPUT, widths)] * 2 + [_width(_LAYER, widths)]
+        return _joined(fields, bits)
+
+    def _channels(self, stage: Stage, index: int, widths: dict[str, int]) -> int:
+        tile, own = stage.tiles[index], self.maps[stage.number]
+        values = {
+            "lanes": len(tile) - 1,
+            "channel": tile.start,
+            "marked": int(tile.stop in (*own.blocks[1:], own.shape[2])),
+            **dict.fromkeys(("shortcut_x", "shortcut_base"), 0),
+        }
+        for name, one in zip(("main", "shortcut"), stage.inputs, strict=False):
+            block = self.maps[one.source].blocks.index(one.channels_of(tile).start) if one.split else 0
+            values |= {f"{name}_x": block, f"{name}_base": one.base[index]}
+        return _packed(_CHANNELS, values, widths)
+
+    def tables(self, sizes: dict[str, int]) -> dict[str, str]:
+        """The files that the core loads, by their names."""
+        widths = {kind: sizes[f"{name}_BITS"] for kind, name in zip("aclv", ("ADDRESS", "COUNT", "LANE", "LEVEL"), strict=True)}
+        pairs = [(stage, index) for stage in self.stages for index in range(len(stage.tiles))]
+        image = self.maps[-1]
+        block = int(np.diff((*image.blocks, image.shape[2]))[0])
+        rows, columns = self.program.encoder.padding
+        facts = {"border_rows": rows, "border_columns": columns, "block": block}
+        starts, rises = np.full((2, len(pairs), 1 << sizes["LANE_BITS"]), -1)
+        for n, (stage, index) in enumerate(pairs):
+            tile = stage.tiles[index]
+            starts[n, : len(tile)] = stage.start[tile.start : tile.stop]
+            rises[n, : len(tile)] = stage.rise[tile.start : tile.stop]
+        tables = {
+            "layers": [self._layer(n, stage, widths) for n, stage in enumerate(self.stages)],
+            "tiles": [self._channels(stage, index, widths) for stage, index in pairs],
+            "image": [_packed(_IMAGE, image.record() | facts, widths)],
+            "weights": _rows(self.weights, sizes["WEIGHT_BITS"]),
+            "starts": _rows(starts[:, : self.lanes], sizes["MEMBRANE_BITS"]),
+            "rises": _rows(rises.reshape(-1, 1), sizes["RISE_BITS"]),
+        }
+        if codes := self.codes():
+            tables["codes"] = [int(x) for code in codes for x in np.pad(code, (0, 512 - len(code)))]
+        return {f"{name}.mem": "".join(f"{word:x}\n" for word in words) for name, words in tables.items()}
+
+
+def _inputs(layer: WindowLayer, number: int) -> Iterator[Input]:
+    """The layer's own input, then its shortcut."""
+    channels, outputs = layer.in_shape[2], layer.out_shape[2]
+    how: dict[str, Any] = {"stride": layer.stride, "padding": layer.padding}
+    if layer.pools:
+        ones = np.broadcast_to(np.eye(channels, dtype=np.int64), (1, layer.kernel[1], channels, channels))
+        yield Input(number - 1, ones, layer.kernel, inside=1, wide=1, **how)
+    elif layer.kind == "linear":
+        kernel = layer.pooled_shape[:2]
+        yield Input(number - 1, layer.weight.astype(np.int64).reshape(*kernel, channels, outputs) << layer.shift, kernel)
+    else:
+        weight = layer.weight.astype(np.int64).transpose(1, 2, 0, 3) << layer.shift
+        groups = {"inside": channels // layer.groups, "wide": outputs // layer.groups} if layer.groups > 1 else {}
+        yield Input(number - 1, _dense(weight, layer.groups), layer.kernel, **groups, **how)
+    if (side := layer.shortcut) is not None:
+        weight = side.weight.astype(np.int64) << layer.shift
+        groups = {"inside": 1, "wide": 1} if weight.shape == (outputs,) else {}
+        weight = np.diag(weight) if weight.ndim == 1 else weight
+        weight = np.pad(weight, ((0, 0), (0, outputs - weight.shape[1])))
+        yield Input(side.source, weight[None, None], (1, 1), stride=side.stride, **groups)
+
+
+def _dense(weight: Ints, groups: int) -> Ints:
+    """Weights [y, x, channels of a group, outputs] as [y, x, channels, outputs], with zeros between the groups."""
+    height, width, inside, outputs = weight.shape
+    wide, full = outputs // groups, np.zeros((height, width, inside * groups, outputs), np.int64)
+    for group in range(groups):
+        own = slice(group * wide, (group + 1) * wide)
+        full[:, :, group * inside : (group + 1) * inside, own] = weight[..., own]
+    return full
+
+
+def _lowest(size: int, taken: list[tuple[int, int]]) -> int:
+    """The lowest address from which on `size` words are free. taken: (first, size) of what is in use."""
+    ends = [0, *(first + room for first, room in taken)]
+    return min(at for at in ends if all(at + size <= first or first + room <= at for first, room in taken))
+
+
+def _bits(value: int) -> int:
+    """Bits of a number, at least 1."""
+    return max(1, int(value).bit_length())
+
+
+def _joined(values: list[int], bits: list[int]) -> int:
+    """Fields in one word, the first in the highest bits; negative ones in two's complement."""
+    word = 0
+    for value, width in zip(values, bits, strict=True):
+        word = word << width | value & (1 << width) - 1
+    return word
+
+
+def _widths(fields: str, widths: dict[str, int]) -> list[int]:
+    kinds = (one.split(":")[1] for one in fields.split())
+    return [widths[kind] if kind in widths else int(kind) for kind in kinds]
+
+
+def _width(fields: str, widths: dict[str, int]) -> int:
+    return sum(_widths(fields, widths))
+
+
+def _packed(fields: str, values: dict[str, int], widths: dict[str, int]) -> int:
+    """A record of rtl/fs.sv as a word."""
+    return _joined([values[one.split(":")[0]] for one in fields.split()], _widths(fields, widths))
+
+
+def _rows(values: Ints, bits: int) -> list[int]:
+    """Rows of numbers as words, the first number in the lowest bits."""
+    return [_joined(row[::-1], [bits] * len(row)) for row in values.tolist()]
