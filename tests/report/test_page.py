@@ -33,6 +33,11 @@ def drawing():
     return drawn
 
 
+def glyphs(drawn):
+    """The identifiers of the characters that a figure draws."""
+    return set(re.findall(r'id="(DejaVuSans-\w+)"', svg(drawn)))
+
+
 def page():
     frame = pd.DataFrame({"method": ["ours", "<theirs>"], "acc": ["98.1 ± 0.1", "–"]})
     page = Page("A & B", "with `code`").section("One").text("Hello *there*.").table(frame, "Accuracy.", note="Small.")
@@ -68,6 +73,14 @@ def test_a_figure_may_come_as_the_text_that_was_drawn_before():
     assert Page("x").figure(svg(drawing()), "c").html() == Page("x").figure(drawing(), "c").html()
     with pytest.raises(ValueError, match="must be SVG with a width in points, got '<svg/>'"):
         Page("x").figure("<svg/>", "c")
+
+
+def test_a_logarithmic_axis_is_labelled_by_powers_of_ten_not_by_markup():
+    digits, axes = figure(3, 2)
+    axes.set(xticks=[], yticks=[], title="0123456789")
+    logarithmic, axes = figure(3, 2)
+    axes.set(xticks=[], yscale="log", ylim=(1, 1e6))
+    assert glyphs(logarithmic) and glyphs(logarithmic) <= glyphs(digits)
 
 
 @pytest.mark.parametrize(

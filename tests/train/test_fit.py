@@ -127,6 +127,16 @@ def test_a_run_on_loaders_resumes_with_the_same_bits(config, sets, tmp_path):
     resumes_with_the_same_bits(lambda **options: run(config.replace(epochs=4), loaders, **options), tmp_path)
 
 
+def test_a_resumed_run_keeps_its_number_of_threads(config, sets, tmp_path, keep_threads):
+    numbers = []
+    for epochs, threads in ((1, 2), (2, 1)):
+        torch.set_num_threads(threads)
+        options = {"directory": tmp_path, "callbacks": [lambda *_: numbers.append(torch.get_num_threads())]}
+        result = run(config.replace(threads=0, epochs=epochs), sets, **options)
+        assert torch.get_num_threads() == threads
+    assert numbers == [session["threads"] for session in result.sessions] == [2, 2]
+
+
 def test_same_seed_same_bits_other_seed_other_bits(config, sets, tmp_path):
     config = config.replace(epochs=1)
     one, same, other = (run(config.replace(seed=s), sets, directory=tmp_path / n) for n, s in zip("abc", (5, 5, 6), strict=True))

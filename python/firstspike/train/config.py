@@ -80,7 +80,7 @@ class Config(Record):
     augmentation : see `Augmentation`.
     unerased_epochs : number of epochs at the end of the run without `augmentation.erase`.
     seed : of weights, order of images, and augmentation.
-    threads : torch's threads; 0 leaves torch's number.
+    threads : torch's threads; 0 leaves torch's number, and a resumed run keeps the number that it began with.
     validation : training images held out (a fraction, or a number of images; 0: none). With some, each epoch is
         measured on them and the test set only once, at the end; without, each epoch is measured on the test set.
     limit : number of training images to use, drawn per class (0: all), for quick trials.

@@ -60,8 +60,8 @@ def fit(
 ) -> Result:
     """Train a net, measure it in every epoch, and keep a checkpoint of every epoch.
 
-    A run that is killed and called again resumes after its last finished epoch, and ends with the same bits as one that was not
-    interrupted. For that, give DataLoader, net, loss and optimizer as they were at the start. They must draw from torch's
+    A run that is killed and called again resumes after its last finished epoch, with the number of threads that it had, and
+    ends with the same bits as one that was not interrupted. For that, give DataLoader, net, loss and optimizer as they were at the start. They must draw from torch's
     generators only and keep all that training changes in a `state_dict`. Called again after its end, `fit` only reads the
     result and the net; with a larger `config.epochs`, it continues, with the learning rates of the longer schedule; a mean of
     the weights (`config.average_epochs`) then has only steps of the added epochs. Under torchrun the processes share each
@@ -198,10 +198,12 @@ class _Run:
         config, processes, model = self.info.config, self.method.processes, self.trained["model"]
         environment.start_peak(processes.device)
         progress = self._begin(resume)
+        threads = torch.get_num_threads()
         if progress.run.epoch and self.method.shown:
-            tqdm.write(f"resumed at epoch {progress.run.epoch + 1} of {config.epochs}", file=sys.stderr)
+            done = f"resumed at epoch {progress.run.epoch + 1} of {config.epochs}"
+            tqdm.write(f"{done}, with {checks.counted(threads, 'thread')}", file=sys.stderr)
         session = {"first_epoch": progress.run.epoch + 1, "epochs": config.epochs, "processes": processes.world}
-        session = processes.from_first({**provenance.record(), **session})
+        session = processes.from_first({**provenance.record(), **session, "threads": threads})
         progress = progress.replace(sessions=(*progress.sessions, session))
         check_finite(self.trained, "before training")
         forward = processes.wrap(Forward(self.net))
@@ -259,6 +261,9 @@ class _Run:
         elif epoch:
             self._average(epoch - 1)
         found.restore(self.trained, self.optimizer)
+        threads = found.progress.sessions[-1].get("threads") if epoch else None
+        if threads and not self.info.config.threads:  # torch's products may have other bits with another number
+            torch.set_num_threads(threads)
         return found.progress.replace(run=self.info.replace(epoch=epoch))
 
     def _entry(self, epoch: int, measured: nn.Module, metrics: Metrics, times: dict[str, float]) -> Epoch:

@@ -150,7 +150,7 @@ class Result(Record):
     parameters : of the net, frozen ones included.
     peak_memory : bytes.
     processes : that shared each batch.
-    sessions : one entry per process that worked on the run: commit, versions, machine, time, its first epoch.
+    sessions : one entry per process that worked on the run: commit, versions, machine, time, threads, its first epoch.
 
     Examples
     --------
