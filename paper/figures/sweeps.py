@@ -27,7 +27,7 @@ def gamma(profile: Profile, store: Store) -> NamedFigure | None:
         profile,
         store,
         "gamma",
-        "base γ of w[t] = γ^-t",
+        "base γ of w[t] = γ⁻ᵗ",
         ("accuracy", "decision_mean", "ties"),
         "Temporal weighting: the base γ. Near 1 all spikes weigh alike and the first step says little.",
     )

@@ -31,7 +31,7 @@ TABLES: dict[str, tuple[str, Callable[[Profile, Store], Table]]] = {
     "decoder": ("decoder", decoder),
     "gamma": (
         "gamma",
-        sweep("gamma", "Temporal weighting with w[t] = γ^-t: the base γ.", (*DECISION, TIES, SILENT), _CHOSEN),
+        sweep("gamma", "Temporal weighting with w[t] = γ⁻ᵗ: the base γ.", (*DECISION, TIES, SILENT), _CHOSEN),
     ),
     "steps": (
         "steps",
