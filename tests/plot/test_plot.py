@@ -7,6 +7,7 @@ from firstspike import SpikeTimes, models, nn
 from firstspike.inspect import Monitor
 
 plot = pytest.importorskip("firstspike.plot", exc_type=ImportError)
+svg = pytest.importorskip("firstspike.report", exc_type=ImportError).svg
 
 
 def watched(readout="membrane", steps=6, outputs=4, **options):
@@ -138,7 +139,15 @@ def test_weights_are_drawn_with_one_symmetric_scale():
     assert len(images) == 5
     assert torch.equal(torch.as_tensor(images[3].get_array().filled()), weight[3, 1])
     assert {image.get_clim() for image in images} == {(-float(weight[:, 1].abs().max()), float(weight[:, 1].abs().max()))}
-    assert any("current per unit of input" in axis.get_ylabel() for axis in figure.axes)
+    assert "current per unit of input" in figure.get_suptitle()
+
+
+@pytest.mark.parametrize("most", [1, 8, 16])
+def test_weights_and_their_unit_fit_into_the_picture(most):
+    figure = plot.weights(nn.WindowedLinear(64, 20, steps=4), most=most)
+    svg(figure)  # lays it out
+    drawn, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+    assert drawn.x0 >= 0 and drawn.y0 >= 0 and drawn.x1 <= width and drawn.y1 <= height
 
 
 def test_weights_of_a_fully_connected_layer_need_a_shape_unless_it_is_square():

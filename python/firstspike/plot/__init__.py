@@ -235,19 +235,19 @@ def weights(
     limit = float(pictures.abs().max()) or 1.0
     cell = WIDTH / (columns + 0.8)
     with style():
-        drawn, grid = figure(WIDTH, rows * cell + 0.4, nrows=rows, ncols=columns, squeeze=False)
+        drawn, grid = figure(WIDTH, rows * cell + 0.6, nrows=rows, ncols=columns, squeeze=False)
         image: Any = None
         for axis, number in zip(grid.flat, range(rows * columns), strict=True):
             axis.set_axis_off()
             if number < len(pictures):
                 image = axis.imshow(pictures[number].numpy(), cmap=_COLOURS, vmin=-limit, vmax=limit)
-        bar = drawn.colorbar(image, ax=grid, fraction=0.04, pad=0.02)
+        drawn.colorbar(image, ax=grid, fraction=0.04, pad=0.02)
         direct = isinstance(layer, DirectLinear | DirectConv2d)
         unit = "thresholds" if getattr(layer, "theta", None) is not None else "current" if direct else "potential"
         per = "unit of input" if direct else "spike at step 0" if layer.timing == "windowed" else "spike"
-        bar.set_label(f"weight ({unit} per {per})")
         of = f", input channel {channel}" if layer.weight.dim() == 4 else ""
-        drawn.suptitle(f"Outputs 0 to {len(pictures) - 1} of {len(layer.weight)}{of}", fontsize=10)
+        title = f"Outputs 0 to {len(pictures) - 1} of {len(layer.weight)}{of}"
+        drawn.suptitle(f"{title}\nweights: {unit} per {per}", fontsize=10)
     return drawn
 
 
