@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from firstspike.train import BadCheckpoint, build_model, build_optimizer, checkpoint
+from firstspike.train.batches import facts
 from firstspike.train.result import RunInfo
 
 from .conftest import make_dataset, run
@@ -129,7 +130,7 @@ def test_restored_state_keeps_memory_layouts_and_types(config, tmp_path):
     weight = trained["model"].layers[0].weight
     optimizer.state[weight]["own"] = {"nested": [torch.full_like(weight, 1 / 3, dtype=torch.float64), "text", None]}
     optimizer.state[weight]["wide"] = torch.full_like(weight, 1 / 3, dtype=torch.float64)
-    progress = checkpoint.Progress(run=RunInfo(config=config, data={}))
+    progress = checkpoint.Progress(run=RunInfo(config=config, data=dict.fromkeys(("train", "test"), facts(make_dataset(4, 1)))))
     checkpoint.save(tmp_path, progress, trained, optimizer)
     checkpoint.load(tmp_path).restore(other, fresh)
     restored = other["model"].layers[0].weight

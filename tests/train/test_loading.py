@@ -1,6 +1,7 @@
 """Reading runs: finished, going on, with custom code; the data and the facts of a run."""
 
 import threading
+from functools import partial
 
 import pytest
 from torch import nn
@@ -76,6 +77,16 @@ def test_data_that_changed_are_warned_of(config, sets, tmp_path):
     firstspike.save(result.model, tmp_path / "model.safetensors", info.to_dict())
     with pytest.warns(UserWarning, match="the test data are not the run"):
         load_data(tmp_path, train=False)
+
+
+def test_a_file_that_does_not_say_its_data_is_refused(config, sets, tmp_path):
+    result = run(config, sets)
+    facts = result.run.to_dict()
+    del facts["data"]["train"]
+    firstspike.save(result.model, tmp_path / "net.safetensors", facts)
+    for read in (load_info, partial(load_data, train=True)):
+        with pytest.raises(ValueError, match=r"net\.safetensors: data: must have the parts train and test, got \['test'\]"):
+            read(tmp_path / "net.safetensors")
 
 
 def test_what_is_no_run_is_refused(tmp_path):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, PrivateAttr
+from pydantic import AfterValidator, Field, PrivateAttr
 from torch import nn
 
 from .._base.checks import counted
@@ -103,6 +103,15 @@ class DataFacts(Record):
         return (self.fingerprint,) if self.fingerprint else (self.source, self.samples, self.batch, self.batches)
 
 
+def _both_parts(data: dict[str, DataFacts]) -> dict[str, DataFacts]:
+    if set(data) != {"train", "test"}:
+        raise ValueError(f"must have the parts train and test, got {sorted(data)}")
+    return data
+
+
+RunData = Annotated[dict[str, DataFacts], AfterValidator(_both_parts)]
+
+
 class RunInfo(Record):
     """What identifies a run: config (a run with more epochs is the same run), data, and the `tag` that `fit` was given.
 
@@ -118,7 +127,7 @@ class RunInfo(Record):
     """
 
     config: Config
-    data: dict[str, DataFacts]
+    data: RunData
     tag: str = ""
     epoch: int = 0
 
@@ -134,8 +143,8 @@ class RunInfo(Record):
         """In what the run differs from another, each as "name: mine, not other's"."""
         found = [line for line in self.config.differences(other.config) if not line.startswith("epochs:")]
         for name in self.data:
-            mine, theirs = self.data[name], other.data.get(name)
-            if theirs is None or mine.identity != theirs.identity:
+            mine, theirs = self.data[name], other.data[name]
+            if mine.identity != theirs.identity:
                 found.append(f"{name} data: {mine!r:.300}, not {theirs!r:.300}")
         return found + ([f"tag: {self.tag!r}, not {other.tag!r}"] if self.tag != other.tag else [])
 
@@ -162,7 +171,7 @@ class Result(Record):
     """
 
     config: Config
-    data: dict[str, DataFacts]
+    data: RunData
     tag: str = ""
     history: tuple[Epoch, ...] = Field(min_length=1)
     parameters: int
