@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,9 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from firstspike import SpikeTimes, cat, functional, nn, ops, reference
+from firstspike.ops.windowed import Neurons
 
 from ..compare import same_on_threads
-from ..samples import SILENT, generator, spike_times
+from ..samples import SILENT, generator, refusals, spike_times
 
 STEPS = st.sampled_from([1, 2, 3, 4, 16, 64, 254, 255])
 SHAPES = st.sampled_from([(1, 1), (7, 5), (130, 33), (3, 70), (2, 3, 4, 5), (9, 32, 7, 6), (4, 70, 5, 5), (40, 16, 9, 9)])
@@ -67,9 +70,8 @@ def test_fire_and_its_gradient(shape: tuple[int, ...], steps: int, mode: str, pe
         return
     tensors = {"current": current, "clip": clip, "bias": bias, "gamma": gamma}
     tensors = {name: x for name, x in tensors.items() if x is not None}
-    spikes, made = functional.windowed.fired_of(
-        functional.windowed.in_sites(current), clip, steps, (moments, gamma, bias, 1e-5), batch
-    )
+    neurons = Neurons(clip, steps, gamma, bias, moments, 1e-5, batch)
+    spikes, made = functional.windowed.fired_of(functional.windowed.in_sites(current), neurons)
     if not batch:
         public = functional.windowed_fire(current, clip, steps, bias=bias, gamma=gamma, moments=moments)
         assert torch.equal(public.times, spikes.times)
@@ -102,8 +104,7 @@ def test_fire_and_its_gradient(shape: tuple[int, ...], steps: int, mode: str, pe
         if n.max() > 4.5:  # more than a code may hold, above a clip near -1.5
             return
     # Codes hold u and n to half a part inside the clip and outside; the batch's correction, gamma and clip use them.
-    normal = moments, gamma, bias, clip, 1e-5, steps, batch, True
-    codes = Codes(ops.windowed.fire(functional.windowed.in_sites(current.detach()), *normal)[3], steps)
+    codes = Codes(ops.windowed.fire(functional.windowed.in_sites(current.detach()), *neurons, True)[3], steps)
     total, each = at.double().abs().movedim(1, 0).flatten(1).sum(1), channels / at.numel()
     scale = torch.ones(channels).double() if gamma is None else gamma.detach().double()
     shift = torch.zeros(channels).double() if bias is None else bias.detach().double()
@@ -132,10 +133,10 @@ def test_gradient_is_the_formula_on_the_codes(shape, steps, batch, normal, per, 
     gamma *= torch.randint(0, 2, (channels,), generator=g) * 2 - 1
     moments = torch.rand(2, channels, generator=g) + 0.1
     batch = batch and normal
-    arguments = *((moments, gamma, beta) if normal else (None, None, beta)), clip, 1e-5, steps, batch
-    scales = ops.windowed.fire(at, *arguments, True)[3]
+    neurons = Neurons(clip, steps, gamma if normal else None, beta, moments if normal else None, 1e-5, batch)
+    scales = ops.windowed.fire(at, *neurons, True)[3]
     codes = torch.randint(0, 256, sites, generator=g).to(torch.uint8)
-    got = ops.windowed.fire_backward(at, codes, scales, *arguments)
+    got = dict(zip(("current", "clip", "gamma", "bias"), ops.windowed.fire_backward(at, codes, scales, *neurons), strict=True))
     held, per_clip = Codes(scales, steps), 1 / clip.double().expand(channels)
     kept = (at.double() * held.parted(codes)[0]).flatten(0, -2)
     scale, shift = (gamma.double() if normal else torch.ones(channels).double()), beta.double()
@@ -145,12 +146,12 @@ def test_gradient_is_the_formula_on_the_codes(shape, steps, batch, normal, per, 
     want = factor * (kept - (total + n * product) / len(kept) if batch else kept)
     at_clip = -(kept * held.level(codes).flatten(0, -2)).sum(0) * per_clip
     size = float(at.abs().max()) * 10 * float(per_clip.max() * n.abs().max().clamp_min(1))
-    torch.testing.assert_close(got[0].flatten(0, -2).double(), want, rtol=1e-5, atol=1e-5 * size)
+    torch.testing.assert_close(got["current"].flatten(0, -2).double(), want, rtol=1e-5, atol=1e-5 * size)
     noise = 1e-5 * size * len(kept) ** 0.5
-    torch.testing.assert_close(got[2].double(), total * per_clip, rtol=1e-4, atol=noise)
-    torch.testing.assert_close(got[3].double(), at_clip if per else at_clip.sum()[None], rtol=1e-4, atol=noise * channels)
+    torch.testing.assert_close(got["bias"].double(), total * per_clip, rtol=1e-4, atol=noise)
+    torch.testing.assert_close(got["clip"].double(), at_clip if per else at_clip.sum()[None], rtol=1e-4, atol=noise * channels)
     if normal:
-        torch.testing.assert_close(got[1].double(), product * per_clip, rtol=1e-4, atol=8 * noise)
+        torch.testing.assert_close(got["gamma"].double(), product * per_clip, rtol=1e-4, atol=8 * noise)
 
 
 @given(steps=st.integers(1, 192), normal=st.booleans(), seed=SEEDS)
@@ -159,13 +160,14 @@ def test_codes_hold_the_times(steps: int, normal: bool, seed: int) -> None:
     g, channels = generator(seed), 40
     gamma = 10 ** (torch.rand(channels, generator=g) * 8 - 6) * (torch.randint(0, 2, (channels,), generator=g) * 2 - 1)
     beta, clip = torch.rand(channels, generator=g) * 2 - 0.5, torch.rand(channels, generator=g) + 0.5
-    parameters = (torch.tensor([[0.0], [1.0]]).repeat(1, channels), gamma, beta) if normal else (None, None, beta)
+    moments = torch.tensor([[0.0], [1.0]]).repeat(1, channels)
+    neurons = Neurons(clip, steps, gamma, beta, moments) if normal else Neurons(clip, steps, bias=beta)
     edges = (torch.arange(steps + 2)[:, None] - 0.5) / steps * clip - beta
     edges = edges / gamma if normal else edges
     beside = [edges.nextafter(torch.tensor(end)) for end in (-1e30, 1e30)]
     far = torch.tensor([1e9, -1e9, torch.inf, -torch.inf, torch.nan])[:, None].expand(-1, channels)
     current = torch.cat([edges, *beside, torch.randn(99, channels, generator=g), far])
-    _, times, codes, scales, _ = ops.windowed.fire(current, *parameters, clip, 0.0, steps, False, True)
+    _, times, codes, scales, _ = ops.windowed.fire(current, *neurons, True)
     levels = torch.where(times == SILENT, 0, steps - times.long())
     assert torch.equal(ops.windowed._values(codes, None, steps, 1, scales), levels.float() / steps)
     order = codes[:-1].long().argsort(0)
@@ -180,7 +182,7 @@ def test_small_gammas_have_their_gradients(size: float, steps: int) -> None:
     current, at = torch.randn(2, 512, 24, generator=g)
     gamma, bias = torch.full((24,), size), torch.linspace(-0.6, 3.6, 24)
     tensors = [x.requires_grad_() for x in (current, gamma, bias)]
-    spikes, _ = functional.windowed.fired_of(current, torch.tensor([3.0]), steps, (None, gamma, bias, 1e-5), True)
+    spikes, _ = functional.windowed.fired_of(current, Neurons(torch.tensor([3.0]), steps, gamma, bias, eps=1e-5, batch=True))
     doubles = [x.detach().double().requires_grad_() for x in tensors]
     named = dict(zip(("current", "gamma", "bias"), doubles, strict=True))
     expected = reference.windowed_fire(**named, clip=3.0 * torch.ones(1).double(), moments=None, batch=True, steps=steps)
@@ -250,6 +252,31 @@ def test_products(sizes, kernel, options, steps, seed):
                 torch.testing.assert_close(a.double(), b.double(), rtol=1e-4, atol=1e-4)
 
 
+@given(
+    size=st.tuples(st.integers(2, 6), st.integers(1, 4)),
+    kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    stride=st.tuples(st.integers(1, 2), st.integers(2, 4)),
+    padding=st.integers(0, 1),
+    seed=SEEDS,
+)
+def test_product_of_one_channel_and_one_column_with_a_stride(size, kernel, stride, padding, seed) -> None:
+    """oneDNN's kernels for AVX-512 (torch 2.13) give other numbers for data that are in both memory formats at once."""
+    padded = [n + 2 * padding for n in size]
+    if padded[0] < kernel[0] or not kernel[1] <= padded[1] < kernel[1] + stride[1]:
+        return
+    g = generator(seed)
+    spikes = functional.windowed_encode(torch.rand(16, 1, *size, generator=g).requires_grad_(), 16)
+    weight = torch.randn(8, 1, *kernel, generator=g).requires_grad_()
+    x, double = reference.windowed_values(spikes).requires_grad_(), weight.detach().double().requires_grad_()
+    got = functional.windowed_conv2d(spikes, weight, stride=stride, padding=padding)
+    expected = F.conv2d(x, double, stride=stride, padding=padding)
+    torch.testing.assert_close(got.double(), expected, rtol=1e-4, atol=1e-5)
+    at = torch.randn(got.shape, generator=g)
+    gradients = torch.autograd.grad(got, (spikes._anchor, weight), at)
+    for gradient, true in zip(gradients, torch.autograd.grad(expected, (x, double), at.double()), strict=True):
+        torch.testing.assert_close(gradient.double(), true, rtol=1e-4, atol=1e-4)
+
+
 @given(groups=st.sampled_from([1, 3]), pool=st.integers(1, 2), steps=st.sampled_from([1, 2, 4, 16]), seed=SEEDS)
 def test_products_under_autocast_are_in_bfloat16(groups: int, pool: int, steps: int, seed: int) -> None:
     """bfloat16 holds these levels and weights, so that only results are rounded."""
@@ -301,7 +328,7 @@ def test_same_bits_for_any_number_of_threads() -> None:
         g = generator(3)
         current = torch.randn(37, 21, 23, 33, generator=g).requires_grad_()
         gamma, bias, clip = (torch.rand(n, generator=g).add_(0.5).requires_grad_() for n in (33, 33, 1))
-        spikes, made = functional.windowed.fired_of(current, clip, 16, (None, gamma, bias, 1e-5), True)
+        spikes, made = functional.windowed.fired_of(current, Neurons(clip, 16, gamma, bias, eps=1e-5, batch=True))
         pooled = nn.EarliestPool2d(2)(spikes)
         both = functional.windowed_values(pooled).sum() + functional.windowed_values(spikes, avg_pool=2).square().sum()
         return [spikes.times, made, pooled.times, *torch.autograd.grad(both, (current, gamma, bias, clip))]
@@ -336,3 +363,20 @@ def test_trains_of_steps_have_values_and_values_no_steps() -> None:
     for call in (spikes.dense, lambda: functional.linear(spikes, torch.ones(2, 3))):
         with pytest.raises(TypeError, match="values"):
             call()
+
+
+def _fire(**parameters: Any) -> SpikeTimes:
+    return functional.windowed_fire(**{"current": torch.ones(4, 5), "clip": torch.ones(1), "steps": 4} | parameters)
+
+
+MOMENTS = torch.ones(2, 5)
+test_refusals = refusals(
+    (lambda: _fire(bias=torch.zeros(4)), ValueError, "bias.*4"),
+    (lambda: _fire(gamma=torch.ones(1), moments=MOMENTS), ValueError, "gamma.*1"),
+    (lambda: _fire(gamma=torch.ones(5)), ValueError, "gamma.*moments"),
+    (lambda: _fire(moments=torch.ones(5, 2)), ValueError, r"moments.*\(5, 2\)"),
+    (lambda: _fire(moments=MOMENTS, eps=-1.0), ValueError, "eps.*-1"),
+    (lambda: _fire(clip=torch.ones(4)), ValueError, "clip.*4"),
+    (lambda: _fire(current=torch.ones(2, 5, 3), bias=torch.ones(5)), ValueError, r"current.*\(2, 5, 3\)"),
+    (lambda: functional.windowed_encode(torch.tensor([[0.5, torch.nan]])), ValueError, "x.*finite"),
+)

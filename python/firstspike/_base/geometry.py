@@ -188,3 +188,14 @@ def pixels(x: Tensor, stride: Sequence[int], padding: Sequence[int]) -> Tensor:
     """
     (rows, columns), (above, beside) = stride, padding
     return F.pad(x, (beside, beside, above, above))[..., ::rows, ::columns]
+
+
+def one_channel(x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int]) -> Tensor:
+    """Maps [B, 1, H, W] in channels-last memory, so that torch's convolution gives its output in that, without a copy.
+
+    One channel is in both memory formats at once, and torch would take the other. Where a stride leaves one column, oneDNN
+    (torch 2.13, AVX-512) reads outside the data of maps that are marked as channels-last; these are not marked.
+    """
+    maps = x[:, 0].contiguous()
+    column = stride[1] > 1 and out_size(x.shape[3], weight.shape[3], stride[1], padding[1]) == 1
+    return maps.unsqueeze(1) if column else maps.unsqueeze(3).permute(0, 3, 1, 2)

@@ -14,7 +14,7 @@ from torch import Tensor
 from .. import ops
 from .._base import checks
 from .._base.geometry import geometry_of, pool_of
-from ..ops.windowed import in_sites
+from ..ops.windowed import Neurons, Product, in_sites
 from ..spikes import SpikeTimes
 from .layer import full_precision
 
@@ -50,7 +50,7 @@ def windowed_encode(x: Tensor, steps: int = 255) -> SpikeTimes:
     Parameters
     ----------
     x : Tensor
-        float32 [B, ...]; what is outside [0, 1] is clipped. uint8 counts as x / 255.
+        float32 [B, ...], finite; what is outside [0, 1] is clipped. uint8 counts as x / 255.
     steps : int
         Steps of the window, 1 to 255.
 
@@ -68,7 +68,14 @@ def windowed_encode(x: Tensor, steps: int = 255) -> SpikeTimes:
         if steps == 255:
             return SpikeTimes._trusted(~x, 255)  # a pixel of 0 is silent
         x = x.float() / 255
-    return windowed_fire(checks.float32("x", x), x.new_ones(1), steps)
+    x = checks.float32("x", x)
+    checks.finite("x", x)
+    return encoded(x, checks.window(steps))
+
+
+def encoded(x: Tensor, steps: int) -> SpikeTimes:
+    """`windowed_encode` of float32 [B, ...], unchecked."""
+    return fired_of(in_sites(x), Neurons(x.new_ones(1), steps))[0]
 
 
 def windowed_fire(
@@ -95,11 +102,11 @@ def windowed_fire(
     steps : int
         T, 1 to 255.
     bias, gamma : Tensor
-        float32 [C].
+        float32 [C]; gamma only with `moments`.
     moments : Tensor
         float32 [2, C], mean and biased variance of the channels, without a gradient (`nn.WindowedLinear` normalises batches).
     eps : float
-        Added to the variance.
+        Added to the variance, at least 0.
 
     Returns
     -------
@@ -112,10 +119,21 @@ def windowed_fire(
     >>> functional.windowed_fire(torch.tensor([[2.0, 1.2, 0.1]]), torch.tensor([2.0]), steps=4).times
     tensor([[  0,   2, 255]], dtype=torch.uint8)
     """
-    steps = checks.window(steps)
     current = checks.float32("current", current)
-    clip = checks.float32("clip", clip, 1)
-    return fired_of(in_sites(current), clip, steps, (moments, gamma, bias, eps))[0]
+    parameters: dict[str, Tensor | None] = {"bias": bias, "gamma": gamma, "moments": moments}
+    if current.dim() not in ((2, 4) if any(x is not None for x in parameters.values()) else range(2, 9)):
+        raise ValueError(f"current must have shape [B, C] or [B, C, H, W], got {tuple(current.shape)}")
+    if gamma is not None and moments is None:
+        raise ValueError("gamma needs moments, the mean and variance by which currents are normalised")
+    channels = current.shape[1] if current.dim() in (2, 4) else current.shape[-1]
+    for name, x in {"clip": clip, **parameters}.items():
+        if x is not None:
+            shape = (2, channels) if name == "moments" else (channels,)
+            if checks.float32(name, x).shape != shape and (name != "clip" or x.shape != (1,)):
+                raise ValueError(f"{name} must have shape {list(shape)}, got {tuple(x.shape)}")
+            checks.same_device("current", current, name, x)
+    neurons = Neurons(clip, checks.window(steps), gamma, bias, moments, checks.real("eps", eps, 0.0))
+    return fired_of(in_sites(current), neurons)[0]
 
 
 def windowed_linear(spikes: SpikeTimes, weight: Tensor, *, avg_pool: int = 1) -> Tensor:
@@ -139,7 +157,7 @@ def windowed_linear(spikes: SpikeTimes, weight: Tensor, *, avg_pool: int = 1) ->
     >>> functional.windowed_linear(spikes, torch.tensor([[1.0, 4.0, 9.0]]))
     tensor([[2.]])
     """
-    return current_of(spikes, checks.float32("weight", weight, 2), avg_pool)
+    return current_of(spikes, checks.float32("weight", weight, 2), Product(checks.size("avg_pool", avg_pool)))
 
 
 def windowed_conv2d(
@@ -173,74 +191,48 @@ def windowed_conv2d(
     torch.Size([2, 5, 4, 4])
     """
     stride, padding = checks.pair("stride", stride, 1), checks.pair("padding", padding, 0)
-    groups = checks.integer("groups", groups, 1)
-    current = current_of(spikes, checks.float32("weight", weight, 4), avg_pool, stride, padding, groups)
-    return current.permute(0, 3, 1, 2)
+    product = Product(checks.size("avg_pool", avg_pool), stride, padding, checks.integer("groups", groups, 1))
+    return current_of(spikes, checks.float32("weight", weight, 4), product).permute(0, 3, 1, 2)
 
 
-def current_of(
-    spikes: SpikeTimes,
-    weight: Tensor,
-    avg_pool: int = 1,
-    stride: tuple[int, int] = (1, 1),
-    padding: tuple[int, int] = (0, 0),
-    groups: int = 1,
-    bias: Tensor | None = None,
-) -> Tensor:
+def current_of(spikes: SpikeTimes, weight: Tensor, product: Product, bias: Tensor | None = None) -> Tensor:
     """Currents [B, O], or in site order [B, H', W', O] with a weight of four dimensions; the spikes are checked."""
-    *given, steps, pool, stride, padding, groups = _product_of(spikes, weight, avg_pool, stride, padding, groups)
+    *source, weight, steps = _input_of(spikes, weight, product)
     with full_precision(weight.device):
-        current: Tensor = ops.windowed.product(*given, bias, steps, pool, stride, padding, groups)
+        current: Tensor = ops.windowed.product(*source, weight, bias, steps, *product)
     return current
 
 
-def layer_of(
-    spikes: SpikeTimes,
-    weight: Tensor,
-    how: tuple[Any, ...],
-    clip: Tensor,
-    steps: int,
-    normal: tuple[Tensor | None, Tensor | None, Tensor | None, float],
-    batch: bool,
-) -> tuple[SpikeTimes, Tensor]:
-    """`fired_of` of `current_of`, whose last arguments are `how`, in training."""
-    moments, gamma, bias, eps = normal
-    given = _product_of(spikes, weight, *how)
+def layer_of(spikes: SpikeTimes, weight: Tensor, product: Product, neurons: Neurons) -> tuple[SpikeTimes, Tensor]:
+    """`fired_of` of `current_of` as one operator, with a gradient."""
+    arguments = _input_of(spikes, weight, product)
     with full_precision(weight.device):
-        anchor, times, codes, scales, made = ops.windowed.layer(*given, moments, gamma, bias, clip, eps, steps, batch)
-    return _spikes_of(anchor, times, codes, scales, steps), made
+        anchor, times, codes, scales, moments = ops.windowed.layer(*arguments, *product, *neurons)
+    return _spikes_of(anchor, times, codes, scales, neurons.steps), moments
 
 
-def _product_of(
-    spikes: SpikeTimes, weight: Tensor, avg_pool: int, stride: tuple[int, int], padding: tuple[int, int], groups: int
-) -> tuple[Any, ...]:
-    """The arguments of `ops.windowed.product`."""
+def _input_of(spikes: SpikeTimes, weight: Tensor, product: Product) -> tuple[Any, ...]:
+    """The first arguments of `ops.windowed.layer`: times, codes, scales, anchor, weight, steps of the input's window."""
     checks.instance("spikes", spikes, SpikeTimes, "SpikeTimes")
-    weight = checks.float32("weight", weight)
+    weight, groups = checks.float32("weight", weight), product.groups
     batch, channels, *size = spikes.shape
     if len(spikes.shape) not in ((4,) if weight.dim() == 4 else (2, 4)):
         raise ValueError(f"spikes must be maps [B, C, H, W], or [B, N] of linear layers, got {tuple(spikes.shape)}")
     if channels % groups or weight.shape[0] % groups:
         raise ValueError(f"groups must divide the channels of spikes and weight, {channels} and {weight.shape[0]}, got {groups}")
-    geometry = geometry_of((batch, channels // groups, *size), weight, spikes.steps, avg_pool, stride, padding)
+    geometry_of((batch, channels // groups, *size), weight, spikes.steps, product.avg_pool, product.stride, product.padding)
     times, anchor = valued_of(spikes)
     low = torch.is_autocast_enabled("cpu") and weight.device.type == "cpu"  # then products are in autocast's type
     weight = weight.to(torch.get_autocast_dtype("cpu")) if low else weight
-    return times, *codes_of(spikes), anchor, weight, spikes.steps, geometry.pool, stride, padding, groups
+    return times, *codes_of(spikes), anchor, weight, spikes.steps
 
 
-def fired_of(
-    current: Tensor,
-    clip: Tensor,
-    steps: int,
-    normal: tuple[Tensor | None, Tensor | None, Tensor | None, float] = (None, None, None, 0.0),
-    batch: bool = False,
-) -> tuple[SpikeTimes, Tensor]:
-    """(spikes, moments of the batch) of currents in site order; normal: moments, gamma, bias, eps."""
-    moments, gamma, bias, eps = normal
-    record = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (current, gamma, bias, clip))
-    anchor, times, codes, scales, made = ops.windowed.fire(current, moments, gamma, bias, clip, eps, steps, batch, record)
-    return _spikes_of(anchor if record else None, times, codes, scales, steps), made
+def fired_of(current: Tensor, neurons: Neurons) -> tuple[SpikeTimes, Tensor]:
+    """(spikes, moments of the batch) of currents in site order."""
+    trained = current, neurons.gamma, neurons.bias, neurons.clip
+    record = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in trained)
+    anchor, times, codes, scales, moments = ops.windowed.fire(current, *neurons, record)
+    return _spikes_of(anchor if record else None, times, codes, scales, neurons.steps), moments
 
 
 def _spikes_of(anchor: Tensor | None, times: Tensor, codes: Tensor, scales: Tensor, steps: int) -> SpikeTimes:

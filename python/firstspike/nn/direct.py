@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .. import functional
 from .._base import checks
-from .._base.geometry import out_size
+from .._base.geometry import one_channel
 from ..functional.layer import accumulate, full_precision
 from ..init import synaptic_gain
 from ..ops.direct import direct_convolution
@@ -115,12 +115,7 @@ def constant_current(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pai
     with full_precision(x.device):
         if weight.dim() == 2:
             return F.linear(x, weight, bias)
-        # One channel is in both memory formats at once: torch would take it for the other, and copy the output. Where a
-        # stride leaves one column, oneDNN's kernels for AVX-512 (torch 2.13) then read outside the data.
-        column = stride[1] > 1 and out_size(x.shape[3], weight.shape[3], stride[1], padding[1]) == 1
-        if x.shape[1] == 1:
-            maps = x[:, 0].contiguous()
-            x = maps.unsqueeze(1) if column else maps.unsqueeze(3).permute(0, 3, 1, 2)
+        x = one_channel(x, weight, stride, padding) if x.shape[1] == 1 else x
         x = x.contiguous(memory_format=torch.channels_last)
         weight = weight.contiguous(memory_format=torch.channels_last)
         current: Tensor = direct_convolution(x, weight, bias, stride, padding)

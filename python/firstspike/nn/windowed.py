@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 from .. import functional
 from .._base import checks
 from ..functional import windowed
-from ..ops.windowed import in_sites
+from ..ops.windowed import Neurons, Product, in_sites
 from ..spikes import SpikeTimes
 from .image_scaling import as_float
 from .settings import Settings
@@ -69,7 +69,10 @@ class WindowedSynapses(Synapses):
 
     def _current(self, spikes: SpikeTimes, weight: Tensor, bias: Tensor | None = None) -> Tensor:  # in site order
         spikes, weight = self.drop(spikes, weight)  # type: ignore[assignment]
-        return windowed.current_of(spikes, weight, self.avg_pool, self.stride, self.padding, self.groups, bias)
+        return windowed.current_of(spikes, weight, self._product(), bias)
+
+    def _product(self) -> Product:
+        return Product(self.avg_pool, self.stride, self.padding, self.groups)
 
 
 class WindowedReadout(FullyConnected, WindowedSynapses):
@@ -141,12 +144,10 @@ class WindowedLayer(WindowedSynapses):
         (weight, bias), gamma, running = self._rounded(self.weight, self.bias), self.gamma, self.running
         assert bias is not None
         normalize = gamma is not None and self.training
-        normal = None if normalize else running, gamma, bias, self.eps
-        neurons = self.clip, self.steps, normal, normalize
+        neurons = Neurons(self.clip, self.steps, gamma, bias, None if normalize else running, self.eps, normalize)
         if current is None and self.training and torch.is_grad_enabled():
             spikes, weight = self.drop(spikes, weight)  # type: ignore[assignment]
-            how = self.avg_pool, self.stride, self.padding, self.groups
-            fired, moments = windowed.layer_of(spikes, weight, how, *neurons)
+            fired, moments = windowed.layer_of(spikes, weight, self._product(), neurons)
         else:
             z = self._current(spikes, weight)
             if current is not None:
@@ -154,7 +155,7 @@ class WindowedLayer(WindowedSynapses):
                 if current.shape != z.shape:
                     raise ValueError(f"current must have the shape of the output, {_shape(z)}, got {_shape(current)}")
                 z = z + current
-            fired, moments = windowed.fired_of(z, *neurons)
+            fired, moments = windowed.fired_of(z, neurons)
         if normalize and running is not None:
             if fired.times.numel() < 2 * bias.shape[0]:
                 raise ValueError(f"spikes must give two values per channel in training, got {tuple(spikes.shape)}")
@@ -307,7 +308,7 @@ class WindowedMaxPool2d(Settings):
         """Spikes [B, C, H', W'] of maps [B, C, H, W], in their window."""
         values = functional.windowed_values(spikes)
         pooled = nn.functional.max_pool2d(values, self.kernel_size, self.stride, self.padding)
-        return functional.windowed_encode(pooled, spikes.steps)
+        return windowed.encoded(pooled, spikes.steps)
 
 
 def _shape(sites: Tensor) -> tuple[int, ...]:

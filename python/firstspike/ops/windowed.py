@@ -16,43 +16,41 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .._base.geometry import pixels
+from .._base.geometry import one_channel, out_size, pixels
 from ._operator import operator
-from ._support import array, cpu, empty, require_record, threads
+from ._support import array, cpu, empty, only, require_record, threads
 
 MOST_CODED: int = cpu.most_coded_steps  # the longest windows whose codes hold the values
 _LARGE = 1 << 18  # bytes from which the kernels' own store of blocks is worth its overhead
 
 
 class Product(NamedTuple):
-    """How a weight is applied, in the order of the schemas; a weight [O, N] is applied to flattened maps."""
+    """How a weight is applied to values, in the order of the schemas; a weight [O, N] is applied to flattened maps."""
 
-    steps: int  # of the input's window
-    pool: int
-    stride: Sequence[int]
-    padding: Sequence[int]
-    groups: int
+    avg_pool: int = 1
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    groups: int = 1
 
 
 class Neurons(NamedTuple):
     """What turns currents into times, in the order of the schemas; see cpp/cpu/kernels.h."""
 
-    # [2, C], mean and variance; None: no normalisation, or with `batch` the variance of the currents
-    moments: Tensor | None
-    gamma: Tensor | None  # [C]
-    beta: Tensor | None  # [C]
     clip: Tensor  # [1] or [C]
-    eps: float
     steps: int
-    batch: bool
+    gamma: Tensor | None = None  # [C]
+    bias: Tensor | None = None  # [C]
+    moments: Tensor | None = None  # [2, C], mean and variance
+    eps: float = 0.0  # added to the variance
+    batch: bool = False  # normalise by the mean and variance of the currents themselves
 
     def arrays(self, moments: Tensor | None) -> tuple[Any, ...]:
         """The parameters as the kernels take them."""
-        return array(moments), array(self.gamma), array(self.beta), array(self.clip), self.eps
+        return array(moments), array(self.gamma), array(self.bias), array(self.clip), self.eps
 
     def rows(self, shape: Sequence[int]) -> tuple[int, int]:
         """Sites and channels of neurons; where channels share all parameters, one channel."""
-        shared = self.clip.shape[0] == 1 and not self.batch and self.moments is None and self.beta is None
+        shared = self.clip.shape[0] == 1 and not self.batch and self.moments is None and self.bias is None
         return (math.prod(shape), 1) if shared else (math.prod(shape[:-1]), shape[-1])
 
 
@@ -122,24 +120,26 @@ def _unpool(gradient: Tensor, shape: list[int], pool: int) -> Tensor:
     return at_units
 
 
-def _product(times: Tensor, codes: Any, scales: Any, anchor: Any, weight: Tensor, bias: Tensor | None, *settings: Any) -> Tensor:
-    how = Product(*settings)
-    values = _maps(_values(times, None, how.steps, how.pool)).to(weight.dtype)
+def _product(
+    times: Tensor, codes: Any, scales: Any, anchor: Any, weight: Tensor, bias: Tensor | None, steps: int, *settings: Any
+) -> Tensor:
+    pool, stride, padding, groups = Product(*settings)
+    values = _maps(_values(times, None, steps, pool)).to(weight.dtype)
     bias = None if bias is None else bias.to(weight.dtype)
     if weight.dim() == 2:
         return torch.nn.functional.linear(values.flatten(1), weight, bias).float()
-    return in_sites(torch.conv2d(values, weight, bias, list(how.stride), list(how.padding), 1, how.groups).float())
+    values = one_channel(values, weight, stride, padding) if values.shape[1] == 1 else values
+    return in_sites(torch.conv2d(values, weight, bias, list(stride), list(padding), 1, groups).float())
 
 
 def _product_fake(
-    times: Tensor, codes: Any, scales: Any, anchor: Any, weight: Tensor, bias: Tensor | None, *settings: Any
+    times: Tensor, codes: Any, scales: Any, anchor: Any, weight: Tensor, bias: Tensor | None, steps: int, *settings: Any
 ) -> Tensor:
-    how = Product(*settings)
-    batch, *size, _ = _sizes(_pooled(times.shape, how.pool))
+    pool, stride, padding, _ = Product(*settings)
+    batch, *size, _ = _sizes(_pooled(times.shape, pool))
     if weight.dim() == 2:
         return times.new_empty((batch, weight.shape[0]), dtype=torch.float32)
-    each = zip(size, how.padding, weight.shape[2:], how.stride, strict=True)
-    sites = ((n + 2 * pad - k) // step + 1 for n, pad, k, step in each)
+    sites = map(out_size, size, weight.shape[2:], stride, padding)
     return times.new_empty((batch, *sites, weight.shape[0]), dtype=torch.float32)
 
 
@@ -165,11 +165,11 @@ def _product_gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor) -> tupl
 
 
 def _product_backward(
-    gradient: Tensor, of: Tensor, scales: Tensor | None, weight: Tensor, *settings: Any
+    gradient: Tensor, of: Tensor, scales: Tensor | None, weight: Tensor, steps: int, *settings: Any
 ) -> tuple[Tensor, Tensor]:
     *product, to_anchor, to_weight = settings
-    how = Product(*product)
-    values = _maps(_values(of, None, how.steps, how.pool, scales)).to(weight.dtype)
+    pool, stride, padding, groups = Product(*product)
+    values = _maps(_values(of, None, steps, pool, scales)).to(weight.dtype)
     gradient, no_values = gradient.to(weight.dtype), gradient.new_empty(0)
     if weight.dim() == 2:
         at_values = gradient.mm(weight) if to_anchor else no_values
@@ -180,26 +180,26 @@ def _product_backward(
 
         def part(number: int, x: Tensor, stride: Sequence[int], padding: Sequence[int]) -> Tensor:
             """The convolution's gradient at its input (0) or its weight (1)."""
-            how_moved = [*stride], [*padding], [1, 1], False, [0, 0], how.groups
-            wanted = [number == 0, number == 1, False]
-            gradients = torch.ops.aten.convolution_backward(_maps(gradient), x, weight, None, *how_moved, wanted)
+            geometry = [*stride], [*padding], [1, 1], False, [0, 0], groups
+            mask = [number == 0, number == 1, False]
+            gradients = torch.ops.aten.convolution_backward(_maps(gradient), x, weight, None, *geometry, mask)
             return gradients[number]  # type: ignore[no-any-return]
 
-        at_values = part(0, values, how.stride, how.padding) if to_anchor else no_values
+        at_values = part(0, values, stride, padding) if to_anchor else no_values
         at_weight = weight.new_empty(0)
         if to_weight and tuple(weight.shape[2:]) == (1, 1):
-            seen = pixels(values, how.stride, how.padding).contiguous(memory_format=torch.channels_last)
+            seen = pixels(values, stride, padding).contiguous(memory_format=torch.channels_last)
             at_weight = part(1, seen, (1, 1), (0, 0))
         elif to_weight:
-            at_weight = part(1, values, how.stride, how.padding)
+            at_weight = part(1, values, stride, padding)
     if to_anchor:
         at_values = in_sites(at_values).float()
-        at_values = at_values if how.pool == 1 else _unpool(at_values, list(of.shape), how.pool)
+        at_values = at_values if pool == 1 else _unpool(at_values, list(of.shape), pool)
     return at_values, at_weight.contiguous()
 
 
 def _product_backward_fake(
-    gradient: Tensor, of: Tensor, scales: Tensor | None, weight: Tensor, *settings: Any
+    gradient: Tensor, of: Tensor, scales: Tensor | None, weight: Tensor, steps: int, *settings: Any
 ) -> tuple[Tensor, Tensor]:
     *_, to_anchor, to_weight = settings
     return gradient.new_empty(of.shape if to_anchor else 0), weight.new_empty(weight.shape if to_weight else 0)
@@ -231,26 +231,35 @@ def _fire_fake(current: Tensor, *settings: Any) -> tuple[Tensor, ...]:
     return _anchor(current) if record else current.new_empty(0), bytes_of, codes, scales, made
 
 
+def _keep(ctx: Any, n: Neurons, moments: Tensor) -> tuple[Tensor | None, ...]:
+    """Note the numbers of neurons, whose currents have these moments; return their tensors, which `_kept` takes."""
+    ctx.neurons = n.steps, n.eps, n.batch
+    return n.clip, n.gamma, n.bias, moments if n.batch else n.moments
+
+
+def _kept(ctx: Any, tensors: Sequence[Any]) -> Neurons:
+    (clip, *others), (steps, *numbers) = tensors, ctx.neurons
+    return Neurons(clip, steps, *others, *numbers)
+
+
 def _fire_save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     _, *parameters, ctx.record = inputs
-    n = Neurons(*parameters)
-    anchor, _, codes, scales, made = output
-    ctx.eps, ctx.steps, ctx.batch = n.eps, n.steps, n.batch
-    ctx.save_for_backward(codes, scales, made if n.batch else n.moments, n.gamma, n.beta, n.clip, anchor)
+    anchor, _, codes, scales, moments = output
+    ctx.save_for_backward(codes, scales, anchor, *_keep(ctx, Neurons(*parameters), moments))
 
 
 def _fire_gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
     require_record(ctx, "windowed_fire")
-    made = fire_backward(in_sites(gradient), *saved[:-1], ctx.eps, ctx.steps, ctx.batch)
-    needs = [ctx.needs_input_grad[i] for i in (0, 2, 3, 4)]
-    current, gamma, beta, clip = (part if need else None for part, need in zip(made, needs, strict=True))
-    return current, None, gamma, beta, clip, *[None] * 4
+    codes, scales, _, *tensors = saved
+    parts = fire_backward(in_sites(gradient), codes, scales, *_kept(ctx, tensors))
+    current, clip, gamma, bias = only(parts, [ctx.needs_input_grad[i] for i in (0, 1, 3, 4)])
+    return current, clip, None, gamma, bias, *[None] * 4
 
 
 def _fire_backward(gradient: Tensor, codes: Tensor, scales: Tensor, *parameters: Any) -> tuple[Tensor, ...]:
     n = Neurons(*parameters)
     current, clip = empty(codes.shape), torch.empty_like(n.clip)
-    gamma, beta = (torch.empty(0, dtype=torch.float32) if x is None else torch.empty_like(x) for x in (n.gamma, n.beta))
+    gamma, bias = (torch.empty(0, dtype=torch.float32) if x is None else torch.empty_like(x) for x in (n.gamma, n.bias))
     cpu.windowed_gradient(
         (*n.rows(codes.shape), n.steps),
         n.arrays(n.moments),
@@ -261,43 +270,50 @@ def _fire_backward(gradient: Tensor, codes: Tensor, scales: Tensor, *parameters:
         threads(),
         array(current),
         None if n.gamma is None else array(gamma),
-        None if n.beta is None else array(beta),
+        None if n.bias is None else array(bias),
         array(clip),
     )
-    return current, gamma, beta, clip
+    return current, clip, gamma, bias
 
 
 def _fire_backward_fake(gradient: Tensor, codes: Tensor, scales: Tensor, *parameters: Any) -> tuple[Tensor, ...]:
     n = Neurons(*parameters)
-    gamma, beta = (gradient.new_empty(0 if x is None else x.shape) for x in (n.gamma, n.beta))
-    return gradient.new_empty(codes.shape), gamma, beta, gradient.new_empty(n.clip.shape)
+    at_parameters = [gradient.new_empty(0 if x is None else x.shape) for x in (n.clip, n.gamma, n.bias)]
+    return gradient.new_empty(codes.shape), *at_parameters
+
+
+def _parts(settings: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
+    """The settings of the product and of the neurons of a layer."""
+    numbers = 1 + len(Product._fields)
+    return settings[:numbers], settings[numbers:]
 
 
 def _layer(times: Tensor, codes: Any, scales: Any, anchor: Any, weight: Tensor, *settings: Any) -> tuple[Tensor, ...]:
-    return _fire(_product(times, codes, scales, anchor, weight, None, *settings[:5]), *settings[5:], True)
+    product, neurons = _parts(settings)
+    return _fire(_product(times, codes, scales, anchor, weight, None, *product), *neurons, True)
 
 
 def _layer_fake(times: Tensor, codes: Any, scales: Any, anchor: Any, weight: Tensor, *settings: Any) -> tuple[Any, ...]:
-    return _fire_fake(_product_fake(times, codes, scales, anchor, weight, None, *settings[:5]), *settings[5:], True)
+    product, neurons = _parts(settings)
+    return _fire_fake(_product_fake(times, codes, scales, anchor, weight, None, *product), *neurons, True)
 
 
 def _layer_save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     times, codes, scales, anchor, weight, *settings = inputs
-    ctx.product, n = settings[:5], Neurons(*settings[5:])
-    ctx.neurons = n.eps, n.steps, n.batch
-    anchor_out, _, *kept, made = output
-    neurons = *kept, made if n.batch else n.moments, n.gamma, n.beta, n.clip
-    ctx.save_for_backward(times if codes is None else codes, scales, weight, *neurons, anchor, anchor_out)
+    ctx.product, neurons = _parts(settings)
+    anchor_out, _, *coded, moments = output
+    source = times if codes is None else codes, scales, weight, anchor
+    ctx.save_for_backward(*source, *coded, anchor_out, *_keep(ctx, Neurons(*neurons), moments))
 
 
 def _layer_gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
-    of, scales, weight, *neurons, _, _ = saved
-    current, *made = fire_backward(in_sites(gradient), *neurons, *ctx.neurons)
+    of, scales, weight, _, codes, own_scales, _, *tensors = saved
+    current, *neurons = fire_backward(in_sites(gradient), codes, own_scales, *_kept(ctx, tensors))
     needs = ctx.needs_input_grad
-    parts = product_backward(current, of, scales, weight, *ctx.product, needs[3], needs[4])
-    parts = _maps(parts[0]) if needs[3] else None, parts[1] if needs[4] else None
-    gamma, beta, clip = (part if needs[i] else None for part, i in zip(made, (11, 12, 13), strict=True))
-    return None, None, None, *parts, *[None] * 6, gamma, beta, clip, *[None] * 3
+    at_anchor, at_weight = product_backward(current, of, scales, weight, *ctx.product, needs[3], needs[4])
+    clip, gamma, bias = only(neurons, [needs[i] for i in (10, 12, 13)])
+    parts = _maps(at_anchor) if needs[3] else None, at_weight if needs[4] else None
+    return None, None, None, *parts, *[None] * 5, clip, None, gamma, bias, *[None] * 3
 
 
 def _earliest(times: Tensor, codes: Tensor | None, scales: Any, anchor: Any, steps: int, pool: int) -> tuple[Any, ...]:
@@ -336,8 +352,8 @@ def _earliest_backward(gradient: Tensor, of: Tensor, pooled: Tensor, scales: Ten
     return at_units
 
 
-_PRODUCT = "int steps, int pool, int[] stride, int[] padding, int groups"
-_NEURONS = "Tensor? moments, Tensor? gamma, Tensor? beta, Tensor clip, float eps, int steps, bool batch"
+_PRODUCT = "int in_steps, int avg_pool, int[] stride, int[] padding, int groups"
+_NEURONS = "Tensor clip, int steps, Tensor? gamma, Tensor? bias, Tensor? moments, float eps, bool batch"
 # The values a / T of spike times, averaged over windows of pool x pool units; a remainder is cropped.
 values = operator("windowed_values(Tensor times, Tensor? anchor, int steps, int pool) -> Tensor")(
     cpu=_values, fake=_values_fake, save=_values_save, gradients=_values_gradient
@@ -362,12 +378,12 @@ fire = operator(
 )(cpu=_fire, fake=_fire_fake, save=_fire_save, gradients=_fire_gradients)
 fire_backward = operator(
     f"windowed_fire_backward(Tensor gradient, Tensor codes, Tensor scales, {_NEURONS})"
-    " -> (Tensor current, Tensor at_gamma, Tensor at_beta, Tensor at_clip)"
+    " -> (Tensor at_current, Tensor at_clip, Tensor at_gamma, Tensor at_bias)"
 )(cpu=_fire_backward, fake=_fire_backward_fake)
 # `fire` of `product`, as one step of autograd: each costs a layer about 20 microseconds, in forward and in backward.
 layer = operator(
     "windowed_layer(Tensor times, Tensor? codes, Tensor? scales, Tensor? anchor, Tensor weight, "
-    f"{_PRODUCT.replace('steps', 'in_steps')}, {_NEURONS})"
+    f"{_PRODUCT}, {_NEURONS})"
     " -> (Tensor anchor_out, Tensor times_out, Tensor codes_out, Tensor scales_out, Tensor moments_out)"
 )(cpu=_layer, fake=_layer_fake, save=_layer_save, gradients=_layer_gradients)
 # (anchor, times, codes): the earliest spike of each window, whose value is the largest. Backward seeks the winners again.
