@@ -11,7 +11,7 @@ from firstspike.train import Config
 #: A net with ReLU or of windows does not have these; `Run.of` leaves them at their defaults there.
 _SPIKING = {"steps", *Config.net_fields()} - {"pooling", "dropout"}
 #: A net of windows has these of them.
-_WINDOWED = {"steps", "normalization"}
+_WINDOWED = {"steps", "input_steps", "normalization"}
 
 _DEFAULTS = {**Config().to_dict(), "images": ""}
 

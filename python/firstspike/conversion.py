@@ -16,7 +16,7 @@ from . import nn as fs
 from ._base import checks
 from ._base.geometry import padding_of
 from .functional import windowed_values
-from .models import WindowedNet, as_net
+from .models import TTFSNet, as_net
 from .models.relu import ReluNet
 from .nn.image_scaling import as_float
 from .nn.windowed import WindowedLayer
@@ -43,7 +43,7 @@ _WAYS = (
 
 
 @torch.no_grad()
-def convert(module: nn.Module, images: Tensor, steps: int | Sequence[int] = 16) -> WindowedNet:
+def convert(module: nn.Module, images: Tensor, steps: int | Sequence[int] = 16) -> TTFSNet:
     """Return the net of windows that computes a trained ReLU net, without retraining (docs/windowed.md).
 
     Batch normalisation is folded. The clip of each channel makes the squared error of clipping and rounding least on the
@@ -65,7 +65,7 @@ def convert(module: nn.Module, images: Tensor, steps: int | Sequence[int] = 16) 
 
     Returns
     -------
-    models.WindowedNet
+    models.TTFSNet
         Scores [B, classes] of such images, in evaluation mode. Its attribute `report` is a table: per layer the mean clip, the
         share of values above it, and the errors of clipping and rounding, root mean squares relative to the values.
 
@@ -103,12 +103,10 @@ def convert(module: nn.Module, images: Tensor, steps: int | Sequence[int] = 16) 
         values[layer.node].clamp_(max=layer.cap)
         layer.clip = _clip(values[layer.read], layer.steps)
     net = as_net(nn.Sequential(*reader.encoder(), *_emit(parts, reader.scale)[0]), tuple(images.shape[1:])).eval()
-    assert isinstance(net, WindowedNet)
-    firing = [part for part in net.modules() if isinstance(part, WindowedLayer)]
+    firing: list[Any] = [part for part in net.modules() if isinstance(part, WindowedLayer)]
     for n, (layer, made) in enumerate(zip(layers, firing, strict=True)):
-        ours = (
-            torch.cat([source.drawn(windowed_values(net.observe(part).layers[n])) for part in images.split(_BATCH)]) * made.clip
-        )
+        ours = torch.cat([source.drawn(windowed_values(net.observe(part).layers[n])) for part in images.split(_BATCH)])
+        ours *= made.clip
         made.bias.data += (values[layer.node] - ours).mean(0)
     net.readout.get_parameter("bias").data += (scores - _scores(net, images)).mean(0)
     report = pd.DataFrame([_cost(layer, values[layer.node]) for layer in layers])
@@ -117,7 +115,7 @@ def convert(module: nn.Module, images: Tensor, steps: int | Sequence[int] = 16) 
     return net
 
 
-def _scores(net: WindowedNet, images: Tensor) -> Tensor:
+def _scores(net: TTFSNet, images: Tensor) -> Tensor:
     return torch.cat([net(part) for part in images.split(_BATCH)])
 
 
@@ -268,7 +266,7 @@ class _Reader:
         images = source.images
         low, high = min(float(images.min()), 0.0), float(images.max())
         unit = low == 0 and high <= 1
-        self.images = None if unit else fs.Normalize(low, high - low)
+        self.images = None if unit else fs.Normalize(low, high - low, saturate=True)
         self.scale, self.shift = torch.tensor([1.0 if unit else high - low]), torch.tensor([low])  # x = scale u + shift
         self.border: tuple[int, int] = (0, 0)
         self.at_input = True

@@ -40,10 +40,7 @@ def latency(x: Tensor, steps: int, curve: str = "linear") -> SpikeTimes:
     checks.one_of("curve", curve, CURVES)
     if x.dim() < 2:
         raise ValueError(f"x must have shape [batch, ...] with at least 2 dimensions, got {tuple(x.shape)}")
-    if checks.has_values(x) and x.numel():
-        low, high = (float(v) for v in x.aminmax())
-        if not (low >= 0 and high <= 1):  # NaN fails both comparisons
-            raise ValueError(f"x must be in [0, 1], got values from {low} to {high}; scale the data first")
+    checks.unit_range("x", x)
     return SpikeTimes._trusted(ops.latency.latency(x.contiguous(), steps, CURVES.index(curve)), steps)
 
 

@@ -42,7 +42,6 @@ def test_changes_reach_into_a_file(tmp_path):
         ({"warmup": 11}, "warmup: must be at most epochs = 10"),
         ({"average_epochs": 11}, "average_epochs: must be at most epochs = 10"),
         ({"unerased_epochs": 2}, "unerased_epochs: must be 0"),
-        ({"standardize": True, "encoder": "latency"}, "standardize: needs encoder 'direct'"),
         ({"surrogate": "step"}, "surrogate: must be one of triangle"),
         ({"device": "gpu"}, "device: "),
         ({"optimizer": "muon", "weight_decay": 0.1}, "weight_decay: must be 0"),

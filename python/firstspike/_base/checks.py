@@ -208,6 +208,15 @@ def finite(name: str, value: Tensor) -> None:
             raise ValueError(f"{name} must be finite, got {float(value[where])} at {where}")
 
 
+def unit_range(name: str, value: Tensor) -> None:
+    """Raise ValueError for data on the CPU that are not in [0, 1]; NaN is not."""
+    if has_values(value) and value.device.type == "cpu" and value.numel():
+        low, high = (float(v) for v in value.detach().aminmax())
+        if not (low >= 0 and high <= 1):  # NaN fails both comparisons
+            remedy = "scale the data first, as train.Config(standardize=True) or nn.Normalize.to_unit(images) does"
+            raise ValueError(f"{name} must be in [0, 1], got values from {low:.6g} to {high:.6g}; {remedy}")
+
+
 def same_device(name: str, value: Tensor, other_name: str, other: Tensor) -> None:
     """Raise ValueError if two tensors live on different devices."""
     if value.device != other.device:

@@ -30,7 +30,7 @@ from ._shared import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..models import TTFSNet, WindowedNet
+    from ..models import TTFSNet
     from ..nn import Synapses
 
 Count = Annotated[int, typer.Option("--count", min=1, help="Number of test images to use, in their order.")]
@@ -186,7 +186,7 @@ def profile_command(
             typer.echo(f"More energy than with ReLU: {told}. Each spike of an averaged cell is an event; updates recur per step.")
 
 
-def _net_and_images(path: Path, count: int, **options: Any) -> tuple[TTFSNet | WindowedNet, Tensor]:
+def _net_and_images(path: Path, count: int, **options: Any) -> tuple[TTFSNet, Tensor]:
     """Return the net of a run, and the first test images."""
     from ..models import as_net
     from ..train import load_model

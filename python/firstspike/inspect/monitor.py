@@ -12,21 +12,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .. import decode
 from .._base import checks
 from .._base.geometry import layer_geometry
 from .._base.modules import class_name, trained_parameters
 from ..functional.layer import full_precision
+from ..models.net import Readout, decision_step
 from ..nn import (
     FiringLayer,
-    FirstSpike,
-    MembraneReadout,
     PooledSpikes,
     Prepacked,
     Synapses,
-    TemporalWeighting,
     TTFSNode,
-    WindowedReadout,
 )
 from ..spikes import SpikeTimes
 
@@ -34,7 +30,6 @@ from ..spikes import SpikeTimes
 #: everything beyond.
 HISTOGRAM_EDGES = torch.linspace(-4, 4, 65)
 _INPUTS = ("spikes", "x", "input")  # names of the input in layers of ours and of torch
-_READOUTS = (MembraneReadout, TemporalWeighting, FirstSpike, WindowedReadout)
 
 
 class Call(NamedTuple):
@@ -178,7 +173,7 @@ class Monitor(Watch):
     def __post_init__(self) -> None:
         checks.instance("net", self.net, nn.Module, "a torch.nn.Module")
         super().__init__(self.net, dict(self.net.named_modules()))
-        self._readout: tuple[nn.Module, SpikeTimes | Tensor] | None = None
+        self._readout: tuple[Readout, SpikeTimes | Tensor] | None = None
         self._sent: dict[str, Tensor] = {}  # the very bytes that each of `layers` gave; `detach` may copy
 
     @property
@@ -206,8 +201,8 @@ class Monitor(Watch):
         if self._readout is None:
             return None
         readout, received = self._readout
-        if isinstance(readout, WindowedReadout):
-            return max(1, sum(layer.steps for layer in self.layers.values() if layer.module.fires))
+        if readout.timing == "windowed":
+            return max(1, sum(layer.steps for layer in self.layers.values() if getattr(layer.module, "fires", False)))
         return received.steps if isinstance(received, SpikeTimes) else len(received)
 
     @property
@@ -215,13 +210,7 @@ class Monitor(Watch):
         """The step in which each sample is decided, int64 [B], as in `models.Observation`; None without a readout."""
         if self._readout is None:
             return None
-        readout, received = self._readout
-        if isinstance(readout, WindowedReadout):
-            return torch.full((len(received),), (self.readout_steps or 1) - 1)
-        if isinstance(received, SpikeTimes):
-            return decode.decision_step(received)
-        assert isinstance(readout, MembraneReadout)
-        return decode.settled_step(readout.running(received))
+        return decision_step(*self._readout, self.readout_steps or 1)
 
     def table(self) -> pd.DataFrame:
         """One row per layer: what fired, and the gradient that the layer's weight holds now.
@@ -251,7 +240,7 @@ class Monitor(Watch):
     def _see(self, call: Call) -> None:
         module, output = call.module, call.output
         received = call.received.detach() if isinstance(call.received, SpikeTimes | Tensor) else None
-        if isinstance(module, _READOUTS) and received is not None:
+        if isinstance(module, Readout) and received is not None:
             self.scores, self._readout = output.detach(), (module, received)
         if isinstance(module, nn.Flatten) and isinstance(output, SpikeTimes):
             self._sent[call.name] = output.times  # the same spikes in another shape

@@ -8,7 +8,6 @@ from .net import Observation, TTFSNet
 from .relu import ReluNet, relu_counterpart
 from .shipped import load_pretrained, pretrained, pretrained_file
 from .sizes import macs_of_spec
-from .windowed import WindowedNet
 
 __all__ = [
     "GrammarError",
@@ -16,7 +15,6 @@ __all__ = [
     "Observation",
     "ReluNet",
     "TTFSNet",
-    "WindowedNet",
     "as_net",
     "build",
     "from_config",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
-from typing import Any, Literal, overload
+import math
+from typing import Any, Literal
 
 from torch import Generator, nn
 
@@ -14,28 +14,18 @@ from ..init import firing_gain
 from ..nn.firing import learn_thresholds
 from ..surrogate import Surrogate
 from .grammar import Conv, Linear, Pool, Residual, fail, parse
-from .net import ENCODERS, MEMBRANE, READOUTS, TEMPORAL, TTFSNet, make_encoder, make_readout
+from .net import MEMBRANE, TEMPORAL, TTFSNet, make_encoder, make_readout
+from .settings import StepSettings, WindowedSettings, settings_of
 from .sizes import SizedLayer, check_input_shape, layer_sizes
-from .windowed import WindowedNet, build_windowed
-
-#: The arguments of `build` that nets of windows take.
-WINDOWED = ("spec", "input_shape", "steps", "timing", "normalization", "pooling", "dropout")
 
 
-@overload
-def build(spec: str, *, timing: Literal["windowed"], **options: Any) -> WindowedNet: ...
-
-
-@overload
-def build(spec: str, *, timing: Literal["step"] = "step", **options: Any) -> TTFSNet: ...
-
-
-def build(  # type: ignore[misc]  # the options are listed here
+def build(
     spec: str,
     *,
     input_shape: tuple[int, ...],
     steps: int,
     timing: str = "step",
+    input_steps: int = 255,
     encoder: str = "direct",
     readout: str = "membrane",
     gamma: float = 1.2,
@@ -56,7 +46,7 @@ def build(  # type: ignore[misc]  # the options are listed here
     output_gain: float | None = None,
     output_surrogate: Surrogate | None = None,
     generator: Generator | None = None,
-) -> TTFSNet | WindowedNet:
+) -> TTFSNet:
     """Build a TTFS net from a string such as "784-400-400-10", "32C3-AP2-64C3-AP2-256-10" or "64C3-R(64C3-64C3)-AP2-10".
 
     The parts of the string: "784" neurons; "32C3" a convolution with 32 channels and a 3 x 3 kernel; "32C3x5" one with 3 rows
@@ -68,9 +58,11 @@ def build(  # type: ignore[misc]  # the options are listed here
     spec, input_shape, steps : str, tuple of int, int
         The string, whose rules `parse` tells. (C, H, W) of the data, or (N,) for a net without convolutions. T, 1 to 254.
     timing : str
-        "step": all layers share the steps. "layer": each layer fires in a separate window of T steps, 1 to 255, with batch
-        normalisation (False: a bias) and a learned clip; it makes a `WindowedNet` (docs/windowed.md) and takes `normalization`,
-        `pooling`, `dropout` and `generator`; other settings are refused.
+        "step": all layers share the steps. "windowed": each layer fires in a separate window of T steps, 1 to 255, and has a
+        learned clip (docs/windowed.md). Such a net takes `input_steps`, `normalization`, `pooling` and `dropout`; a step by
+        step net takes all settings but `input_steps`. Others are refused unless they are left at their defaults.
+    input_steps : int
+        The steps of the input's window, 1 to 255; pixels of 8 bits are exact with 255.
     encoder : str
         "direct": the first layer gets the data as a constant current. "latency", "latency-log": see `encode.latency`.
         "spikes": the data are SpikeTimes [B, *input_shape] over `steps` steps.
@@ -85,7 +77,8 @@ def build(  # type: ignore[misc]  # the options are listed here
     init : str
         "ettfs", "kaiming" (true He) or "torch".
     normalization : bool or "channel"
-        Weight normalisation of every layer (paper, Eq. 16), of the layer or of each output (`nn.WeightNormalization`).
+        Step by step, every layer normalises its weight (paper, Eq. 16), as a whole or ("channel") per output
+        (`nn.WeightNormalization`). In nets of windows, every layer normalises its currents over the batch; False: a bias.
     affine, bias : str or None, bool, optional
         gamma and beta per output ("channel"), per "layer", or None; beta, by default only with an affine.
     pooling : str, optional
@@ -111,44 +104,18 @@ def build(  # type: ignore[misc]  # the options are listed here
     >>> net(torch.rand(4, 1, 8, 8)).shape
     torch.Size([4, 10])
     """
-    config = {name: value for name, value in locals().items() if name != "generator"}
-    checks.one_of("timing", timing, ("step", "windowed"))
-    if timing == "windowed":
-        plain = inspect.signature(build).parameters
-        for name, value in config.items():
-            if name not in WINDOWED and value != plain[name].default:
-                raise ValueError(f"{name} must be left out with timing 'windowed', got {checks.shown(value)}")
-        return build_windowed({name: config[name] for name in WINDOWED}, generator)
-    shape = check_input_shape(input_shape)
-    checks.one_of("encoder", encoder, ENCODERS)
-    checks.one_of("readout", readout, READOUTS)
-    checks.one_of("normalization", normalization, (True, False, "channel"))
-    checks.boolean("learn_threshold", learn_threshold)
-    if population is None:
-        population = 10 if readout in TEMPORAL else 1
-    checked: dict[str, Any] = {
-        "steps": checks.steps(steps),
-        "gamma": checks.real("gamma", gamma),
-        "scale": checks.positive("scale", scale),
-        "population": checks.integer("population", population, 1),
-        "dropout": checks.real("dropout", dropout, 0.0, 0.99),
-        "bias": affine is not None if bias is None else bias,
-        "hidden_gain": None if hidden_gain is None else checks.positive("hidden_gain", hidden_gain),
-        "output_gain": None if output_gain is None else checks.positive("output_gain", output_gain),
-        **fs.TTFSNode(threshold=threshold, decay=decay, surrogate=surrogate, synaptic_decay=synaptic_decay).neuron._asdict(),
-    }
-    checks.optional("output_surrogate", output_surrogate, Surrogate, "a firstspike.surrogate, such as triangle(1.5)")
-    config |= checked
-    layers = _layers(layer_sizes(spec, shape, pooling), config, generator)
-    if learn_threshold:
-        for layer in layers:
-            learn_thresholds(layer)
-    classes = layer_sizes(spec, shape)[-1].outputs
-    reads = make_readout(readout, classes=classes, gamma=gamma, scale=scale)
-    net = TTFSNet(layers, encoder=make_encoder(encoder, steps), readout=reads, input_shape=shape)
-    described = {k: dataclasses.asdict(v) if isinstance(v, Surrogate) else v for k, v in config.items()}
-    net._config = described | {"input_shape": list(shape)}
+    given = {name: value for name, value in locals().items() if name in _DEFAULTS and value != _DEFAULTS[name]}
+    settings, shape = settings_of(timing, {"steps": steps, **given}), check_input_shape(input_shape)
+    sized = layer_sizes(spec, shape, pooling)
+    maker = _StepMaker if isinstance(settings, StepSettings) else _WindowedMaker
+    net = maker(spec, settings, generator).net(sized, shape)  # type: ignore[arg-type]  # each gets its settings
+    net._config = {"spec": spec, "input_shape": list(shape), **settings.to_dict()}
     return net
+
+
+#: What `build` passes on to the record of the timing's settings where it is not left at its default.
+_DEFAULTS = {name: p.default for name, p in inspect.signature(build).parameters.items() if p.default is not p.empty}
+del _DEFAULTS["timing"], _DEFAULTS["generator"]
 
 
 def mlp(spec: str, *, steps: int, input_shape: tuple[int, ...] | None = None, **options: Any) -> TTFSNet:
@@ -170,8 +137,7 @@ def mlp(spec: str, *, steps: int, input_shape: tuple[int, ...] | None = None, **
     if not isinstance(first, Linear):
         raise fail(spec, first, "an mlp has fully connected layers only; models.build takes convolutions")
     shape = (first.width,) if input_shape is None else input_shape
-    net: TTFSNet = build(spec, steps=steps, input_shape=shape, **options)
-    return net
+    return build(spec, steps=steps, input_shape=shape, **options)
 
 
 def from_config(config: dict[str, Any], *, generator: Generator | None = None) -> TTFSNet:
@@ -189,84 +155,139 @@ def from_config(config: dict[str, Any], *, generator: Generator | None = None) -
     '64-32-10'
     """
     checks.instance("config", config, dict, "a dict as TTFSNet.config() gives it")
-    options = dict(config)
-    for name in ("surrogate", "output_surrogate"):
-        if isinstance(options.get(name), dict):
-            options[name] = Surrogate(**options[name])
-    net: TTFSNet = build(**options, generator=generator)
-    return net
-
-
-def _layers(sized: list[SizedLayer], config: dict[str, Any], generator: Generator | None) -> list[nn.Module]:
-    """The layers in order; the factor of an average pool goes into the layer after it."""
-    make = _Maker(config, generator)
-    direct, integrates = config["encoder"] == "direct", config["readout"] in MEMBRANE
-    if len(sized) == 1 and direct and integrates:
-        message = "a membrane readout after direct coding needs a layer that fires before it"
-        raise fail(config["spec"], sized[0].token, message)
-    for name in ("output_gain", "output_surrogate"):
-        if config[name] is not None and (integrates or (len(sized) == 1 and direct)):
-            raise ValueError(f"{name} must be None: the net has no output layer that gets spikes and fires")
-    layers: list[nn.Module] = []
-    factor = 1
-    for item in sized:
-        token, last = item.token, item is sized[-1]
-        if isinstance(token, Pool) and token.kind == "avg":
-            factor = token.factor
-            continue
-        outputs = item.outputs * (config["population"] if last else 1)
-        dropout = config["dropout"] if layers else 0.0  # the data keep all their spikes
-        if isinstance(token, Pool):
-            layers.append((fs.MaxPool2d if token.kind == "max" else fs.EarliestPool2d)(token.factor))
-        elif isinstance(token, Residual):
-            if layers and isinstance(layers[-1], fs.MaxPool2d):
-                message = "a block cannot stand after max pooling, which makes several spikes per unit"
-                raise fail(config["spec"], token, message)
-            factors = [factor] + [1] * (len(item.body) - 1)
-            body = [make.spiking(part, f, part.outputs, dropout) for part, f in zip(item.body, factors, strict=True)]
-            layers.append(fs.Residual(body, scale=config["threshold"]))
-        elif direct and not layers:
-            layers.append(make.coded(item, outputs))
-        elif last and integrates:
-            decays = {name: config[name] for name in ("decay", "synaptic_decay")}
-            options = {"avg_pool": factor, "dropout": dropout, **decays, **make.synapse}
-            layers.append(fs.Integrate(item.inputs, outputs, **options))
-        else:
-            layers.append(make.spiking(item, factor, outputs, dropout, last=last))
-        factor = 1
-    return layers
+    return build(**config, generator=generator)
 
 
 class _Maker:
-    """Makes the layers of a net, with the settings that they share."""
+    """Makes a net; the layers of each timing are in the classes below."""
 
-    def __init__(self, config: dict[str, Any], generator: Generator | None) -> None:
-        shared = ("steps", "bias", "affine", "init", "normalization")
-        self.config = config
-        self.synapse: dict[str, Any] = {name: config[name] for name in shared} | {"generator": generator}
-        self.neuron: dict[str, Any] = {name: config[name] for name in ("threshold", "decay", "surrogate", "synaptic_decay")}
+    def __init__(self, spec: str, settings: Any, generator: Generator | None) -> None:
+        self.spec, self.settings, self.generator = spec, settings, generator
 
-    def coded(self, item: SizedLayer, outputs: int) -> Any:
-        """A directly coded layer."""
-        return self._layer(item, outputs, fs.DirectConv2d, fs.DirectLinear)
+    def layers(self, sized: list[SizedLayer]) -> list[nn.Module]:
+        """The layers in order; the factor of an average pool goes into the layer after it."""
+        layers: list[nn.Module] = []
+        factor = 1
+        for item in sized:
+            token = item.token
+            if isinstance(token, Pool) and token.kind == "avg":
+                factor = token.factor
+                continue
+            dropout = self.settings.dropout if layers else 0.0  # the data keep all their spikes
+            if isinstance(token, Pool):
+                layers.append(self.pool(token))
+            elif isinstance(token, Residual):
+                body = [self.layer(part, 1 if number else factor, dropout) for number, part in enumerate(item.body)]
+                layers.append(self.block(item, body, factor, layers))
+            else:
+                layers.append(self.layer(item, factor, dropout, first=not layers, last=item is sized[-1]))
+            factor = 1
+        return layers
 
-    def spiking(self, item: SizedLayer, factor: int, outputs: int, dropout: float, last: bool = False) -> Any:
-        """A layer that gets and gives spikes; only fully connected ones drop some."""
-        options: dict[str, Any] = {"avg_pool": factor}
-        hidden = self.config["hidden_gain"]
+    def pool(self, token: Pool) -> nn.Module:
+        """A pool that is not a factor of the layer after it."""
+        return (fs.MaxPool2d if token.kind == "max" else fs.EarliestPool2d)(token.factor)
+
+    def layer(self, item: SizedLayer, factor: int, dropout: float, *, first: bool = False, last: bool = False) -> nn.Module:
+        """A layer with weights after an average pool of a factor."""
+        raise NotImplementedError
+
+    def block(self, item: SizedLayer, body: list[nn.Module], factor: int, before: list[nn.Module]) -> nn.Module:
+        """A residual block of layers."""
+        raise NotImplementedError
+
+
+class _StepMaker(_Maker):
+    settings: StepSettings
+
+    def __init__(self, spec: str, settings: StepSettings, generator: Generator | None) -> None:
+        super().__init__(spec, settings, generator)
+        bias = settings.affine is not None if settings.bias is None else settings.bias
+        shared = ("steps", "affine", "init", "normalization")
+        self.synapses: dict[str, Any] = {name: getattr(settings, name) for name in shared}
+        self.synapses |= {"bias": bias, "generator": generator}
+        self.decays: dict[str, Any] = {name: getattr(settings, name) for name in ("decay", "synaptic_decay")}
+        self.neuron: dict[str, Any] = {name: getattr(settings, name) for name in ("threshold", "surrogate")} | self.decays
+        self.population = settings.population or (10 if settings.readout in TEMPORAL else 1)
+        self.integrates = settings.readout in MEMBRANE
+
+    def net(self, sized: list[SizedLayer], shape: tuple[int, ...]) -> TTFSNet:
+        """The net of these layers."""
+        settings, direct = self.settings, self.settings.encoder == "direct"
+        if len(sized) == 1 and direct and self.integrates:
+            message = "a membrane readout after direct coding needs a layer that fires before it"
+            raise fail(self.spec, sized[0].token, message)
+        for name in ("output_gain", "output_surrogate"):
+            if getattr(settings, name) is not None and (self.integrates or (len(sized) == 1 and direct)):
+                raise ValueError(f"{name} must be None: the net has no output layer that gets spikes and fires")
+        layers = self.layers(sized)
+        if settings.learn_threshold:
+            for layer in layers:
+                learn_thresholds(layer)
+        readout = make_readout(settings.readout, classes=sized[-1].outputs, gamma=settings.gamma, scale=settings.scale)
+        return TTFSNet(layers, encoder=make_encoder(settings.encoder, settings.steps), readout=readout, input_shape=shape)
+
+    def layer(self, item: SizedLayer, factor: int, dropout: float, *, first: bool = False, last: bool = False) -> nn.Module:
+        """A directly coded layer, an `Integrate`, or a layer that takes and gives spikes."""
+        settings, outputs = self.settings, item.outputs * (self.population if last else 1)
+        if first and settings.encoder == "direct":
+            return _layer(item, outputs, fs.DirectConv2d, fs.DirectLinear, {}, **self.synapses, **self.neuron)
+        options: dict[str, Any] = {"avg_pool": factor, **self.synapses}
+        if last and self.integrates:
+            return fs.Integrate(item.inputs, outputs, dropout=dropout, **self.decays, **options)
+        options |= self.neuron
         if last:
-            special = {"gain": self.config["output_gain"], "surrogate": self.config["output_surrogate"]}
+            special = {"gain": settings.output_gain, "surrogate": settings.output_surrogate}
             options |= {name: value for name, value in special.items() if value is not None}
-        elif hidden is not None:
-            steps, decays = self.config["steps"], (self.config["decay"], self.config["synaptic_decay"])
-            options["gain"] = hidden * firing_gain(factor, steps, *decays)
-        if not isinstance(item.token, Conv):
-            options["dropout"] = dropout
-        return self._layer(item, outputs, fs.TTFSConv2d, fs.TTFSLinear, **options)
+        elif settings.hidden_gain is not None:
+            options["gain"] = settings.hidden_gain * firing_gain(factor, settings.steps, *self.decays.values())
+        return _layer(item, outputs, fs.TTFSConv2d, fs.TTFSLinear, {"dropout": dropout}, **options)
 
-    def _layer(self, item: SizedLayer, outputs: int, convolution: Any, linear: Any, **options: Any) -> Any:
-        options, token = self.synapse | self.neuron | options, item.token
-        if isinstance(token, Conv):
-            sizes: dict[str, Any] = {"stride": token.stride, "padding": token.padding}
-            return convolution(item.inputs, outputs, token.kernel, **sizes, **options)
-        return linear(item.inputs, outputs, **options)
+    def block(self, item: SizedLayer, body: list[nn.Module], factor: int, before: list[nn.Module]) -> nn.Module:
+        """A block whose shortcut fires a neuron alone."""
+        if before and isinstance(before[-1], fs.MaxPool2d):
+            message = "a block cannot stand after max pooling, which makes several spikes per unit"
+            raise fail(self.spec, item.token, message)
+        return fs.Residual(body, scale=self.settings.threshold)
+
+
+class _WindowedMaker(_Maker):
+    settings: WindowedSettings
+
+    def net(self, sized: list[SizedLayer], shape: tuple[int, ...]) -> TTFSNet:
+        """The net of these layers."""
+        *layers, readout = self.layers(sized)
+        encoder = fs.WindowedEncoder(self.settings.input_steps)
+        return TTFSNet(layers, encoder=encoder, readout=readout, input_shape=shape)  # type: ignore[arg-type]
+
+    def pool(self, token: Pool) -> nn.Module:
+        """The earliest spike has the largest value."""
+        return fs.EarliestPool2d(token.factor)
+
+    def layer(self, item: SizedLayer, factor: int, dropout: float, *, first: bool = False, last: bool = False) -> nn.Module:
+        """The readout, or a layer that fires."""
+        options: dict[str, Any] = {"avg_pool": factor, "generator": self.generator}
+        if last:
+            return fs.WindowedReadout(item.inputs, item.outputs, dropout=dropout, **options)
+        options |= {"steps": self.settings.steps, "normalization": self.settings.normalization}
+        return _layer(item, item.outputs, fs.WindowedConv2d, fs.WindowedLinear, {"dropout": dropout}, **options)
+
+    def block(self, item: SizedLayer, body: list[nn.Module], factor: int, before: list[nn.Module]) -> nn.Module:
+        """A block with an identity, or a convolution where channels or sizes change, as its shortcut."""
+        strides = [part.token.stride for part in item.body if isinstance(part.token, Conv)]
+        stride = math.prod(s[0] for s in strides), math.prod(s[1] for s in strides)
+        shortcut = None
+        if not strides and item.inputs != item.outputs:
+            raise fail(self.spec, item.token, f"a block of fully connected layers must keep its {item.inputs} neurons")
+        if item.inputs != item.outputs or stride != (1, 1):
+            sizes: dict[str, Any] = {"stride": stride, "avg_pool": factor, "generator": self.generator}
+            shortcut = fs.WindowedShortcut(item.inputs, item.outputs, **sizes)
+        return fs.Residual(body, shortcut)
+
+
+def _layer(item: SizedLayer, outputs: int, convolution: Any, linear: Any, dropout: dict[str, float], **options: Any) -> nn.Module:
+    """A convolution or a fully connected layer, which alone may drop spikes."""
+    if isinstance(item.token, Conv):
+        sizes: dict[str, Any] = {"stride": item.token.stride, "padding": item.token.padding}
+        return convolution(item.inputs, outputs, item.token.kernel, **sizes, **options)  # type: ignore[no-any-return]
+    return linear(item.inputs, outputs, **dropout, **options)  # type: ignore[no-any-return]

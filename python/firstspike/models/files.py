@@ -20,7 +20,6 @@ from .._base.files import parse_json, write_atomic
 from .._base.modules import plain_copy, uncompiled
 from .net import TTFSNet
 from .relu import ReluNet, relu_counterpart
-from .windowed import WindowedNet
 
 FILE = "model.safetensors"  # of the net in the folder of a run
 FORMAT, VERSION = "firstspike-net", "1"
@@ -43,7 +42,7 @@ def save(net: nn.Module, path: str | os.PathLike[str], metadata: Mapping[str, An
     Parameters
     ----------
     net : Module
-        A `models.TTFSNet`, `WindowedNet` or ReLU counterpart, a layer of `firstspike.nn`, or a Sequential or ModuleList of
+        A `models.TTFSNet` or ReLU counterpart, a layer of `firstspike.nn`, or a Sequential or ModuleList of
         them; of nets with other parts save the `state_dict()`.
         Pruned and parametrized weights are stored as plain ones. A layer that occurs twice becomes two equal ones.
     path, metadata : str or PathLike, mapping
@@ -175,16 +174,16 @@ def _shapes(weights: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
 
 def _describe(module: nn.Module, name: str) -> dict[str, Any]:
     kind = type(module)
-    if isinstance(module, TTFSNet | WindowedNet) and kind in (TTFSNet, WindowedNet):
+    if isinstance(module, TTFSNet) and kind is TTFSNet:
         described = {
-            "kind": kind.__name__,
+            "kind": "TTFSNet",
             "layers": [_describe(layer, f"{name}.layers.{n}") for n, layer in enumerate(module.layers)],
             "encoder": _describe(module.encoder, f"{name}.encoder"),
             "readout": _describe(module.readout, f"{name}.readout"),
             "input_shape": list(module.input_shape),
             "config": module._config,
         }
-        return described | _described_scaling(getattr(module, "normalize", None), name)
+        return described | _described_scaling(module.normalize, name)
     if isinstance(module, fs.Residual) and kind is fs.Residual:
         parts = [_describe(part, f"{name}.layers.{n}") for n, part in enumerate(module.layers)]
         described = {"kind": kind.__name__, "parts": parts, "settings": module.settings()}
@@ -233,14 +232,10 @@ def build(described: Any) -> nn.Module:
     if not isinstance(described, dict):
         raise ValueError("a part of its description is not a module")
     kind, settings = described["kind"], dict(described.get("settings", {}))
-    if kind in ("TTFSNet", "WindowedNet"):
-        layers, encoder, readout = [*map(build, described["layers"])], described["encoder"], build(described["readout"])
-        options: dict[str, Any] = {"encoder": build(encoder), "input_shape": tuple(described["input_shape"])}
-        net: TTFSNet | WindowedNet
-        if kind == "TTFSNet":
-            net = TTFSNet(layers, readout=readout, normalize=_scaling(described), **options)  # type: ignore[arg-type]
-        else:
-            net = WindowedNet(layers, readout=readout, **options)
+    if kind == "TTFSNet":
+        layers, encoder, readout = ([*map(build, described["layers"])], *(build(described[x]) for x in ("encoder", "readout")))
+        shape, scaling = tuple(described["input_shape"]), _scaling(described)
+        net = TTFSNet(layers, encoder=encoder, readout=readout, input_shape=shape, normalize=scaling)  # type: ignore[arg-type]
         config = described["config"]
         if config is not None and not isinstance(config["spec"], str):
             raise ValueError("config.spec must be a string")

@@ -66,10 +66,9 @@ def prepare_for_inference(net: nn.Module) -> InferenceNet:
     >>> torch.equal(prepare_for_inference(net)(x), net(x))
     True
     """
-    if any(getattr(module, "timing", None) == "windowed" for module in net.modules()):
-        raise TypeError("net must be step by step; of a net of windows make emulator.IntegerNet(emulator.quantize(net))")
     net = as_net(plain_copy(net))
-    assert isinstance(net, TTFSNet)
+    if net.timing == "windowed":
+        raise TypeError("net must be step by step; of a net of windows make emulator.IntegerNet(emulator.quantize(net))")
     for name, parameter in net.named_parameters():
         if parameter.device.type != "cpu":
             raise ValueError(f"net must be on the CPU, got {name} on {parameter.device}; net.cpu() brings it there")

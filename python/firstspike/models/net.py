@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ ENCODERS = ("direct", *CURVES, "spikes")
 MEMBRANE = {"membrane": "last", "membrane-mean": "mean", "membrane-weighted": "weighted"}
 TEMPORAL = {"twd-exp": "exp", "twd-linear": "linear"}
 READOUTS = (*MEMBRANE, *TEMPORAL, "first-spike")
-Readout = fs.MembraneReadout | fs.TemporalWeighting | fs.FirstSpike
+Readout = fs.MembraneReadout | fs.TemporalWeighting | fs.FirstSpike | fs.WindowedReadout
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -35,14 +35,15 @@ class Observation:
     scores, membrane : Tensor, Tensor or None
         Float [B, classes], as `forward` gives them; float [T, B, outputs] of a membrane readout.
     layers : list of SpikeTimes
-        Of every layer that fires, in the order in which they run, also within residual blocks and Sequentials.
+        Of every layer that fires, in the order in which they run, also within other modules.
     decision_step : Tensor
         Int64 [B], 0 to T - 1; a decision in step t costs t + 1 steps. With a spiking readout `decode.decision_step`, T without
-        an output spike (`emulator.Run` has -1 there); with a membrane readout `decode.settled_step` of the running scores.
+        an output spike (`emulator.Run` has -1 there); with a membrane readout `decode.settled_step` of the running scores; in
+        nets of windows the last step.
     ties, silent : Tensor
         Bool [B]: the first output step has spikes of several classes; there is no output spike. False with a membrane readout.
     repeated, units, steps : Tensor, Tensor, int
-        Int64 [P]: for each max pool the pooled units that fired more than once, and all pooled units. T.
+        Int64 [P]: for each max pool the pooled units that fired more than once, and all pooled units. The net's `latency`.
 
     Examples
     --------
@@ -72,10 +73,83 @@ class Observation:
         return torch.stack(counts).sum(0) if counts else torch.zeros_like(self.decision_step)
 
 
-class BuiltNet(nn.Module):
-    """A net that may come from a string, and then knows the arguments of `models.build`."""
+class TTFSNet(nn.Module):
+    """A feed-forward net: an encoder, layers of `firstspike.nn` in order, a readout. `models.build` makes it from a string.
 
+    Its `timing` is the layers': "step" if all of them share the steps, "windowed" if each fires in its own window.
+
+    Parameters
+    ----------
+    layers : iterable of Module
+        Each takes the output of the one before. Step by step all have the same steps, and the last one is `nn.Integrate` for a
+        membrane readout, else a layer that fires. Average pooling is a factor inside the layers, max and earliest pooling are
+        modules. A first layer that is fully connected gets its input flattened.
+    encoder : str or Module
+        "direct" (the first layer is directly coded), "latency", "latency-log", "spikes" (the input is SpikeTimes), or a module
+        that turns samples, as the net gets them, into the input of the first layer; `nn.WindowedEncoder` for layers of windows.
+        SpikeTimes bypass a latency encoder and a `WindowedEncoder`.
+    readout : str or Module
+        A name as in `models.build`, then with one neuron per class, or `nn.MembraneReadout`, `nn.TemporalWeighting` or
+        `nn.FirstSpike`; `nn.WindowedReadout` after layers of windows.
+    input_shape : tuple of int
+        The shape of one sample, (N,) or (C, H, W).
+    normalize : nn.Normalize, optional
+        Scales images before the encoder, which takes values in [0, 1] where it is not "direct" (`nn.Normalize.to_unit`).
+        It is the attribute `normalize`, which may be set later, and is saved with the net.
+
+    Attributes
+    ----------
+    timing : str
+        "step" or "windowed".
+    steps : int
+        T of the layers; of layers of windows the longest window.
+
+    Examples
+    --------
+    >>> hidden, last = nn.DirectLinear(784, 100, steps=8), nn.Integrate(100, 10, steps=8)
+    >>> net = models.TTFSNet([hidden, last], encoder="direct", readout="membrane-mean", input_shape=(1, 28, 28))
+    >>> net(torch.rand(2, 1, 28, 28)).shape
+    torch.Size([2, 10])
+    >>> net = models.build("8C3-AP2-32-10", input_shape=(1, 8, 8), steps=16, timing="windowed")
+    >>> net.timing, net.input_steps, net.latency
+    ('windowed', 255, 32)
+    """
+
+    readout: Readout
+    normalize: fs.Normalize | None
     _config: dict[str, Any] | None = None  # set by `models.build`
+
+    def __init__(
+        self,
+        layers: Iterable[nn.Module],
+        *,
+        encoder: str | nn.Module,
+        readout: str | Readout,
+        input_shape: tuple[int, ...],
+        normalize: fs.Normalize | None = None,
+    ) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(checks.in_order("layers", layers, nn.Module, "modules"))
+        self.readout = make_readout(readout) if isinstance(readout, str) else readout
+        checks.instance("readout", self.readout, (*Readout.__args__,), "a name or a readout of firstspike.nn")
+        steps = sorted({layer.steps for layer in self._synapses() if hasattr(layer, "steps")})
+        if self.readout.timing == "step" and len(steps) != 1:
+            raise ValueError(f"layers must be at least one of firstspike.nn, all of the same steps, got {steps}")
+        self.steps = max(steps, default=0)
+        self.encoder = make_encoder(encoder, self.steps) if isinstance(encoder, str) else encoder
+        checks.instance("encoder", self.encoder, nn.Module, "a name or a module")
+        timings = {part.timing for part in self.modules() if getattr(part, "timing", None) is not None}
+        if len(timings) > 1:
+            raise ValueError("layers, encoder and readout must have the same timing, got step by step and windows")
+        self.timing = self.readout.timing
+        first, last = [*self.layers, self.readout][0], [None, *self.layers][-1]
+        if isinstance(self.readout, fs.MembraneReadout) != isinstance(last, fs.Integrate):
+            pair = f"{type(self.readout).__name__} after {type(last).__name__}"
+            raise ValueError(f"readout must be a membrane readout just after nn.Integrate, got {pair}")
+        self.input_shape = check_input_shape(input_shape)
+        self.flat = flat_size(first) is not None
+        checks.optional("normalize", normalize, fs.Normalize, "an nn.Normalize")
+        self.normalize = normalize
 
     @property
     def spec(self) -> str:
@@ -91,110 +165,75 @@ class BuiltNet(nn.Module):
             raise ValueError("a net made of layers has no config of models.build; firstspike.save stores it")
         return copy.deepcopy(self._config)
 
+    @property
+    def input_steps(self) -> int:
+        """The steps of the encoder's spikes."""
+        steps: list[Any] = [part.steps for part in self.encoder.modules() if hasattr(part, "steps")]
+        return int([self.steps, *steps][-1])
 
-class TTFSNet(BuiltNet):
-    """A feed-forward net: an encoder, layers of `firstspike.nn` in order, a readout. `models.build` makes it from a string.
+    @property
+    def latency(self) -> int:
+        """The steps after which scores are there: T, or the sum of all windows of layers that fire, after the input's window."""
+        return self.steps if self.timing == "step" else sum(layer.steps for layer in self._synapses() if layer.fires)
 
-    Parameters
-    ----------
-    layers : iterable of Module
-        Each takes the output of the one before; all have the same steps. The last one is `nn.Integrate` for a membrane readout,
-        else a layer that fires. Average pooling is a factor inside the layers, max and earliest pooling are modules. A first
-        layer that is fully connected gets its input flattened.
-    encoder : str or Module
-        "direct" (the first layer is directly coded), "latency", "latency-log", "spikes" (the input is SpikeTimes), or a module
-        that turns samples, as the net gets them, into the input of the first layer. SpikeTimes pass a latency encoder by.
-    readout : str or Module
-        A name as in `models.build`, then with one neuron per class, or `nn.MembraneReadout`, `nn.TemporalWeighting` or
-        `nn.FirstSpike`.
-    input_shape : tuple of int
-        The shape of one sample, (N,) or (C, H, W).
-    normalize : nn.Normalize, optional
-        Scales images before the encoder. It is the attribute `normalize`, which may be set later, and is saved with the net.
-
-    Examples
-    --------
-    >>> hidden, last = nn.DirectLinear(784, 100, steps=8), nn.Integrate(100, 10, steps=8)
-    >>> net = models.TTFSNet([hidden, last], encoder="direct", readout="membrane-mean", input_shape=(1, 28, 28))
-    >>> net(torch.rand(2, 1, 28, 28)).shape
-    torch.Size([2, 10])
-    """
-
-    readout: Readout
-    normalize: fs.Normalize | None
-
-    def __init__(
-        self,
-        layers: Iterable[nn.Module],
-        *,
-        encoder: str | nn.Module,
-        readout: str | Readout,
-        input_shape: tuple[int, ...],
-        normalize: fs.Normalize | None = None,
-    ) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(checks.in_order("layers", layers, nn.Module, "modules"))
-        self.steps = _steps_of(self.layers)
-        self.encoder = make_encoder(encoder, self.steps) if isinstance(encoder, str) else encoder
-        checks.instance("encoder", self.encoder, nn.Module, "a name or a module")
-        self.readout = make_readout(readout) if isinstance(readout, str) else readout
-        checks.instance("readout", self.readout, (*Readout.__args__,), "a name or a readout of firstspike.nn")
-        if isinstance(self.readout, fs.MembraneReadout) != isinstance(self.layers[-1], fs.Integrate):
-            pair = f"{type(self.readout).__name__} after {type(self.layers[-1]).__name__}"
-            raise ValueError(f"readout must be a membrane readout just after nn.Integrate, got {pair}")
-        self.input_shape = check_input_shape(input_shape)
-        first = self.layers[0]
-        dense = isinstance(first, (fs.DirectLinear, fs.TTFSLinear, fs.Integrate))
-        self.flat = dense and getattr(first, "avg_pool", 1) == 1
-        checks.optional("normalize", normalize, fs.Normalize, "an nn.Normalize")
-        self.normalize = normalize
+    def _synapses(self) -> list[Any]:
+        """The layers with a weight, also those within others."""
+        return [layer for layer in self.layers.modules() if isinstance(layer, fs.Synapses)]
 
     def forward(self, x: Tensor | SpikeTimes) -> Tensor:
         """Scores, float32 [B, classes], of x [B, *input_shape]; nets without convolutions take [B, N], too.
 
-        x: float32 without NaN and infinity, which are refused on the CPU alone; uint8 pixels p, which count as p / 255; or
-        SpikeTimes over the net's steps where its first layer takes spikes.
+        x: float32; uint8 pixels p, which count as p / 255; or SpikeTimes where its first layer takes spikes, step by step over
+        the net's steps. On the CPU, NaN, infinity and, but with direct coding, scaled values outside [0, 1] are refused.
         """
-        return self._read(*self._run(x, None))
+        return self._read(*self._run(x))
 
     def observe(self, x: Tensor | SpikeTimes) -> Observation:
-        """The forward pass on x with its intermediate results; its scores carry gradients as those of `forward`.
+        """The forward pass on x with its intermediate results; its scores carry gradients as those of `forward`."""
+        layers: list[SpikeTimes] = []
+        repeated: list[Tensor] = []
+        units: list[int] = []
 
-        Layers within a module that is neither a Sequential nor a `nn.Residual` are left out; `inspect.Monitor` sees them.
-        """
-        seen = _Seen([], [], [])
-        output, membrane = self._run(x, seen)
-        scores = self._read(output, membrane)
-        if isinstance(output, SpikeTimes):
-            step = decode.decision_step(output)
-            ties, silent = decode.ties(output, self.readout.classes), step == self.steps
-        else:
-            assert isinstance(self.readout, fs.MembraneReadout)
-            step = decode.settled_step(self.readout.running(output.detach()))
-            ties = silent = torch.zeros_like(step, dtype=torch.bool)
-        units = torch.tensor(seen.units, dtype=torch.int64, device=scores.device)
-        repeated = torch.stack(seen.repeated) if seen.repeated else units
-        v = output if isinstance(output, Tensor) else None
-        return Observation(scores, seen.layers, v, step, ties, silent, repeated, units, self.steps)
+        def keep(module: nn.Module, _: Any, result: Any) -> None:
+            if isinstance(module, fs.Synapses) and module.fires:
+                layers.append(result[0] if isinstance(result, tuple) else result)  # with its membrane
+            elif isinstance(module, fs.MaxPool2d):
+                repeated.append(result.repeated)
+                units.append(math.prod(result.shape))
 
-    def _run(self, x: Tensor | SpikeTimes, seen: _Seen | None) -> tuple[SpikeTimes | Tensor, Tensor | None]:
-        """The output of the last layer, and its membrane if the readout needs it; `seen` gets the rest."""
+        hooks = [module.register_forward_hook(keep) for module in self.layers.modules()]
+        try:
+            output, membrane = self._run(x)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        scores, steps = self._read(output, membrane), max(self.latency, 1)
+        step = decision_step(self.readout, output, steps)
+        ties = silent = torch.zeros_like(step, dtype=torch.bool)
+        if isinstance(output, SpikeTimes) and self.timing == "step":
+            ties, silent = decode.ties(output, getattr(self.readout, "classes", None)), step == steps
+            layers += [] if any(output is spikes for spikes in layers) else [output]
+        pooled = torch.tensor(units, dtype=torch.int64, device=scores.device)
+        twice = torch.stack(repeated) if repeated else pooled
+        potential = output if isinstance(output, Tensor) else None
+        return Observation(scores, layers, potential, step, ties, silent, twice, pooled, steps)
+
+    def _run(self, x: Tensor | SpikeTimes) -> tuple[SpikeTimes | Tensor, Tensor | None]:
+        """The output of the last layer, and its membrane if the readout needs it."""
         signal: Any = self._encoded(x)
         membrane = None
         for n, layer in enumerate(self.layers, 1):
             if n == len(self.layers) and self.compares_overshoots:
                 signal, membrane = layer(signal, membrane=True)
             else:
-                signal = layer(signal) if seen is None else _through(layer, signal, seen)
-        if seen is not None and isinstance(signal, SpikeTimes) and not any(signal is own for own in seen.layers):
-            seen.layers.append(signal)
+                signal = layer(signal)
         return signal, membrane
 
     @property
     def compares_overshoots(self) -> bool:
         """True if the readout breaks ties by the membrane of the last layer, which it gets with the spikes."""
-        fires = isinstance(self.layers[-1], fs.FiringLayer)
-        return fires and isinstance(self.readout, fs.FirstSpike) and self.readout.overshoot
+        asked = isinstance(self.readout, fs.FirstSpike) and self.readout.overshoot
+        return asked and isinstance(self.layers[-1], fs.FiringLayer)
 
     def _read(self, output: SpikeTimes | Tensor, membrane: Tensor | None) -> Tensor:
         beside = []
@@ -216,7 +255,7 @@ class TTFSNet(BuiltNet):
                 raise TypeError("x must be images: the first layer is directly coded, got SpikeTimes")
             if isinstance(self.encoder, fs.LatencyEncoder) and x.steps != self.steps:
                 raise ValueError(f"x must have {self.steps} steps, got {x.steps}; x.rescale({self.steps}) changes them")
-            signal = x if isinstance(self.encoder, fs.LatencyEncoder) else self.encoder(x)
+            signal = x if getattr(self.encoder, "unit_range", False) else self.encoder(x)
         else:
             signal = self.encoder(self._image(x))
         return signal.flatten(1) if self.flat and isinstance(signal, (Tensor, SpikeTimes)) else signal
@@ -255,33 +294,17 @@ def make_readout(name: str, *, classes: int | None = None, gamma: float = 1.2, s
     return fs.TemporalWeighting(gamma, TEMPORAL[name], classes=classes, scale=scale)
 
 
-class _Seen(NamedTuple):
-    """Intermediate results of a forward pass, in its order, as in `Observation`."""
-
-    layers: list[SpikeTimes]
-    repeated: list[Tensor]
-    units: list[int]
-
-
-def _through(module: nn.Module, signal: Any, seen: _Seen) -> Any:
-    """The output of a module; `seen` gets the results of the layers in it."""
-    if type(module) is nn.Sequential:
-        for part in module:
-            signal = _through(part, signal, seen)
-        return signal
-    if type(module) is fs.Residual:
-        return module(signal, fired=seen.layers)
-    signal = module(signal)
-    if isinstance(module, fs.FiringLayer):
-        seen.layers.append(signal)
-    elif isinstance(signal, fs.PooledSpikes):
-        seen.repeated.append(signal.repeated)
-        seen.units.append(math.prod(signal.shape))
-    return signal
+def decision_step(readout: Readout, received: SpikeTimes | Tensor, steps: int) -> Tensor:
+    """The step in which each sample is decided, int64 [B]; in nets of windows the last of `steps`."""
+    if readout.timing == "windowed":
+        return torch.full((len(received),), steps - 1, device=received.device)
+    if isinstance(received, SpikeTimes):
+        return decode.decision_step(received)
+    assert isinstance(readout, fs.MembraneReadout)
+    return decode.settled_step(readout.running(received.detach()))
 
 
-def _steps_of(layers: nn.ModuleList) -> int:
-    steps: set[Any] = {layer.steps for layer in layers if hasattr(layer, "steps")}
-    if len(steps) != 1:
-        raise ValueError(f"layers must be at least one of firstspike.nn, all of the same steps, got {sorted(steps)}")
-    return checks.steps(steps.pop())
+def flat_size(first: Any) -> int | None:
+    """The inputs of a fully connected layer that pools nothing; None for others."""
+    flat = isinstance(first, fs.Synapses) and first.weight.dim() == 2 and first.avg_pool == 1
+    return first.weight.shape[1] if flat else None

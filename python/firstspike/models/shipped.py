@@ -12,7 +12,6 @@ from .._base import checks
 from .._base.files import read_bytes, read_json, sha256
 from .files import load
 from .net import TTFSNet
-from .windowed import WindowedNet
 
 if TYPE_CHECKING:
     import pandas
@@ -59,7 +58,7 @@ def pretrained_file(name: str) -> Path:
     return path
 
 
-def load_pretrained(name: str) -> TTFSNet | WindowedNet:
+def load_pretrained(name: str) -> TTFSNet:
     """A trained net that comes with the package, in evaluation, on the CPU; `pretrained` lists the names.
 
     The net takes images [B, C, H, W] of its data set, uint8 or float32 in [0, 1], and gives scores [B, classes]. Weights are
@@ -77,7 +76,7 @@ def load_pretrained(name: str) -> TTFSNet | WindowedNet:
     torch.Size([2, 10])
     """
     net = load(pretrained_file(name))  # 16 bits become the parameters' float32
-    assert isinstance(net, TTFSNet | WindowedNet)
+    assert isinstance(net, TTFSNet)
     return net
 
 

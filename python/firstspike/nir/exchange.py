@@ -308,7 +308,7 @@ def _own_net(graph: nir.NIRGraph, text: str, steps: int | None) -> nn.Module:
         if isinstance(layers[-1][1].layer, fs.Integrate) and len(neurons) < len(layers):
             neurons.append(None)  # the graph ends with the readout's synapses
         scaling = record["net"].get("normalize", {}).get("settings", {})  # the description has its numbers
-        tensors = {f"normalize.{name}": _tensor(values) for name, values in scaling.items()}
+        tensors = {f"normalize.{name}": _tensor(values) for name, values in scaling.items() if name != "saturate"}
         for (n, part), node, own in zip(layers, synapses, neurons, strict=True):
             layer: Any = part.layer
             if own is not None:

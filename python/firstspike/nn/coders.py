@@ -25,7 +25,7 @@ class LatencyEncoder(Settings):
     tensor([[  0, 255]], dtype=torch.uint8)
     """
 
-    timing = "step"
+    timing, unit_range = "step", True  # it takes values in [0, 1]
 
     def __init__(self, steps: int, curve: str = "linear") -> None:
         super().__init__()
@@ -51,6 +51,8 @@ class SpikeInput(Settings):
     >>> SpikeInput(steps=4)(spikes).count()
     tensor([1])
     """
+
+    unit_range = False
 
     def __init__(self, steps: int) -> None:
         super().__init__()

@@ -37,7 +37,7 @@ class WindowedEncoder(Settings):
     tensor([[  0, 254, 255]], dtype=torch.uint8)
     """
 
-    timing = "windowed"
+    timing, unit_range = "windowed", True
 
     def __init__(self, steps: int = 255, padding: int | Pair = 0, fill: float | Sequence[float] = 0.0) -> None:
         super().__init__()
@@ -45,7 +45,12 @@ class WindowedEncoder(Settings):
         self.fill = [checks.real("fill", x, 0, 1) for x in (fill if isinstance(fill, Sequence) else [fill])]
 
     def forward(self, x: Tensor) -> SpikeTimes:
-        """Spikes of the shape of x, float32 [B, ...] in [0, 1] or uint8; with `padding` of larger maps."""
+        """Spikes of the shape of x, float32 [B, ...] in [0, 1] or uint8; with `padding` of larger maps.
+
+        Values outside [0, 1] are refused on the CPU; on other devices they count as the nearest end.
+        """
+        if x.is_floating_point():
+            checks.unit_range("x", x)
         if any(self.padding):
             (rows, columns), x = self.padding, as_float("x", x)
             fill = x.new_tensor(self.fill).view(-1, 1, 1)

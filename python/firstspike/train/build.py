@@ -7,16 +7,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from .. import models, surrogate
+from .. import models
 from .._base.checks import instance
-from ..models.builder import WINDOWED
 from .config import Config
 from .environment import generator
 from .muon import Muon
 
 
 def build_model(config: Config, *, input_shape: tuple[int, ...]) -> nn.Module:
-    """Build the net of a config, a `models.TTFSNet`, `WindowedNet` or `ReluNet`; its weights are drawn with the config's seed.
+    """Build the net of a config, a `models.TTFSNet` or `ReluNet`; its weights are drawn with the config's seed.
 
     Parameters
     ----------
@@ -34,19 +33,7 @@ def build_model(config: Config, *, input_shape: tuple[int, ...]) -> nn.Module:
         normal = config.timing == "windowed" and bool(config.normalization)
         options: dict[str, Any] = {"pooling": config.pooling, "dropout": config.dropout, "normalization": normal}
         return models.relu_counterpart(config.spec, input_shape=input_shape, generator=draw, **options)
-    if config.timing == "windowed":
-        layered = {name: getattr(config, name) for name in WINDOWED if name != "input_shape"}
-        return models.build(**layered, input_shape=input_shape, generator=draw)  # type: ignore[no-any-return]
-    shape = getattr(surrogate, config.surrogate)
-    special = {
-        "affine": config.affine,  # None is a setting, elsewhere it takes the default
-        "surrogate": shape() if config.surrogate_scale is None else shape(config.surrogate_scale),
-        "output_surrogate": None if config.output_surrogate_scale is None else shape(config.output_surrogate_scale),
-    }
-    options = {name: getattr(config, name) for name in Config.net_fields() if "surrogate" not in name}
-    options = {name: value for name, value in options.items() if value is not None} | special
-    net: models.TTFSNet = models.build(config.spec, input_shape=input_shape, steps=config.steps, generator=draw, **options)
-    return net
+    return models.build(config.spec, input_shape=input_shape, generator=draw, **dict(config.net_settings()))
 
 
 def build_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:

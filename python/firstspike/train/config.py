@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from .. import data as data_sets
+from .. import surrogate as surrogates
 from .._base.records import FieldError, Record, read_toml
-from ..models.builder import WINDOWED
-from ..surrogate import KINDS
+from ..models.settings import StepSettings, WindowedSettings, settings_of
 
 Share = Annotated[float, Field(ge=0, le=1)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -51,7 +51,7 @@ class Augmentation(Record):
 class Config(Record):
     """One training run. Same config, same code, same machine: same bits.
 
-    The fields from `encoder` to `dropout` go to `models.build`, which checks them; None takes its default.
+    The fields from `input_steps` to `dropout` go to `models.build`, which checks them; None takes its default.
 
     Attributes
     ----------
@@ -60,14 +60,16 @@ class Config(Record):
     model : "ttfs", or "relu" for the same net with ReLU neurons (`models.relu_counterpart`), with batch normalisation if
         timing is "windowed".
     steps : time steps T, 1..254; of each layer's window with timing "windowed", 1..255.
-    timing : "step", or "windowed" for a net of windows, which takes of the settings from `encoder` on
-        only `normalization`, `pooling` and `dropout`.
+    timing : "step", or "windowed" for a net of windows, which takes of the settings that follow
+        only `input_steps`, `normalization`, `pooling` and `dropout`.
+    input_steps : steps of the input's window, 1..255, with timing "windowed".
     encoder, readout, gamma, scale, population, init, normalization, affine, bias, pooling : as in `models.build`.
     threshold, learn_threshold, decay, synaptic_decay, hidden_gain, output_gain, dropout : as in `models.build`.
     surrogate : of every neuron, "triangle", "rectangle", "atan" or "sigmoid".
     surrogate_scale : width of a triangle or rectangle, alpha of atan or sigmoid, > 0; by default the surrogate's own.
     output_surrogate_scale : the same for an output layer that fires; by default `surrogate_scale`.
-    standardize : subtract the training images' mean and divide by their deviation, per channel (direct coding only).
+    standardize : scale images by the training images, per channel: to mean 0 and deviation 1 with direct coding and ReLU; else
+        their range to [0, 1], and values that exceed it count as its ends (`nn.Normalize.to_unit`).
     epochs, batch : passes over the training images, and images per step; a DataLoader has its own batches.
     optimizer : "adamw", "adam", "sgd" (momentum 0.9) or "muon" (`Muon`, best with normalization "channel").
     lr : peak learning rate, at least 0; for "muon" the size of a step relative to a weight's norm, such as 0.05.
@@ -102,6 +104,7 @@ class Config(Record):
     model: Literal["ttfs", "relu"] = "ttfs"
     steps: Annotated[int, Field(ge=1, le=255)] = 8
     timing: Literal["step", "windowed"] = "step"
+    input_steps: int = 255
     encoder: str = "direct"
     readout: str = "membrane"
     gamma: float | None = None
@@ -146,7 +149,7 @@ class Config(Record):
     @field_validator("data", "surrogate")
     @classmethod
     def _is_known(cls, value: str, info: ValidationInfo) -> str:
-        known = KINDS if info.field_name == "surrogate" else ("", *data_sets.NAMES)
+        known = surrogates.KINDS if info.field_name == "surrogate" else ("", *data_sets.NAMES)
         if value not in known:
             raise ValueError(f"must be one of {', '.join(filter(None, known))}, got {value!r}")
         return value
@@ -162,20 +165,25 @@ class Config(Record):
             raise ValueError(f"weight_decay: must be 0 with optimizer 'muon', got {self.weight_decay}")
         if self.timing == "step" and self.model == "ttfs" and self.precision != "float32":
             raise ValueError(f"precision: must be 'float32' with timing 'step', got {self.precision!r}")
-        if self.timing == "step" and self.steps > 254:
-            raise ValueError(f"steps: must be at most 254 with timing 'step', got {self.steps}")
-        for name in (*self.net_fields(), "standardize") if self.timing == "windowed" else ():
-            if name not in WINDOWED and getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(f"{name}: must be left out with timing 'windowed', got {getattr(self, name)!r}")
-        if self.standardize and self.encoder != "direct" and self.model == "ttfs":
-            raise ValueError(f"standardize: needs encoder 'direct', got {self.encoder!r}")
+        self.net_settings()
         return self
+
+    def net_settings(self) -> StepSettings | WindowedSettings:
+        """The settings of the net, of its timing; ValueError for a field that such a net does not have."""
+        fields = type(self).model_fields
+        changed = {name: getattr(self, name) for name in self.net_fields() if getattr(self, name) != fields[name].default}
+        if self.timing == "step":
+            shape, scale = getattr(surrogates, changed.pop("surrogate", self.surrogate)), changed.pop("surrogate_scale", None)
+            changed["surrogate"] = shape() if scale is None else shape(scale)
+            if "output_surrogate_scale" in changed:
+                changed["output_surrogate"] = shape(changed.pop("output_surrogate_scale"))
+        return settings_of(self.timing, {"steps": self.steps, **changed})
 
     @classmethod
     def net_fields(cls) -> list[str]:
-        """The names of the fields from `encoder` to `dropout`, which go to `models.build`."""
+        """The names of the fields from `input_steps` to `dropout`, which go to `models.build`."""
         names = [*cls.model_fields]
-        return names[names.index("encoder") : names.index("dropout") + 1]
+        return names[names.index("input_steps") : names.index("dropout") + 1]
 
     @classmethod
     def from_toml(cls, path: str | os.PathLike[str], changes: Mapping[str, Any] | None = None) -> Self:

@@ -15,7 +15,7 @@ from .._base import checks
 from .._base.modules import evaluating
 from ..data import Dataset
 from ..data.dataset import samples_of
-from ..models import Observation, TTFSNet, WindowedNet, as_net
+from ..models import Observation, TTFSNet, as_net
 from ..spikes import SpikeTimes
 from .batches import Data, GivenData, as_data, batches, once
 from .distributed import ProcessGroup
@@ -41,7 +41,7 @@ def evaluate(model: nn.Module, dataset: GivenData, *, batch: int = BATCH) -> Met
 
     Parameters
     ----------
-    model : any module from [B, C, H, W] to scores [B, classes] of a float type; of a `TTFSNet`, a `WindowedNet`, and a
+    model : any module from [B, C, H, W] to scores [B, classes] of a float type; of a `TTFSNet`, and a
         Sequential that `models.as_net` takes, the spikes are measured, too.
     dataset : a `data.Dataset`, a pair of arrays or tensors (`data.from_arrays`), or a DataLoader of (input, label).
     batch : samples per batch; a DataLoader has its own.
@@ -104,9 +104,9 @@ def predict(net: nn.Module, images: Any, *, batch: int = BATCH, scores: bool = F
 
 
 def observed(model: nn.Module, x: Tensor | SpikeTimes) -> tuple[Tensor, Observation | None]:
-    """The net's scores and, of a TTFSNet, a WindowedNet or a Sequential of layers, what its spikes do."""
-    net: TTFSNet | WindowedNet | None = None
-    if isinstance(model, TTFSNet | WindowedNet | nn.Sequential):
+    """The net's scores and, of a TTFSNet or a Sequential of layers, what its spikes do."""
+    net: TTFSNet | None = None
+    if isinstance(model, TTFSNet | nn.Sequential):
         with contextlib.suppress(TypeError, ValueError):  # of a chain with parts of another kind
             net = as_net(model, tuple(x.shape[1:]))
     if net is None:

@@ -148,7 +148,9 @@ def _net(config: Config, parts: Parts, model: nn.Module | None, device: torch.de
     if config.standardize and isinstance(parts.train, Dataset):
         if not hasattr(uncompiled(net), "normalize"):
             raise ValueError("standardize needs a TTFSNet; begin another net with nn.Normalize.of(images)")
-        uncompiled(net).normalize = Normalize.of(parts.train.images)
+        in_unit_range = getattr(getattr(uncompiled(net), "encoder", None), "unit_range", False)
+        scaling = Normalize.to_unit if in_unit_range else Normalize.of
+        uncompiled(net).normalize = scaling(parts.train.images)
     net.to(device)
     with evaluating(net), torch.no_grad():
         outputs = check_scores(net(sample), 1).shape[1]

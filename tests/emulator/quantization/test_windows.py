@@ -99,7 +99,8 @@ def test_folding_leaves_a_prepared_net_as_it_is():
 
 def test_a_layer_that_is_called_twice_is_refused():
     layer = nn.WindowedLinear(30, 30, steps=7)
-    net = models.WindowedNet([nn.Residual([layer]), layer], readout=nn.WindowedReadout(30, 5), input_shape=(30,))
+    parts = {"encoder": nn.WindowedEncoder(), "readout": nn.WindowedReadout(30, 5), "input_shape": (30,)}
+    net = models.TTFSNet([nn.Residual([layer]), layer], **parts)
     with pytest.raises(CannotQuantize, match="calls it twice"):
         qat.prepare(net)
 

@@ -33,8 +33,8 @@ class Encoder(Record):
 
     kind: "spikes" (the program takes them), "latency" (with `curve`), "window" (levels, see `nn.WindowedEncoder`, with borders of
     `fill`), or a directly coded first layer, whose current the host computes in float32. weight: [outputs, inputs] or [outputs,
-    channels, height, width]. mean, std: of the net's `nn.Normalize`. image_shape: (channels, height, width) of images that a
-    fully connected net takes; None for features.
+    channels, height, width]. mean, std, saturate: of the net's `nn.Normalize`. image_shape: (channels, height, width) of images
+    that a fully connected net takes; None for features.
     """
 
     kind: Literal["spikes", "latency", "window", "direct-linear", "direct-conv"]
@@ -48,6 +48,7 @@ class Encoder(Record):
     fill: tuple[Annotated[float, Field(ge=0, le=1)], ...] = (0.0,)
     mean: tuple[float, ...] | None = None
     std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
+    saturate: bool = False
     image_shape: tuple[Size, ...] | None = None
 
     __eq__ = object.__eq__
@@ -71,7 +72,7 @@ class Encoder(Record):
     @property
     def normalize(self) -> Normalize | None:
         """The scaling that the trained network applies first; None without."""
-        return None if self.mean is None or self.std is None else Normalize(self.mean, self.std)
+        return None if self.mean is None or self.std is None else Normalize(self.mean, self.std, self.saturate)
 
     def spikes(self, x: Tensor, steps: int) -> SpikeTimes:
         """Input spikes of data x, float32 [B, ...], after the scaling."""

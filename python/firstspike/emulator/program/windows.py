@@ -103,7 +103,7 @@ class WindowProgram(Program):
 
     @property
     def latency(self) -> int:
-        """Steps of all windows of layers that fire, as `models.WindowedNet` counts them: without input and delays."""
+        """Steps of all windows of layers that fire, as `models.TTFSNet` counts them: without input and delays."""
         return sum(layer.steps for layer in self.layers if not layer.pools)
 
     def engine(self) -> WindowEngine:

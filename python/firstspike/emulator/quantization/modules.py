@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ... import nn as fs
 from ..._base.geometry import out_size
-from ...models import TTFSNet, WindowedNet
+from ...models import TTFSNet
 from ..program.host import Encoder, Readout
 from ..program.profile import Profile
 from . import scales
@@ -57,7 +57,7 @@ class CoreLayer(NamedTuple):
     source: int = -1
 
 
-def core_layers(model: TTFSNet | WindowedNet) -> list[CoreLayer]:
+def core_layers(model: TTFSNet) -> list[CoreLayer]:
     """The layers of a net for the cores, in order, those of residual blocks one by one; a readout of windows last.
 
     A layer on the host is left out.
@@ -74,7 +74,7 @@ def core_layers(model: TTFSNet | WindowedNet) -> list[CoreLayer]:
                 made.append(CoreLayer(layer, f"{place}{number}:{type(layer).__name__}"))
 
     read(model.layers, "")
-    if isinstance(model, WindowedNet):
+    if model.timing == "windowed":
         made.append(CoreLayer(model.readout, f"{len(model.layers)}:WindowedReadout"))
     return made
 

@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 
 from ... import nn as fs
 from ..._base import checks
-from ...models import TTFSNet, WindowedNet
+from ...models import TTFSNet
 from ...spikes import SpikeTimes
 from ..program import profile as profiles
 from ..program.profile import Profile
@@ -28,7 +28,7 @@ def prepare(
     granularity: str | None = None,
     observer: str = "mse",
     first_layer: str = "integers",
-) -> TTFSNet | WindowedNet:
+) -> TTFSNet:
     """Copy a net so that its core layers round weight, bias and threshold as `quantize` will; the copy trains like any module.
 
     Normalisation and affine are folded into the weights; `layer.weight` stays the unrounded weight. A bias stays at zero if the
@@ -54,7 +54,7 @@ def prepare(
     granularity = scales.checked_granularity(granularity, target)
     checks.one_of("observer", observer, scales.OBSERVERS)
     net = net_to_read(model)
-    if isinstance(net, WindowedNet):
+    if net.timing == "windowed":
         return prepare_windows(net, target, bits, granularity != "tensor", observer)
     for block in net.modules():
         if isinstance(block, fs.Residual):
@@ -76,7 +76,7 @@ def prepare(
 
 
 def finetune(
-    model: TTFSNet | WindowedNet,
+    model: TTFSNet,
     images: Tensor | SpikeTimes,
     labels: Tensor,
     *,
@@ -85,12 +85,12 @@ def finetune(
     lr: float = 2e-4,
     generator: Generator | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> TTFSNet | WindowedNet:
+) -> TTFSNet:
     """Train a net of `prepare` further, in place (Adam, learning rate falling linearly to zero, cross-entropy).
 
     Parameters
     ----------
-    model : TTFSNet or WindowedNet
+    model : TTFSNet
         Of `prepare`. Batches go to its device. It is returned, in evaluation mode.
     images, labels : Tensor or SpikeTimes [N, ...] as the net takes them, int64 [N]
     epochs, batch, lr : passes over the images, images per step, and first learning rate.
@@ -106,7 +106,7 @@ def finetune(
     >>> emulator.qat.finetune(net, digits.images, digits.labels, generator=torch.Generator().manual_seed(0)) is net
     True
     """
-    checks.instance("model", model, (TTFSNet, WindowedNet), "a net of `prepare`")
+    checks.instance("model", model, TTFSNet, "a net of `prepare`")
     if not is_prepared(model):
         raise ValueError("model must be a net of `prepare`, but none of its layers rounds its weight")
     epochs, batch = checks.integer("epochs", epochs, 1), checks.integer("batch", batch, 1, 2**31 - 1)

@@ -14,7 +14,7 @@ from ..._base import checks
 from ..._base.checks import MAX_STEPS
 from ..._base.geometry import shortcut_stride
 from ..._base.modules import plain_copy
-from ...models import TTFSNet, WindowedNet, as_net
+from ...models import TTFSNet, as_net
 from ...spikes import SpikeTimes
 from ..program import profile as profiles
 from ..program.host import Encoder
@@ -48,7 +48,7 @@ def quantize(
     Parameters
     ----------
     model : nn.Module
-        A `TTFSNet`, a `WindowedNet`, or a Sequential that `models.as_net` takes.
+        A `TTFSNet`, or a Sequential that `models.as_net` takes.
     profile : str, path or Profile
         A name, a TOML file or a profile.
     bits : int, optional
@@ -89,7 +89,7 @@ def quantize(
     return program
 
 
-def net_to_read(model: nn.Module, input_shape: tuple[int, ...] | None = None) -> TTFSNet | WindowedNet:
+def net_to_read(model: nn.Module, input_shape: tuple[int, ...] | None = None) -> TTFSNet:
     """A copy of a net with plain weights, in evaluation mode, whose structure can be relied on."""
     checks.instance("model", model, nn.Module, "a torch.nn.Module")
     copied = plain_copy(model)
@@ -123,10 +123,10 @@ class Quantizer:
             raise error
         self.found.append(error)
 
-    def program(self, model: TTFSNet | WindowedNet, name: str, calibration: Tensor | SpikeTimes | None = None) -> Program | None:
+    def program(self, model: TTFSNet, name: str, calibration: Tensor | SpikeTimes | None = None) -> Program | None:
         """The program of a net that `net_to_read` gave; None if a refused layer leaves no layers to make it of."""
         profile = self.profile
-        if isinstance(model, WindowedNet):
+        if model.timing == "windowed":
             bits, per_channel = self.bits or rounding.prepared_bits(model) or profile.weight_bits, self.asked != "tensor"
             return windows.window_program(model, profile, name, bits, per_channel, self.observer, self._refuse)
         bits = self.bits or min(rounding.prepared_bits(model) or profile.weight_bits, profile.weight_bits)

@@ -13,8 +13,7 @@ from torch import nn
 
 from ... import nn as fs
 from ..._base.geometry import out_size, shortcut_stride
-from ...models import WindowedNet
-from ...models.chain import in_order
+from ...models import TTFSNet
 from ...nn.windowed import WindowedLayer
 from ..program.host import Encoder, Readout
 from ..program.layers import Shape, Shortcut
@@ -30,7 +29,7 @@ Population = tuple[Shape, int, int]  # a map; the first step of its window, and 
 
 
 def window_program(
-    net: WindowedNet,
+    net: TTFSNet,
     profile: Profile,
     name: str,
     bits: int,
@@ -83,14 +82,13 @@ def _fold(parts: list[CoreLayer]) -> None:
             block.scale = nn.Parameter(block.scale * factor)
 
 
-def _encoder(net: WindowedNet, first: nn.Module) -> tuple[Encoder, Shape, int]:
+def _encoder(net: TTFSNet, first: nn.Module) -> tuple[Encoder, Shape, int]:
     """The host's encoder, the map of its spikes and its steps."""
-    modules = [net.encoder] if isinstance(net.encoder, fs.WindowedEncoder) else list(in_order(net.encoder))
-    if not isinstance(modules[-1], fs.WindowedEncoder) or not all(isinstance(x, fs.Normalize) for x in modules[:-1]):
-        names = ", ".join(type(module).__name__ for module in modules)
-        raise CannotQuantize("net", f"encoder {names} is not known", "use an nn.WindowedEncoder, with one nn.Normalize before it")
-    encoder, size = modules[-1], tuple(net.input_shape)
-    facts: dict[str, Any] = modules[0].settings() if isinstance(modules[0], fs.Normalize) else {}
+    encoder, size = net.encoder, tuple(net.input_shape)
+    if not isinstance(encoder, fs.WindowedEncoder):
+        problem = f"encoder {type(encoder).__name__} is not known"
+        raise CannotQuantize("net", problem, "use an nn.WindowedEncoder, and the net's normalize")
+    facts: dict[str, Any] = {} if net.normalize is None else net.normalize.settings()
     rows, columns = encoder.padding
     linear = isinstance(first, fs.Synapses) and first.weight.dim() == 2 and first.avg_pool == 1
     flat = len(size) != 3 or (linear and not any(encoder.padding))
@@ -328,7 +326,7 @@ class _Integers:
 
 
 @torch.no_grad()
-def prepare_windows(net: WindowedNet, profile: Profile, bits: int, per_channel: bool, observer: str) -> WindowedNet:
+def prepare_windows(net: TTFSNet, profile: Profile, bits: int, per_channel: bool, observer: str) -> TTFSNet:
     """A net whose layers round weights and biases as `quantize` will, in place; normalisation is folded first."""
 
     def refuse(error: CannotQuantize) -> None:
