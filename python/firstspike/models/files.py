@@ -241,7 +241,7 @@ def build(described: Any) -> nn.Module:
             raise ValueError("config.spec must be a string")
         net._config = config
         return net
-    if kind in ("Residual", "WindowedResidual"):
+    if kind == "Residual":
         scale = torch.ones(checks.integer("channels", settings.pop("channels", 1), 1, 2**24), dtype=torch.float32)
         shortcut: Any = build(described["shortcut"]) if "shortcut" in described else None
         return fs.Residual([build(part) for part in described["parts"]], shortcut, scale=scale, **settings)
