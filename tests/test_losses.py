@@ -111,5 +111,8 @@ def test_penalties_of_windows_have_the_gradient_of_values(batch: int) -> None:
     )
     assert torch.equal(found, expected) and found.abs().max() > 0
     assert losses.latency(spikes.detach()).item() == pytest.approx(losses.latency(spikes).item())
-    with pytest.raises(TypeError, match="gradient of their values"):
+    assert torch.equal(losses.times(spikes).detach(), losses.times(spikes.detach()))
+    (of_times,) = torch.autograd.grad(losses.times(spikes).mean() / 16, layer.weight)
+    torch.testing.assert_close(of_times, expected)
+    with pytest.raises(TypeError, match=r"losses\.latency"):
         losses.spike_count(spikes)

@@ -28,6 +28,8 @@ def times(spikes: SpikeTimes) -> Tensor:
     """
     _spikes(spikes)
     steps = spikes.steps
+    if spikes._is_valued():  # of windows, whose values are 1 - time / T
+        return steps * (1 - windowed_values(spikes))
     clock = torch.arange(steps, dtype=torch.float32, device=spikes.device) - steps
     return steps + (clock.view(-1, *[1] * len(spikes.shape)) * spikes.dense()).sum(0)
 
@@ -112,7 +114,7 @@ def first_spike_cross_entropy(spikes: SpikeTimes, labels: Tensor, tau: float = 1
 def spike_count(spikes: SpikeTimes) -> Tensor:
     """The share of neurons that fire, 0 to 1: a penalty on activity and energy. Any shape [B, ...].
 
-    Of step-by-step layers. The gradient of windows is of their values: there `latency` or the mean value is a penalty.
+    Of step-by-step layers. A layer of windows has gradients of its times alone: take `latency`.
 
     Parameters
     ----------
@@ -124,6 +126,8 @@ def spike_count(spikes: SpikeTimes) -> Tensor:
     tensor(0.5000)
     """
     _spikes(spikes)
+    if spikes._is_valued():
+        raise TypeError("spikes must be of a step-by-step layer; windows have gradients of times alone: take losses.latency")
     ones = torch.ones(spikes.steps, dtype=torch.float32, device=spikes.device)
     return _weighted(spikes, ones) / max(spikes.times.numel(), 1)
 
@@ -141,9 +145,9 @@ def latency(spikes: SpikeTimes) -> Tensor:
     tensor(0.6250)
     """
     _spikes(spikes)
-    early = 1 - torch.arange(spikes.steps, dtype=torch.float32, device=spikes.device) / spikes.steps
-    if spikes._is_valued():  # of windows: `early` is the value, whose gradient the anchor holds
+    if spikes._is_valued():
         return 1 - windowed_values(spikes).mean()
+    early = 1 - torch.arange(spikes.steps, dtype=torch.float32, device=spikes.device) / spikes.steps
     return 1 - _weighted(spikes, early) / max(spikes.times.numel(), 1)
 
 

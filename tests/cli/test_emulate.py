@@ -46,6 +46,11 @@ def test_fine_tuning_and_json(call, trained):
     assert set(report["origin"]) == {"commit", "versions", "machine", "time"}
 
 
+def test_fine_tuning_is_named_where_rounding_loses_accuracy(call):
+    errors = [call("emulate", "digits-cnn", "--bits", bits, "--no-progress")[2] for bits in (2, 8)]
+    assert ["--finetune" in text for text in errors] == [True, False]
+
+
 def test_a_net_of_windows(call, tmp_path):
     config = train.Config(data="digits", spec="64-32-10", timing="windowed", steps=12, epochs=3, lr=3e-3, batch=64)
     train.fit(config, directory=tmp_path / "run", progress=False)

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import wave
 import zipfile
 
@@ -44,6 +45,11 @@ def test_what_is_no_recording_is_refused(sound):
         data.spectrogram(sound, rate=8000)
 
 
+def test_a_rate_that_no_recorder_has_is_refused_before_memory_is_taken():
+    with pytest.raises(ValueError, match="rate"):
+        data.spectrogram([1.0], rate=1e9)
+
+
 def test_silence_is_black():
     assert not data.spectrogram(np.zeros(100), rate=8000).any()
 
@@ -71,3 +77,16 @@ def test_spoken_digits_are_fetched_once_checked_and_split(monkeypatch, mirror):
     assert train.input_shape == (1, 32, 64) and len(train) == len(test) == 40
     assert train.labels.tolist() == test.labels.tolist() == sorted(4 * list(range(10)))
     assert (train.images == test.images).all()  # these recordings are the same
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "large"])
+def test_only_regular_files_of_some_size_are_read(tmp_path, kind):
+    folder, outside = tmp_path / "recordings", tmp_path / "large"
+    folder.mkdir()
+    outside.write_bytes(bytes(speech.LARGEST + 1))
+    if kind == "pipe":
+        os.mkfifo(folder / "x.wav")
+    else:
+        (folder / "x.wav").symlink_to("/dev/zero" if kind == "device" else outside)
+    with pytest.raises(data.NotAvailable, match="the bound is" if kind == "large" else "not a regular file"):
+        data.load("spoken-digits", train=True, root=tmp_path, download=False)

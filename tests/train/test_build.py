@@ -34,3 +34,11 @@ def test_optimizers(name, kind):
     if name != "muon":
         decay = {p: group["weight_decay"] for group in made.param_groups for p in group["params"]}
         assert all(decay[p] == (0.01 if p.ndim > 1 else 0.0) for p in net.parameters())
+
+
+def test_a_rate_in_the_unit_of_other_optimizers_is_warned_of_with_muon():
+    config = Config(spec="36-8-4", optimizer="muon", lr=0.004)
+    net = build_model(config, input_shape=(36,))
+    with pytest.warns(UserWarning, match=r"0\.02 to 0\.05"):
+        build_optimizer(config, net)
+    build_optimizer(config.replace(lr=0.02), net)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from firstspike import nn as fs
-from firstspike.train import Diverged, evaluate
+from firstspike.train import Diverged, evaluate, fit
 from firstspike.train.loop import learning_rate
 
 from .conftest import run, same_bits
@@ -15,6 +15,12 @@ from .conftest import run, same_bits
 
 def rates(schedule, total=10, warmup=0.0):
     return [learning_rate(s, total=total, peak=2.0, schedule=schedule, warmup=warmup) for s in range(total)]
+
+
+def test_outputs_without_a_class_are_noted(config, sets, capsys):
+    for spec, noted in (("36-8-4", False), ("36-8-6", True)):
+        fit(config.replace(spec=spec, epochs=1), datasets=sets)
+        assert ("2 of the net's outputs" in capsys.readouterr().err) == noted
 
 
 def test_schedules():

@@ -27,6 +27,12 @@ def test_it_changes_what_the_chip_refuses_and_nothing_else():
     assert train.recipe(MLP.replace(timing="windowed"), "speck-like", input_shape=SHAPE) == MLP
 
 
+def test_a_setting_that_contradicts_the_chip_is_told_with_what_the_chip_changed():
+    with pytest.raises(ValueError, match=r"xylo-like needs .*standardize.*changed before: ") as error:
+        train.recipe(MLP.replace(standardize=True), "xylo-like", input_shape=SHAPE)
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize("asked", [MLP.replace(encoder="latency"), MLP.replace(model="relu")])
 def test_it_refuses_in_one_line_where_no_setting_helps(asked):
     with pytest.raises(ValueError, match="axons in|only spiking nets") as error:

@@ -77,7 +77,9 @@ REFUSALS = [
     (trained(sets=(SETS[0], make_dataset(20, 2, side=8))), ValueError, "shape"),
     (trained(sets=(SETS[0], SETS[1].subset(slice(0, 0)))), ValueError, "sample"),
     (trained(sets=loader(PIXELS, LABELS + 1)), ValueError, "labels"),
-    (trained(sets=loader(PIXELS, LABELS.float())), ValueError, "labels"),
+    (trained(sets=loader(PIXELS, LABELS.float())), ValueError, "training-loops.md"),
+    (trained(sets=((PIXELS, LABELS.float()), SETS[1])), TypeError, "training-loops.md"),
+    (trained(sets=((PIXELS, LABELS[:, None]), SETS[1])), ValueError, "training-loops.md"),
     (trained(sets=loader(PIXELS, LABELS[:5])), ValueError, "labels"),
     (trained(sets=loader(PIXELS.int(), LABELS)), TypeError, "input"),
     (trained(sets=loader("text", LABELS)), TypeError, "pairs"),
@@ -114,6 +116,15 @@ def test_it_is_refused(call, error, name):
     with pytest.raises(error) as told:
         call()
     assert name in str(told.value)
+
+
+@pytest.mark.parametrize("timing", ["step", "windowed"])
+def test_settings_that_say_what_the_given_net_is_are_no_conflict(timing):
+    net = models.build("36-8-4", input_shape=(1, 6, 6), steps=5, timing=timing)
+    config = Config(spec="36-8-4", steps=5, timing=timing, epochs=1)
+    assert fit(config, datasets=SETS, model=net, progress=False).model is net
+    with pytest.raises(ValueError, match="steps must be left at its default"):
+        fit(config.replace(steps=6), datasets=SETS, model=net, progress=False)
 
 
 def test_nothing_is_refused_that_the_table_takes_for_granted():

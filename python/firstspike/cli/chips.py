@@ -170,6 +170,15 @@ def emulate_command(
             typer.echo(f"C99 sources in {export}; `make -C {export} test` checks them", err=True)
             typer.echo(written.text(), err=True, nl=False)
         typer.echo(report.to_json() if as_json else report.text(), nl=as_json)
+        if of_net and not finetune:
+            _name_finetuning(report.summary())
+
+
+def _name_finetuning(figures: dict[str, Any]) -> None:
+    """Say how to regain what rounding lost, if it is a point or more."""
+    lost = figures["float_accuracy"] - figures["accuracy"]
+    if lost >= 0.01:
+        typer.echo(f"rounding lost {100 * lost:.1f} points; --finetune 2 trains the net in the chip's numbers", err=True)
 
 
 def _check_outputs(trace: Path | None, folders: dict[str, Path | None]) -> None:

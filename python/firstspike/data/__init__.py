@@ -90,7 +90,9 @@ def reload(recipe: Mapping[str, Any] | None, *, train: bool, root: Folder = None
     if recipe.get("kind") == "images":
         path = str(recipe.get("path"))
         if not os.path.isdir(path):
-            raise ValueError(f"{path}, where the images were, is no folder here: name their folder (--images, images=)")
+            raise ValueError(
+                f"the folder of images {path} is not here: say where they are, by --images or train.load_data(images=)"
+            )
         dataset = load_images(path, train=train, size=recipe.get("size", 0))
         check_classes(dataset, recipe)
         return dataset

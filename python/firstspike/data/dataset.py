@@ -18,6 +18,9 @@ from .._base import checks
 from .._base.checks import SILENT
 from ..spikes import SpikeTimes
 
+#: Where an error on targets of another kind leads.
+OTHER_TARGETS = "for regression or several labels write the loop, see docs/howto/training-loops.md"
+
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Dataset:
@@ -202,7 +205,9 @@ def from_arrays(x: Any, y: Any, *, classes: int | None = None, name: str = "arra
     samples, steps = samples_of("x", x)
     labels = _tensor("y", y)
     if labels.dtype.is_floating_point or labels.dtype in (torch.bool, torch.complex64, torch.complex128):
-        raise TypeError(f"y must be of an integer type, got {labels.dtype}")
+        raise TypeError(f"y must be of an integer type, one class per sample, got {labels.dtype}; {OTHER_TARGETS}")
+    if labels.ndim != 1:
+        raise ValueError(f"y must be [N], one class per sample, got {list(labels.shape)}; {OTHER_TARGETS}")
     labels = labels.to(torch.int64)
     if classes is None:
         classes = max(int(labels.max()), 0) + 1 if labels.numel() else 1

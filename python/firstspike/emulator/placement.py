@@ -38,7 +38,7 @@ REMEDIES = {  # the setting that avoids the lack of a resource
     "a core with both kernel and neuron memory": "use smaller kernels, fewer channels, or pool more",
     "thresholds": 'quantise with one scale per "tensor"',
     "neurons": "make the layers smaller",
-    "axons in": "make the layer before it smaller, or pool more",
+    "axons in": "make the layer before it smaller, or pool by MP: all inputs of an AP count",
     "fan-in of a neuron": "make the layer before it smaller, or use smaller kernels",
     "axons out": "make the layer smaller",
     "synapse bits": "make the layer smaller, or use fewer weight bits",
@@ -634,7 +634,7 @@ def check(model: nn.Module, profile: str | os.PathLike[str] | Profile = "generic
     --------
     >>> net = models.build("784-400-10", input_shape=(784,), steps=8, bias=False)
     >>> emulator.check(net, "odin-like").findings[0].remedy
-    'make the layer before it smaller, or pool more'
+    'make the layer before it smaller, or pool by MP: all inputs of an AP count'
     """
     target = profiles.load(profile)
     refused: list[CannotQuantize] = []

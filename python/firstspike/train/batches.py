@@ -14,6 +14,7 @@ from torch.utils.data.distributed import DistributedSampler
 from .. import data
 from .._base.checks import SILENT, shown
 from ..data import Dataset, from_arrays
+from ..data.dataset import OTHER_TARGETS
 from ..nn.image_scaling import as_float
 from ..spikes import SpikeTimes
 from . import augment
@@ -221,7 +222,7 @@ def _pair(item: Any) -> tuple[Tensor | SpikeTimes, Tensor]:
         raise TypeError(f"the DataLoader must give pairs (input, label) of tensors or SpikeTimes, got {shown(item)}")
     x, y = item[0], torch.as_tensor(item[1])
     if y.shape != (len(x),) or y.dtype == torch.bool or y.dtype.is_floating_point or y.dtype.is_complex:
-        raise ValueError(f"the DataLoader's labels must be integers [{len(x)}], one per input, got {shown(y)}")
+        raise ValueError(f"the DataLoader's labels must be integers [{len(x)}], one per input, got {shown(y)}; {OTHER_TARGETS}")
     return x, y.to(torch.int64)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ from .._base.checks import instance
 from .config import Config
 from .environment import generator
 from .muon import Muon
+
+SMALL_SHARE = 0.01  # a learning rate of Muon with which nets stay at chance
 
 
 def build_model(config: Config, *, input_shape: tuple[int, ...]) -> nn.Module:
@@ -54,6 +57,12 @@ def build_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
     instance("config", config, Config, "a train.Config")
     instance("model", model, nn.Module, "a torch.nn.Module")
     if config.optimizer == "muon":
+        if 0 < config.lr < SMALL_SHARE:
+            warnings.warn(
+                f"lr = {config.lr} is small for Muon, which moves a weight by this share of its norm per step; "
+                "0.02 to 0.05 are good peaks",
+                stacklevel=2,
+            )
         return Muon(model.parameters(), lr=config.lr)
     parts = [[p for p in model.parameters() if (p.ndim > 1) == matrix] for matrix in (True, False)]
     decays = zip(parts, (config.weight_decay, 0.0), strict=True)

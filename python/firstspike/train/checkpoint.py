@@ -78,7 +78,7 @@ class Checkpoint:
             _restore(optimizer, _joined(self.optimizer, self.tensors))
         except (RuntimeError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             text = " ".join(str(error).split())[:500]
-            raise BadCheckpoint(f"{self.path} does not fit the run ({text}); resume=False starts over") from error
+            raise BadCheckpoint(f"{self.path} does not fit the run ({text}); resume=False (--no-resume) starts over") from error
 
 
 def save(folder: Path, progress: Progress, parts: nn.Module, optimizer: torch.optim.Optimizer) -> None:
@@ -104,7 +104,7 @@ def load(folder: Path) -> Checkpoint | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, KeyError, ValueError) as error:
-        raise BadCheckpoint(f"{error}; resume=False starts over") from error
+        raise BadCheckpoint(f"{error}; resume=False (--no-resume) starts over") from error
 
 
 def read_result(folder: Path) -> Result | None:
@@ -114,7 +114,7 @@ def read_result(folder: Path) -> Result | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise BadCheckpoint(f"{error}; resume=False starts over") from error
+        raise BadCheckpoint(f"{error}; resume=False (--no-resume) starts over") from error
 
 
 def check_same(folder: Path, mine: RunInfo, kept: RunInfo) -> None:
@@ -124,7 +124,9 @@ def check_same(folder: Path, mine: RunInfo, kept: RunInfo) -> None:
         found.append(f"epochs: {mine.config.epochs}, not the {kept.epoch} that are done")
     if found:
         lines = "\n  ".join(found)
-        raise BadCheckpoint(f"{folder} holds another run:\n  {lines}\nTake another one, or start over (resume=False).")
+        raise BadCheckpoint(
+            f"{folder} holds another run:\n  {lines}\nTake another one, or start over (resume=False, --no-resume)."
+        )
 
 
 def clear(folder: Path) -> None:

@@ -35,7 +35,7 @@ from .result import Epoch, Metrics, Result, RunInfo
 
 Callback = Callable[[Epoch, nn.Module], object]
 _REPLACED = {  # the config's fields that have no effect where an argument is given
-    "model": ("model", "steps", "timing", *Config.net_fields()),
+    "model": ("spec", "model", "steps", "timing", *Config.net_fields()),
     "loss": ("label_smoothing",),
     "optimizer": ("optimizer", "lr", "weight_decay"),
 }
@@ -79,8 +79,8 @@ def fit(
     images : a folder of images (`data.load_images`), instead of `config.data`.
     root, download : see `data.load`.
     model : a net to train instead of `config.spec`, in training mode as a whole; it is changed, and left in eval mode.
-        The config's settings of the net (`spec`, `model`, `steps` to `dropout`) must be left at their defaults. `load_model`
-        needs nets with custom code again.
+        The config's settings of the net (`spec`, `model`, `steps` to `dropout`) must be left at their defaults, or be the
+        net's. `load_model` needs nets with custom code again.
     loss : from scores [B, classes], float32, and labels [B] to the mean loss or one loss per sample, instead of the
         cross-entropy. The tensors of one that is a module are in the checkpoints; it is brought to the device.
     optimizer : makes the optimizer of a net, instead of `config.optimizer`, such as
@@ -116,7 +116,9 @@ def fit(
         mine = RunInfo(config=config, data=data, tag=tag)
         if processes.sum(torch.tensor([float(processes.from_first(mine.id) != mine.id)], device=device)):
             raise ValueError("every process of torchrun must be given the same run")
-        net = _net(config, parts, model, device)
+        net, spare = _net(config, parts, model, device)
+        if spare > 0 and progress and processes.first:
+            tqdm.write(f"note: {spare} of the net's outputs have no class in the data", file=sys.stderr)
         if folder is not None and resume and (finished := _finished(folder, mine)) is not None:
             put_weights(net, last_weights(folder, config.epochs), str(folder))
             return finished.with_model(net.eval())
@@ -131,18 +133,22 @@ def fit(
 
 
 def _check_replaced(config: Config, given: dict[str, Any]) -> None:
-    """Raise ValueError for a field of the config that another argument decides."""
-    if bool(config.spec) == (given["model"] is not None):
-        raise ValueError(f"spec must be given, or a net (model=), and not both, got {config.spec!r}")
-    plain = Config()
+    """Raise ValueError for a field of the config that another argument decides, unless it says the same."""
+    if not config.spec and given["model"] is None:
+        raise ValueError("spec must be given, or a net (model=), got neither")
+    plain, net = Config(), uncompiled(given["model"])
+    same = {"steps": getattr(net, "steps", None), **(getattr(net, "_config", None) or {})}
     for argument, names in _REPLACED.items():
         for name in names if given[argument] is not None else ():
-            if getattr(config, name) != getattr(plain, name):
-                raise ValueError(f"{name} must be left at its default where {argument}= is given, which decides it")
+            value = getattr(config, name)
+            if value not in (getattr(plain, name), same.get(name)):
+                raise ValueError(
+                    f"{name} must be left at its default where {argument}= is given, which decides it, got {value!r}"
+                )
 
 
-def _net(config: Config, parts: Parts, model: nn.Module | None, device: torch.device) -> nn.Module:
-    """The net on its device, scaled if the config says so, tried on one sample."""
+def _net(config: Config, parts: Parts, model: nn.Module | None, device: torch.device) -> tuple[nn.Module, int]:
+    """The net on its device, scaled if the config says so, tried on one sample; its outputs beyond the classes."""
     sample = batches.first_sample(parts.train, device)
     net = build_model(config, input_shape=tuple(sample.shape[1:])) if model is None else model
     if config.standardize and isinstance(parts.train, Dataset):
@@ -154,10 +160,10 @@ def _net(config: Config, parts: Parts, model: nn.Module | None, device: torch.de
     net.to(device)
     with evaluating(net), torch.no_grad():
         outputs = check_scores(net(sample), 1).shape[1]
-    for part in (parts.train, parts.test):
-        if isinstance(part, Dataset) and part.classes > outputs:
-            raise ValueError(f"the net must have an output for each of {part.classes} classes, got {outputs}")
-    return net
+    classes = max((part.classes for part in (parts.train, parts.test) if isinstance(part, Dataset)), default=outputs)
+    if classes > outputs:
+        raise ValueError(f"the net must have an output for each of {classes} classes, got {outputs}")
+    return net, outputs - classes
 
 
 def _optimizer(

@@ -41,12 +41,23 @@ def recipe(config: Config, profile: str | os.PathLike[str] | Profile, *, input_s
     """
     if config.model != "ttfs":
         raise ValueError(f"model must be 'ttfs', got {config.model!r}; only spiking nets run on chips")
-    changed: set[str] = set()
+    asked, changed = config, set[str]()
     while not (checked := check(build_model(config, input_shape=input_shape), profile)).fits:
         named = [finding.setting for finding in checked.findings]
         fresh = [one for one in named if one and not changed & set(one) and set(one) <= set(Config.model_fields)]
         if not fresh:
-            raise ValueError(checked.text().strip())
-        config = config.replace(**fresh[0])
+            raise ValueError(_with_changes(checked.text().strip(), config, asked))
+        try:
+            config = config.replace(**fresh[0])
+        except ValueError as error:
+            needs = " and ".join(f"{name} = {value!r}" for name, value in fresh[0].items())
+            refusal = f"{checked.profile} needs {needs}, which other settings contradict: {error}"
+            raise ValueError(_with_changes(refusal, config, asked)) from error
         changed |= set(fresh[0])
     return config
+
+
+def _with_changes(text: str, config: Config, asked: Config) -> str:
+    """A refusal with the settings that had been changed before it."""
+    done = config.differences(asked)
+    return f"{text} (changed before: {'; '.join(done)})" if done else text
