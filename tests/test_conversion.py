@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -191,6 +193,22 @@ def test_clips_are_of_what_a_max_pool_keeps(relu: Callable[[], nn.Module]) -> No
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_other_float_types_are_read_in_float32(dtype: torch.dtype) -> None:
+    module, images = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)).to(dtype), torch.rand(20, 6).to(dtype)
+    expected = firstspike.convert(copy.deepcopy(module).float(), images.float())(images.float())
+    assert torch.equal(firstspike.convert(module, images)(images.float()), expected)
+    assert module[0].weight.dtype == dtype
+
+
+@pytest.mark.parametrize("n", [0, 2, 4])
+def test_numbers_that_are_not_finite_are_refused_with_their_layer(n: int) -> None:
+    module = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
+    module[n].weight.data[0, 0] = math.nan
+    with pytest.raises(ValueError, match=f"cannot be converted: {n} gives NaN or infinity"):
+        firstspike.convert(module, torch.rand(20, 6))
+
+
 def test_relu_counterpart() -> None:
     net = models.relu_counterpart("8C3-AP2-16-10", input_shape=(1, 8, 8), generator=generator(0))
     images = data.load("digits", train=True).images[:100]
@@ -256,6 +274,12 @@ BAD: dict[str, Refusal] = {
     ),
     "ragged max pool": (of_maps(nn.Conv2d(1, 2, 2), nn.ReLU(), nn.MaxPool2d(2, ceil_mode=True)), ValueError, "2 is"),
     "pools before a border": (of_maps(nn.AvgPool2d(2), nn.Conv2d(1, 2, 3, padding=1), shift=0.5), ValueError, "1 pads"),
+    "images of another size": (lambda: firstspike.convert(nn.Linear(6, 3), torch.rand(9, 5)), ValueError, "images must be"),
+    "images of another shape": (
+        lambda: firstspike.convert(nn.Sequential(nn.Conv2d(1, 2, 3)), torch.rand(9, 6)),
+        ValueError,
+        "images must be",
+    ),
     "rows": (of_maps(nn.Linear(6, 3)), ValueError, "0 is applied"),
 }
 

@@ -54,11 +54,12 @@ def convert(module: nn.Module, images: Tensor, steps: int | Sequence[int] = 16) 
     Parameters
     ----------
     module : Module
-        A Sequential, a `models.relu_counterpart` without residual blocks, or any net that `torch.fx` traces: Conv2d, Linear,
+        Of any float type; it is read in float32. A Sequential, a `models.relu_counterpart` without residual blocks, or any net that `torch.fx` traces: Conv2d, Linear,
         BatchNorm, ReLU, ReLU6, average, max and adaptive average pooling, Flatten, Dropout, Identity, and additions with the
         identity or a 1x1 convolution before a ReLU. The last layer is a Linear. A `nn.Normalize` may come first.
     images : Tensor
-        Some hundred training images, float [B, ...] as `module` takes them, or uint8 [B, ...], which count as p / 255.
+        Some hundred training images, of any float type, [B, ...] as `module` takes them, or uint8 [B, ...], which count as
+        p / 255.
         Images in [0, 1] enter as 255 steps, 8 bits exactly; others are scaled from their range to [0, 1] first.
     steps : int or sequence of int
         T of all layers that fire, 1 to 255, or one per layer in their order.
@@ -205,17 +206,21 @@ class _Source(fx.Interpreter):
     """The traced ReLU net: its values on images, and its parts in order."""
 
     def __init__(self, module: nn.Module, images: Tensor) -> None:
-        module = copy.deepcopy(module).eval()
+        module = copy.deepcopy(module).eval().to("cpu", torch.float32)
         try:
             super().__init__(fx.GraphModule(module, _Tracer().trace(module)))
         except (fx.proxy.TraceError, TypeError) as error:
             raise TypeError(
                 f"module must be a Sequential, or traceable by torch.fx (scale images by firstspike.nn.Normalize): {error}"
             ) from error
+        self.extra_traceback = False  # torch.fx would put it into the text of an error
         self.images = images
         self.shapes: dict[str, tuple[int, ...]] = {}
         self._rows: dict[str, list[Tensor]] = {}
-        self.values([], images[:2])
+        try:
+            self.values([], images[:2])
+        except (RuntimeError, IndexError) as error:
+            raise ValueError(f"images must be as module takes them, got {tuple(images.shape)}: {error}") from error
 
     @torch.no_grad()
     def values(self, names: Sequence[str], images: Tensor) -> tuple[dict[str, Tensor], Tensor]:
@@ -235,6 +240,8 @@ class _Source(fx.Interpreter):
         """The value of a node; its shape and, where wanted, its values are kept."""
         value = super().run_node(n)
         if isinstance(value, Tensor):
+            if not bool(value.isfinite().all()):
+                _refuse(str(n.target) if n.op == "call_module" else n.name, "gives NaN or infinity", "look at its numbers")
             self.shapes[n.name] = tuple(value.shape)
             if n.name in self._rows:
                 self._rows[n.name].append(self.drawn(value))
