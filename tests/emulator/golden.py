@@ -68,28 +68,34 @@ def policy(register, x):
 
 
 def leaked(layer, v):
-    return leak(layer, v, layer.keep) if layer.decay_bits or layer.leak == "shift" else v
+    neuron = layer.neuron
+    return leak(neuron, v, neuron.keep) if neuron.decay_bits or shifts(neuron) else v
 
 
-def leak(layer, v, keep):
-    if layer.leak == "shift":
+def shifts(neuron):
+    return neuron.kind == "step" and neuron.leak == "shift"
+
+
+def leak(neuron, v, keep):
+    if shifts(neuron):
         share = v // 2**keep
         return v - np.where(share == 0, np.sign(v), share)
-    return np.sign(v) * (np.abs(v) * keep // 2**layer.decay_bits)
+    return np.sign(v) * (np.abs(v) * keep // 2**neuron.decay_bits)
 
 
 def pixel_times(layer, pixels):
     """Spike times [neurons] of one image, uint8 [sources], of a first layer on pixels."""
     weights, _ = unroll(layer)
-    zero = np.resize(np.array(layer.zero), layer.in_shape).ravel()
+    neuron = layer.neuron
+    zero = np.resize(np.array(neuron.zero), layer.in_shape).ravel()
     sites = layer.out_shape[0] * layer.out_shape[1]
-    coarse, theta, bias = (np.tile(x, sites) for x in (layer.coarse, layer.theta, layer.bias))
+    coarse, theta, bias = (np.tile(x, sites) for x in (neuron.coarse, neuron.theta, neuron.bias))
     total = (pixels.astype(np.int64) - zero) @ weights + bias
-    current = np.clip((total + 2**coarse // 2) >> coarse, 0, layer.high) * 2**layer.shift
+    current = np.clip((total + 2**coarse // 2) >> coarse, 0, neuron.high) * 2**layer.shift
     v, times = np.zeros(len(current), np.int64), np.full(len(current), 255)
-    for t in range(layer.stop):
+    for t in range(neuron.stop):
         v = leaked(layer, v) + current
-        times[(times == 255) & (v >= theta if layer.fire == "ge" else v > theta)] = t
+        times[(times == 255) & (v >= theta if neuron.fire == "ge" else v > theta)] = t
     return times
 
 
@@ -126,7 +132,7 @@ def run(layers, total_steps, times, early_exit=False):
                 source = layer.shortcut.source
                 more = _sent(times if source < 0 else fired_at[source], t - layer.shortcut.delay)
                 weights, synapses = (np.concatenate([x, y[more]]) for x, y in zip((weights, synapses), beside[n], strict=True))
-            register = None if layer.current is None else current[n]
+            register = None if layer.neuron.current is None else current[n]
             _step(layer, weights, synapses, reads[n], biases[n], v[n], register, last_v[n], fired_at[n], counts[n], t)
             trace[n][t] = np.where(fired_at[n] == 255, v[n], 0)
         if early_exit and (fired_at[-1] != 255).any():
@@ -141,25 +147,25 @@ def _sent(times, step):
 
 def _step(layer, weights, synapses, theta, bias, v, current, last_v, fired_at, count, t):
     """weights, synapses: [events that arrive, neurons], in their order. current: None where the input lasts one step."""
-    live = fired_at == 255
+    live, neuron = fired_at == 255, layer.neuron
     count[2] += synapses.sum()
     count[4] += (live & synapses.any(0)).sum()
 
     def fire(which):
-        passes = v >= theta if layer.fire == "ge" else v > theta
-        now = which & passes & layer.fires
+        passes = v >= theta if neuron.fire == "ge" else v > theta
+        now = which & passes & neuron.fires
         fired_at[now] = t
         count[0] += now.sum()
 
-    if layer.update == "clocked":
+    if neuron.update == "clocked":
         count[3] += (synapses & live).sum()
         total = weights.sum(0) * 2**layer.shift
         if current is not None:
-            total += current if layer.leak == "shift" else leak(layer, current, layer.current)
+            total += current if shifts(neuron) else leak(neuron, current, neuron.current)
         total, changed = policy(layer.accumulator, total)
         count[5] += (changed & live).sum()
         if current is not None:
-            current[:] = total = leak(layer, total, layer.current) if layer.leak == "shift" else total
+            current[:] = total = leak(neuron, total, neuron.current) if shifts(neuron) else total
         new, changed = policy(layer.membrane, leaked(layer, v) + total + bias)
         count[6] += (changed & live).sum()
         v[live] = new[live]

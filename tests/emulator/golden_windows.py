@@ -15,6 +15,8 @@ def table(shape, weight, kind, *, pool=1, stride=(1, 1), padding=(0, 0), groups=
     units = torch.eye(height * width * channels, dtype=torch.float64).reshape(-1, *shape).permute(0, 3, 1, 2)
     pooled = F.avg_pool2d(units, pool, divisor_override=1)
     taps = torch.from_numpy(np.ascontiguousarray(weight)).double()
+    if kind == "diagonal":
+        kind, taps, groups = "conv", taps.reshape(1, 1, 1, -1), channels
     if kind == "linear":
         made = pooled.permute(0, 2, 3, 1).flatten(1) @ taps
     else:
@@ -24,17 +26,11 @@ def table(shape, weight, kind, *, pool=1, stride=(1, 1), padding=(0, 0), groups=
 
 
 def tables(layer):
-    """(source or None for the layer before, window, weights, 1 where there is a synapse) of each input, in time."""
-    how = {"pool": layer.pool, "stride": layer.stride, "padding": layer.padding, "groups": layer.groups}
-    found = []
-    if (side := layer.shortcut) is not None:
-        diagonal = side.weight.ndim == 1
-        taps = side.weight.reshape(1, 1, 1, -1) if diagonal else side.weight[:, None, None]
-        where = {"pool": side.pool, "stride": side.stride, "groups": len(side.weight) if diagonal else 1}
-        args = side.in_shape, "conv"
-        found.append((side.source, side.window, *(table(args[0], x, args[1], **where) for x in (taps, taps * 0 + 1))))
-    weights = (table(layer.in_shape, x, layer.kind, **how) for x in (layer.weight, layer.weight * 0 + 1))
-    return [*found, (None, layer.window, *weights)]
+    """(source, window, weights, 1 where there is a synapse) of each input."""
+    for part in layer.inputs:
+        how = {"pool": part.pool, "stride": part.stride, "padding": part.padding, "groups": part.groups}
+        weights = (table(part.in_shape, x, part.kind, **how) for x in (part.weight, part.weight * 0 + 1))
+        yield part.source, part.window, *weights
 
 
 def step_by_step(program, times):
@@ -46,7 +42,8 @@ def step_by_step(program, times):
         v = np.broadcast_to(np.tile(layer.bias, sites), (batch, layer.neurons))
         fired = np.full((batch, layer.neurons), 255, np.uint8)
         counters = np.zeros((batch, 7), np.int64)
-        theta, rise = np.tile(layer.reached, sites), np.tile(layer.rise, sites)
+        pools = layer.neuron.kind == "pool"
+        theta, rise = np.tile(layer.reached, sites), 0 if pools else np.tile(layer.neuron.rise, sites)
         trace = []
 
         def update(v, current, fired, test, t, counters=counters, layer=layer, theta=theta, trace=trace):
@@ -63,7 +60,7 @@ def step_by_step(program, times):
             trace.append(np.where(fired == 255, v, 0))
             return v, now, fired
 
-        inputs = [(index - 1 if one[0] is None else one[0], *one[1:]) for one in tables(layer)]
+        inputs = list(tables(layer))
         for source in sorted({one[0] for one in inputs}):
             current = np.zeros(v.shape, np.int64)
             parts = [one for one in inputs if one[0] == source]
@@ -75,9 +72,9 @@ def step_by_step(program, times):
                     counters[:, 2] += arriving.sum(1)
                     counters[:, 3] += (arriving * (fired == 255)).sum(1)
                 counters[:, 1] += spikes.sum(1) * (source == index - 1)
-                v, current, fired = update(v, current, fired, layer.pools, t)
-                current = current * (not layer.pools)
-        for t in range(0 if layer.pools else layer.steps):
+                v, current, fired = update(v, current, fired, pools, t)
+                current = current * (not pools)
+        for t in range(0 if pools else layer.steps):
             v, _, fired = update(v, np.broadcast_to(rise, v.shape), fired, True, t)
         trains[index] = fired
         made.append((fired, np.stack(trace, 1), counters))

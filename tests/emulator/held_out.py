@@ -14,6 +14,7 @@ import torch
 
 from firstspike import emulator as em
 from firstspike import models, nn
+from firstspike.emulator.program import pixels
 
 from . import golden, golden_windows
 from .export.test_exporting import compiled
@@ -59,7 +60,7 @@ def compare(seed: int, folder: Path) -> tuple[int, int]:
         different += int((made[-1][1][:, -1] != ran.scores).sum())
         different += int((em.IntegerNet(program)(images).numpy() != ran.scores).sum())  # the closed form
     for b in range(len(images) if program.pixels is not None else 0):
-        first = golden.pixel_times(program.pixels, program.pixels.pixels(images[b : b + 1])[0])
+        first = golden.pixel_times(program.pixels, pixels.bytes_of(program.pixels, images[b : b + 1])[0])
         made = golden.run(program.layers, program.total_steps, first).times
         different += sum(int((one != kept[b]).sum()) for one, kept in zip((first, *made), (times, *neurons), strict=True))
     first = 0 if program.pixels is None else program.pixels.neurons

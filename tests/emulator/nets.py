@@ -8,7 +8,7 @@ import torch
 from firstspike import models, nn
 from firstspike.emulator import Profile, Program
 from firstspike.emulator.program import profile
-from firstspike.emulator.program.layers import Layer, Register
+from firstspike.emulator.program.layers import Layer, Register, StepNeuron, Synapses
 
 SPECS = ("30-20-5", "6C3-AP2-8C3-AP2-12-5", "4C3-7C3-5")
 # Blocks of one layer and of two, with more channels, a stride, pooling within and before them, and fully connected ones.
@@ -43,21 +43,32 @@ def local_times(program, times, batch):
 
 def dense(weight, theta, /, **changes):
     """A linear layer of registers that its weights do not fill, over 4 steps."""
-    weight = np.array(weight, np.int8)
+    weight = np.array(weight, np.int64)
     made = Layer(
         name="a",
-        kind="linear",
-        weight=weight,
-        theta=np.array(theta, np.int64),
-        bias=np.zeros(weight.shape[1], np.int64),
-        in_shape=(1, 1, weight.shape[0]),
-        out_shape=(1, 1, weight.shape[1]),
+        inputs=[Synapses(weight=weight, in_shape=(1, 1, weight.shape[0]))],
+        neuron=StepNeuron(theta=np.array(theta, np.int64), bias=np.zeros(weight.shape[-1], np.int64), stop=4),
+        out_shape=(1, 1, weight.shape[-1]),
         accumulator=Register.of(16),
         membrane=Register.of(16),
-        stop=4,
-        scale=np.ones(weight.shape[1]),
+        scale=np.ones(weight.shape[-1]),
     )
-    return made.replace(**changes)
+    return changed(made, **changes)
+
+
+def changed(layer, shortcut=None, **changes):
+    """The layer with other fields, of its own, of its first input or of its neuron. shortcut: instead of the one that it has."""
+    others = layer.inputs[1:] if shortcut is None else (shortcut,)
+    own, neuron = (
+        part.replace(**{name: changes.pop(name) for name in set(changes) & set(type(part).model_fields)})
+        for part in (layer.inputs[0], layer.neuron)
+    )
+    return layer.replace(**{"inputs": (own, *others), "neuron": neuron} | changes)
+
+
+def chained(layers):
+    """The layers, each with the one before it as its source."""
+    return [changed(layer, source=index - 1) for index, layer in enumerate(layers)]
 
 
 def images(model, count=40, seed=1):

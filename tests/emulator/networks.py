@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 from firstspike.emulator.program.host import Readout
-from firstspike.emulator.program.layers import Layer, Register, Shortcut
+from firstspike.emulator.program.layers import Layer, PoolNeuron, Register, StepNeuron, Synapses, WindowedNeuron
 from firstspike.emulator.program.profile import load
-from firstspike.emulator.program.windows import WindowLayer, WindowProgram
+from firstspike.emulator.program.program import Program
 
 
 @st.composite
@@ -56,37 +56,44 @@ def layers(draw, rng, index, in_shape, total_steps, fires, options):
     if update == "clocked" and not options.get("no_leak") and draw(st.booleans()):
         leak = draw(st.sampled_from(("scale", "shift")))
         current = draw(st.none() | st.integers(0, 15 if leak == "shift" else 2**decay_bits))
-    return Layer(
-        name=f"layer{index}",
+    synapses = Synapses(
+        source=index - 1,
         kind="conv" if conv else "linear",
         weight=integers(rng, -most, most, shape, np.int32),
-        theta=theta,
-        bias=bias,
         in_shape=in_shape,
-        out_shape=(*out, channels),
         pool=pool,
         stride=stride,
         padding=padding,
-        fires=fires,
         delay=draw(st.integers(0, 2)),
+    )
+    neuron = StepNeuron(
+        theta=theta,
+        bias=bias,
+        fires=fires,
         start=0 if draw(st.booleans()) else draw(st.integers(0, 2)) % total_steps,
         stop=total_steps,
-        shift=shift,
         decay_bits=decay_bits,
         keep=draw(st.integers(0, 15 if leak == "shift" else 2**decay_bits)),
         leak=leak,
         current=current,
-        accumulator=draw(registers(**options.get("registers", {}))),
-        membrane=draw(registers(**options.get("registers", {}))),
         update=update,
         fire=draw(st.sampled_from(("ge", "gt"))),
+    )
+    return Layer(
+        name=f"layer{index}",
+        inputs=[synapses],
+        out_shape=(*out, channels),
+        neuron=neuron,
+        accumulator=draw(registers(**options.get("registers", {}))),
+        membrane=draw(registers(**options.get("registers", {}))),
+        shift=shift,
         scale=np.ones(channels),
     )
 
 
 @st.composite
 def shortcuts(draw, rng, made):
-    """A shortcut into the last of the layers, from a population that fits it; None where none does."""
+    """No shortcut into the last of the layers, or one from a population that fits it."""
     last, fits = made[-1], []
     for source in range(-1, len(made) - 1):
         shape = made[0].in_shape if source < 0 else made[source].out_shape
@@ -97,16 +104,18 @@ def shortcuts(draw, rng, made):
         if shape[2] <= last.out_shape[2] and all(strides):
             fits.append((source, shape, strides))
     if not fits:
-        return None
+        return []
     source, shape, strides = draw(st.sampled_from(fits))
     most = draw(st.sampled_from((1, 127, 70000)))
-    return Shortcut(
+    shortcut = Synapses(
         source=source,
+        kind="diagonal",
         in_shape=shape,
         weight=integers(rng, -most, most, shape[2], np.int32),
         stride=tuple(draw(st.sampled_from(choice)) for choice in strides),
         delay=draw(st.integers(0, 3)),
     )
+    return [shortcut]
 
 
 @st.composite
@@ -122,7 +131,7 @@ def networks(draw, **options):
     for index in range(depth):
         made.append(draw(layers(rng, index, shape, total_steps, not readout or index + 1 < depth, options)))
         if not options.get("no_shortcut") and draw(st.booleans()):
-            made[-1] = made[-1].replace(shortcut=draw(shortcuts(rng, made)))
+            made[-1] = made[-1].replace(inputs=[*made[-1].inputs, *draw(shortcuts(rng, made))])
         shape = made[-1].out_shape
     silent = draw(st.sampled_from((0.0, 0.3, 0.9)))
     times = rng.integers(
@@ -139,13 +148,13 @@ def window_programs(draw, exact=False):
     steps = draw(windows)
     shape = draw(st.sampled_from(((1, 1, 1), (1, 1, 13), (3, 4, 2), (5, 5, 4), (6, 3, 3))))
     profile = load("generic8")
-    made: list[WindowLayer] = []
+    made: list[Layer] = []
     populations = [(shape, 0, steps)]  # map, first step and steps of the window, of the input and of each layer
     for index in range(draw(st.integers(1, 4))):
         made.append(draw(_window_layer(rng, index, populations, exact)))
         populations.append((made[-1].out_shape, made[-1].start, made[-1].steps))
     last = draw(_window_layer(rng, len(made), populations, exact, readout=True))
-    program = WindowProgram(layers=(*made, last), steps=steps, profile=profile, readout=Readout(kind="membrane"))
+    program = Program(layers=(*made, last), steps=steps, profile=profile, readout=Readout(kind="membrane"))
     sources = int(np.prod(shape))
     times = rng.integers(0, steps, size=(draw(st.integers(1, 3)), sources))
     times = np.where(rng.random(times.shape) < draw(st.sampled_from((0.0, 0.3, 0.9))), 255, times).astype(np.uint8)
@@ -176,13 +185,14 @@ def _window_layer(draw, rng, index, populations, exact, readout=False):
     inputs = (channels // groups, *kernel) if conv else (pooled[0] * pooled[1] * channels,)
     weight = np.ones((*inputs, outputs), np.int8) if pools else integers(rng, -most, most, (*inputs, outputs), np.int32)
     fits = [n for n, (other, *_) in enumerate(populations) if other[:2] == out_shape[:2]] if not pools else []
-    side = None
+    shortcut = []
     if fits and draw(st.booleans()):
         source = draw(st.sampled_from(fits))
         beside, of = populations[source][0], populations[source][2]
         diagonal = beside[2] == outputs and draw(st.booleans())
-        taps = integers(rng, -most, most, outputs if diagonal else (beside[2], outputs), np.int32)
-        side = Shortcut(source=source - 1, in_shape=beside, weight=taps, window=of)
+        taps = integers(rng, -most, most, outputs if diagonal else (beside[2], 1, 1, outputs), np.int32)
+        kind = "diagonal" if diagonal else "conv"
+        shortcut.append(Synapses(source=source - 1, kind=kind, in_shape=beside, weight=taps, window=of))
     steps = 0 if readout else window if pools else draw(windows)
     scale = max(1, most * 2**shift * draw(st.sampled_from((1, 10))))
     delay, fire = draw(st.integers(0, 2)), draw(st.sampled_from(("ge", "gt")))
@@ -190,31 +200,32 @@ def _window_layer(draw, rng, index, populations, exact, readout=False):
     wide = Register.of(draw(st.sampled_from((40, 31))))
     rise = integers(rng, 1, scale, outputs)
     bias = rise * 0 if pools else integers(rng, -scale, scale, outputs)
-    layer = WindowLayer(
-        name=f"layer{index}",
+    synapses = Synapses(
+        source=index - 1,
         kind="conv" if conv else "linear",
         weight=weight,
-        theta=rise * 0 + 1 if pools else rise * (steps + 1) + integers(rng, -2, 2, outputs),
-        bias=bias,
-        rise=rise,
         in_shape=shape,
-        out_shape=out_shape,
         pool=pool,
         stride=stride,
         padding=padding,
         groups=groups,
-        fires=not readout,
-        pools=pools,
         delay=delay,
-        start=start,
-        stop=start + steps,
         window=window,
+    )
+    if pools:
+        neuron = PoolNeuron(theta=rise * 0 + 1, start=start, stop=start + steps)
+    else:
+        theta = rise * (steps + 1) + integers(rng, -2, 2, outputs)
+        neuron = WindowedNeuron(theta=theta, bias=bias, rise=rise, fire=fire, start=start, stop=start + steps)
+    layer = Layer(
+        name=f"layer{index}",
+        inputs=[synapses, *shortcut],
+        out_shape=out_shape,
+        neuron=neuron,
         shift=0 if pools else shift,
         accumulator=wide,
         membrane=wide,
-        fire="ge" if pools else fire,
         scale=np.ones(outputs),
-        shortcut=side,
     )
     if exact or draw(st.booleans()):
         return layer

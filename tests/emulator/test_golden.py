@@ -23,7 +23,7 @@ def test_core_equals_golden(network, early_exit, threads):
     layers, steps, total_steps, times = network
     early_exit = early_exit and layers[-1].fires
     expected = [golden.run(layers, total_steps, sample, early_exit) for sample in times]
-    core = Engine(layers, steps=steps, total_steps=total_steps)
+    core = Engine(layers, steps)
     refused = any(
         e.counters[n, 5 + k]
         for e in expected

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from firstspike import SpikeTimes, emulator, models, nn
 from firstspike.ops.integers import IntegerInput, IntegerKernel, IntegerLayer
 
+from .nets import changed
 from .networks import window_programs
 
 
@@ -49,7 +50,7 @@ def test_is_copied_and_pickled(made):
 def test_refuses_more_than_16_bits(made):
     program, _ = made
     last = program.layers[-1]
-    wide = program.replace(layers=(*program.layers[:-1], last.replace(weight=last.weight.astype(np.int32) * 0 + 40_000)))
+    wide = program.replace(layers=(*program.layers[:-1], changed(last, weight=last.weight.astype(np.int32) * 0 + 40_000)))
     with pytest.raises(ValueError, match="16 bits"):
         emulator.IntegerNet(wide)
 

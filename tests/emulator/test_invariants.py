@@ -10,6 +10,7 @@ from firstspike.emulator.program.layers import Register
 from firstspike.emulator.program.program import COUNTERS, Engine
 
 from . import golden
+from .nets import changed
 from .networks import networks
 
 SILENT = 255
@@ -19,7 +20,7 @@ examples = settings(max_examples=150)
 
 
 def run(layers, steps, total_steps, times, **options):
-    return Engine(layers, steps=steps, total_steps=total_steps).run(times, all_times=True, trace=True, **options)
+    return Engine(layers, steps).run(times, all_times=True, trace=True, **options)
 
 
 def same(a, b):
@@ -58,8 +59,8 @@ def test_order_of_a_first_layers_sources_does_not_matter(network, random):
     order = list(range(times.shape[1]))
     random.shuffle(order)
     shape = (1, 1, times.shape[1])
-    moved = [first.replace(weight=np.ascontiguousarray(first.weight[order]), in_shape=shape), *layers[1:]]
-    same(run([first.replace(in_shape=shape), *layers[1:]], steps, total, times), run(moved, steps, total, times[:, order]))
+    moved = [changed(first, weight=np.ascontiguousarray(first.weight[order]), in_shape=shape), *layers[1:]]
+    same(run([changed(first, in_shape=shape), *layers[1:]], steps, total, times), run(moved, steps, total, times[:, order]))
 
 
 @examples
@@ -97,7 +98,7 @@ def test_a_higher_theta_never_makes_its_neuron_earlier(network, data):
     theta = last.theta.copy()
     theta[channel] += data.draw(st.integers(1, 1000))
     before = run(layers, steps, total, times).times[-1].reshape(len(times), -1, last.out_shape[2])
-    after = run([*layers[:-1], last.replace(theta=theta)], steps, total, times).times[-1].reshape(before.shape)
+    after = run([*layers[:-1], changed(last, theta=theta)], steps, total, times).times[-1].reshape(before.shape)
     assert (after[..., channel] >= before[..., channel]).all()
     others = np.arange(last.out_shape[2]) != channel
     np.testing.assert_array_equal(after[..., others], before[..., others])
@@ -125,9 +126,9 @@ def test_where_the_static_bound_holds_no_policy_matters(network):
 @given(networks(no_bias=True, positive_theta=True, **FREE), st.integers(1, 5))
 def test_later_inputs_make_everything_later(network, shift):
     layers, steps, total, times = network
-    layers = [layer.replace(start=0, stop=total) for layer in layers]
+    layers = [changed(layer, start=0, stop=total) for layer in layers]
     later = np.where(times == SILENT, SILENT, times + shift).astype(np.uint8)
-    longer = [layer.replace(stop=total + shift) for layer in layers]
+    longer = [changed(layer, stop=total + shift) for layer in layers]
     a, b = run(layers, steps, total, times), run(longer, steps + shift, total + shift, later)
     for x, y in zip(a.times, b.times, strict=True):
         np.testing.assert_array_equal(np.where(x == SILENT, SILENT, x + shift), y)
@@ -140,11 +141,12 @@ def test_scaling_weights_thetas_and_biases_changes_nothing(network, factor):
     layers, steps, total, times = network
     layers = widened(layers)
     strict = [
-        layer.replace(
+        changed(
+            layer,
+            layer.shortcut and layer.shortcut.replace(weight=layer.shortcut.weight * np.int32(factor)),
             theta=layer.theta * factor,
             bias=layer.bias * factor,
             weight=(layer.weight.astype(np.int64) * factor).astype(np.int32),
-            shortcut=layer.shortcut and layer.shortcut.replace(weight=layer.shortcut.weight * np.int32(factor)),
         )
         for layer in layers
     ]
@@ -170,7 +172,8 @@ def test_pooled_and_convolutional_layers_are_their_unrolled_matrix(network):
         matrix, _ = golden.unroll(layer)
         sites = layer.out_shape[0] * layer.out_shape[1]
         flat.append(
-            layer.replace(
+            changed(
+                layer,
                 kind="linear",
                 weight=matrix.astype(np.int32),
                 pool=1,
@@ -208,5 +211,5 @@ def test_single_events_make_step_and_event_the_same(network):
     one = np.full_like(times[:1], SILENT)
     for t in range(min(steps, times.shape[1])):
         one[0, t] = t
-    first = [widened(layers)[0].replace(start=0, stop=total)]
-    same(run(first, steps, total, one), run([first[0].replace(update="event")], steps, total, one))
+    first = [changed(widened(layers)[0], start=0, stop=total)]
+    same(run(first, steps, total, one), run([changed(first[0], update="event")], steps, total, one))

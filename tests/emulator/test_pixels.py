@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from firstspike import emulator as em
 from firstspike import models, nn
-from firstspike.emulator.program import serialization
+from firstspike.emulator.program import pixels, serialization
 
 from . import golden
 from .export.test_exporting import needs_compiler
@@ -52,8 +52,8 @@ def test_from_bytes_to_class_as_the_twin(spec, name, normalize, decay, steps, se
     program = em.quantize(model, profile)
     x = bytes_for(model, 3, seed)
     ran = em.run(program, x, trace=3)
-    for b, pixels in enumerate(program.pixels.pixels(x)):
-        times = golden.pixel_times(program.pixels, pixels)
+    for b, sample in enumerate(pixels.bytes_of(program.pixels, x)):
+        times = golden.pixel_times(program.pixels, sample)
         np.testing.assert_array_equal(ran.trace["input_times"][b], times)
         made = golden.run(program.layers, program.total_steps, times)
         for n, expected in enumerate(made.times):
@@ -77,10 +77,10 @@ def test_by_hand():
     program = em.quantize(model, observer="max")
     first = program.pixels
     assert (first.weight[:, 0].tolist(), first.bias.tolist(), first.theta.tolist()) == ([64, -32], [3264], [32640])
-    assert first.coarse.tolist() == [0]
+    assert first.neuron.coarse.tolist() == [0]
     x = np.array([[255, 0], [100, 0], [20, 255], [0, 255]], np.uint8)
-    assert first.sums(x)[:, 0, 0].tolist() == [19584, 9664, -3616, -4896]
-    assert first.times(x)[:, 0].tolist() == [1, 3, 255, 255]  # 2 x 19584 and 4 x 9664 reach it
+    assert pixels.sums(first, x)[:, 0, 0].tolist() == [19584, 9664, -3616, -4896]
+    assert pixels.times(first, x)[:, 0].tolist() == [1, 3, 255, 255]  # 2 x 19584 and 4 x 9664 reach it
 
 
 @pytest.mark.parametrize("spec", SPECS)
@@ -103,7 +103,7 @@ def test_integers_are_near_the_float_layer_and_files_keep_them():
     whole, host = (em.quantize(model, first_layer=how) for how in ("integers", "float"))
     assert (whole.input_times(x) == host.input_times(x)).mean() > 0.95
     again = serialization.loads(serialization.dumps(whole))
-    assert (again.input_times(x) == whole.input_times(x)).all() and again.pixels.zero == whole.pixels.zero
+    assert (again.input_times(x) == whole.input_times(x)).all() and again.pixels.neuron.zero == whole.pixels.neuron.zero
     assert (whole.input_times(x) == whole.input_times(x.float() / 255)).all()  # floats are rounded to bytes
 
 

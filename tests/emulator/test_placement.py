@@ -15,12 +15,12 @@ from firstspike.emulator.program.profile import CoreKind
 from firstspike.emulator.program.program import Program
 
 from . import golden
-from .nets import WITHOUT_CURRENT, dense
+from .nets import WITHOUT_CURRENT, chained, changed, dense
 from .networks import networks
 
 
 def program(layers, name="generic8", **changes):
-    return Program(layers=layers, steps=4, profile=profile.load(name).replace(**changes))
+    return Program(layers=chained(layers), steps=4, profile=profile.load(name).replace(**changes))
 
 
 def linear(inputs, outputs, name="a", **changes):
@@ -164,14 +164,15 @@ def by_hand(placed):
     return {key: count for key, count in counts.items() if count}
 
 
-def _at_once(shortcut):
-    return None if shortcut is None else shortcut.replace(delay=0)
+def _at_once(layer, steps):
+    shortcut = layer.shortcut and layer.shortcut.replace(delay=0)
+    return changed(layer, shortcut, delay=0, start=0, stop=steps)
 
 
 @given(st.data())
 def test_links_and_axons_are_those_of_the_synapse_matrices(data):
     drawn, steps, _, _ = data.draw(networks(all_fire=True))
-    layers = [layer.replace(delay=0, start=0, stop=steps, shortcut=_at_once(layer.shortcut)) for layer in drawn]
+    layers = [_at_once(layer, steps) for layer in drawn]
     size = data.draw(st.integers(1, 40))
     most = max(layer.neurons for layer in layers)
     chip = profile.load("generic8").replace(cores=cores(neurons=max(size, most // 30), count=200), threshold_groups=None)

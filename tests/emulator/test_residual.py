@@ -14,6 +14,7 @@ from firstspike.emulator.program import nir, serialization
 
 from .export.test_exporting import compiled
 from .nets import RESIDUAL, images, net, wide
+from .nets import changed as replaced
 
 
 def residual(**options):
@@ -94,22 +95,24 @@ def test_shortcuts_that_do_not_fit_are_refused():
 
     def changed(**values):
         layers = [*program.layers]
-        layers[1] = layer.replace(shortcut=shortcut.replace(**values))
-        return program.replace(layers=layers)
+        layers[1] = replaced(layer, shortcut.replace(**values))
+        made = program.replace(layers=layers)
+        made.engine()
+        return made
 
     for values, field in (
-        ({"source": 1}, "layers: the shortcut of"),
-        ({"source": 0, "in_shape": (8, 8, 3), "weight": np.ones(3, np.int64)}, "layers: the shortcut of"),
-        ({"stride": (2, 1)}, "shortcut.stride"),
+        ({"source": 1}, "layers: .* got source 1"),
+        ({"in_shape": (8, 8, 3), "weight": np.ones(3, np.int64)}, "layer 1.1:TTFSConv2d: .* source"),
+        ({"stride": (2, 1)}, "layer 1.1:TTFSConv2d: .*row"),
         ({"stride": (0, 1)}, r"stride\[0\]"),
-        ({"weight": np.ones(3, np.int64)}, "shortcut.weight"),
+        ({"weight": np.ones(3, np.int64)}, "layer 1.1:TTFSConv2d: .* weight"),
         ({"weight": np.ones(4)}, "weight"),
         ({"delay": 1}, "layers: steps 2 to 8"),
     ):
         with pytest.raises(ValueError, match=f"^{field}"):
             changed(**values)
     assert changed().has_synapses_of(program) and not changed(weight=shortcut.weight + 1).has_synapses_of(program)
-    layers = [*program.layers[:1], layer.replace(shortcut=None), *program.layers[2:]]
+    layers = [*program.layers[:1], layer.replace(inputs=layer.inputs[:1]), *program.layers[2:]]
     assert not program.replace(layers=layers).has_synapses_of(program)
 
 

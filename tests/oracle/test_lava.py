@@ -89,7 +89,7 @@ def run(vectors, begin, end, **options):
         options |= {"in_shape": times.shape, "out_shape": vectors.v.shape[:-1]}
         options |= {name: tuple(getattr(vectors, name)[::-1].tolist()) for name in ("stride", "padding")}
     layer = core_layer(LOIHI, weight if conv else np.ascontiguousarray(weight.T), theta, bias, **options)
-    raw = Engine([layer], steps=steps, total_steps=steps).run(times.reshape(1, -1), all_times=True, trace=True)
+    raw = Engine([layer], steps).run(times.reshape(1, -1), all_times=True, trace=True)
     return raw.times[0][0].astype(int), raw.membrane[0][0].astype(np.int64)
 
 

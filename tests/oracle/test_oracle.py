@@ -14,6 +14,7 @@ import pytest
 from firstspike.emulator.program import profile
 from firstspike.emulator.program.program import Engine
 
+from ..emulator.nets import chained
 from .layers import core_layer
 
 LOIHI = profile.load("loihi-like")
@@ -25,7 +26,7 @@ def loihi_layers(weights, thetas, biases, steps):
     """The layers of a chain, all updated from step 0 on, as nengo-loihi does."""
     names = map(str, range(len(weights)))
     parts = zip(weights, thetas, biases, names, strict=True)
-    return [core_layer(LOIHI, *part, name=name, stop=steps, delay=LOIHI.axon_delay) for *part, name in parts]
+    return chained([core_layer(LOIHI, *part, name=name, stop=steps, delay=LOIHI.axon_delay) for *part, name in parts])
 
 
 def test_every_step_of_every_network():
@@ -35,7 +36,7 @@ def test_every_step_of_every_network():
     for n in range(count):
         input_steps, steps = given[f"{n}.steps"].tolist()
         network = [[given[f"{n}.{name}{layer}"] for layer in range(2)] for name in ("weight", "theta", "bias")]
-        core = Engine(loihi_layers(*network, steps), steps=input_steps, total_steps=steps)
+        core = Engine(loihi_layers(*network, steps), input_steps)
         raw = core.run(given[f"{n}.times"][None], all_times=True, trace=True)
         membrane = np.concatenate([m[0] for m in raw.membrane], 1)
         times = np.concatenate([t[0] for t in raw.times])

@@ -59,7 +59,7 @@ def run(weight, theta, bias, shifts, sent, **options):
     leaks = {"leak": XYLO.leak, "current": shifts[0], "keep": shifts[1]}
     weight = np.repeat(weight, times.shape[1], 0)
     layer = core_layer(XYLO, weight, theta, bias, name="xylo", stop=len(sent), **leaks, **options)
-    raw = Engine([layer], steps=len(sent), total_steps=len(sent)).run(times.reshape(1, -1), all_times=True, trace=True)
+    raw = Engine([layer], len(sent)).run(times.reshape(1, -1), all_times=True, trace=True)
     return raw.times[0][0].astype(int), raw.membrane[0][0], raw.counters[0, 0]
 
 

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import numpy as np
 import tomli_w
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .files import read_bytes
 
@@ -40,17 +40,9 @@ class Record(BaseModel):
             if name not in known:
                 raise FieldError(f"{name}: is not a field of {type(self).__name__}; {_advice(name, list(known))}")
         try:
-            super().__init__(**values)
+            super().__init__(**{name: _plain(value, known[name].annotation) for name, value in values.items()})
         except ValidationError as error:
             raise FieldError(_one_line(error)) from None
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _plain(cls, value: Any, info: ValidationInfo) -> Any:
-        if isinstance(value, str) and value == "none":
-            options = typing.get_args(cls.model_fields[str(info.field_name)].annotation)
-            return None if NoneType in options else value
-        return _python(value)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], origin: str = "") -> Self:
@@ -74,6 +66,13 @@ class Record(BaseModel):
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed, checked anew."""
         return type(self)(**{**{name: getattr(self, name) for name in type(self).model_fields}, **changes})
+
+
+def _plain(value: Any, annotation: Any) -> Any:
+    """The value as a field takes it: None for "none" where the field may be None, and plain numbers and tuples."""
+    if isinstance(value, str) and value == "none" and NoneType in typing.get_args(annotation):
+        return None
+    return _python(value)
 
 
 def _python(value: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -9,10 +11,12 @@ from torch import Tensor, nn
 
 from .._base import checks
 from .._base.checks import SILENT
-from ..ops.integers import IntegerInput, IntegerKernel, IntegerLayer
+from ..ops.integers import IntegerInput, IntegerKernel, IntegerLayer, exact
 from ..spikes import SpikeTimes
+from .program.layers import Layer, Synapses, WindowedNeuron
 from .program.program import Program
-from .program.windows import WindowLayer, WindowProgram
+
+LARGEST_TABLE = 1 << 26  # weights of a layer with groups, zeros between them included
 
 
 class IntegerNet(nn.Module):
@@ -42,11 +46,10 @@ class IntegerNet(nn.Module):
 
     def __init__(self, program: Program) -> None:
         super().__init__()
-        if not isinstance(program, WindowProgram):
+        if not isinstance(program, Program) or program.timing != "windowed":
             raise TypeError(f"program must be a program of a net of windows, got {checks.shown(program)}")
         self.program = program
-        layers = [_prepared(layer, index) for index, layer in enumerate(program.layers)]
-        self._kernel = IntegerKernel(program.input_shape, layers)
+        self._kernel = IntegerKernel(program.input_shape, [_prepared(layer) for layer in program.layers])
 
     def forward(self, x: Tensor | SpikeTimes) -> Tensor:
         """Integer scores, int32 [B, classes], of what the program takes: images, or spikes in the input's window."""
@@ -54,58 +57,50 @@ class IntegerNet(nn.Module):
 
     def _levels(self, x: Tensor | SpikeTimes) -> Tensor:
         program, encoder = self.program, self.program.encoder
-        whole = encoder.kind == "window" and program.steps == 255 and encoder.padding == (0, 0) and encoder.mean is None
+        whole = encoder.kind == "windowed" and program.steps == 255 and encoder.padding == (0, 0) and encoder.mean is None
         if whole and isinstance(x, Tensor) and x.dtype == torch.uint8:  # a pixel is its level
             program.check_images(tuple(x.shape[1:]))
             return torch.from_numpy(program.in_source_order(x))
         times = torch.from_numpy(program.input_times(x))
         return torch.where(times == SILENT, 0, program.steps - times.int()).to(torch.uint8)
 
-    def __reduce__(self) -> tuple[type[IntegerNet], tuple[WindowProgram]]:
+    def __reduce__(self) -> tuple[type[IntegerNet], tuple[Program]]:
         return IntegerNet, (self.program,)
 
 
-def _prepared(layer: WindowLayer, index: int) -> IntegerLayer:
-    height, width, channels = layer.pooled_shape
-    kernel = layer.kernel if layer.kind == "conv" else (height, width)
-    inputs = [IntegerInput(index - 1, layer.pool, kernel, layer.stride, layer.padding)]
-    none = torch.empty(0, dtype=torch.int32)
-    if layer.pools:
+def _prepared(layer: Layer) -> IntegerLayer:
+    inputs = [IntegerInput(part.source, part.pool, part.reads, part.stride, part.padding) for part in layer.inputs]
+    neuron, none = layer.neuron, torch.empty(0, dtype=torch.int32)
+    if not isinstance(neuron, WindowedNeuron):
         return IntegerLayer("largest", layer.steps, 0, layer.out_shape, inputs, none.short(), none, none)
-    deep = layer.groups == channels == layer.out_shape[2] and layer.shortcut is None
-    weight = layer.weight.transpose(1, 2, 0, 3) if layer.kind == "conv" else layer.weight
-    rows = weight.reshape(-1, channels) if deep else _dense(weight, layer.groups)
-    if (side := layer.shortcut) is not None:
-        inputs.append(IntegerInput(side.source, side.pool, (1, 1), side.stride, (0, 0)))
-        one_by_one = side.weight if side.weight.ndim == 2 else np.diag(side.weight)
-        beside = np.zeros((len(one_by_one), layer.out_shape[2]), np.int32)
-        beside[:, : one_by_one.shape[1]] = one_by_one
-        rows = np.concatenate([rows, beside])
-    offset = layer.bias - layer.reached + layer.rise * (layer.steps + 1) if layer.fires else layer.bias
+    deep = layer.kind == "conv" and layer.groups == layer.in_shape[2] == layer.out_shape[2] and layer.shortcut is None
+    if deep:
+        rows = layer.weight.transpose(1, 2, 0, 3).reshape(-1, layer.groups)
+    else:
+        rows = np.concatenate([_rows(layer, part) for part in layer.inputs]).T
+    offset = neuron.bias - neuron.reached + neuron.rise * (layer.steps + 1) if neuron.fires else neuron.bias
     return IntegerLayer(
         "depthwise" if deep else "dense",
         layer.steps,
         layer.shift,
         layer.out_shape,
         inputs,
-        _as(rows if deep else rows.T, np.int16, f"{layer.name}: its weights"),
-        _as(offset, np.int32, f"{layer.name}: its thresholds"),
-        _as(layer.rise if layer.fires else layer.rise[:0], np.int32, f"{layer.name}: its rise"),
+        exact(rows, np.int16, f"layer {layer.name}: its weights"),
+        exact(offset, np.int32, f"layer {layer.name}: its thresholds"),
+        exact(neuron.rise if neuron.fires else neuron.rise[:0], np.int32, f"layer {layer.name}: its rise"),
     )
 
 
-def _dense(weight: NDArray[np.signedinteger], groups: int) -> NDArray[np.signedinteger]:
-    """Weights [..., channels of a group, outputs] as rows [rows, outputs] of all channels, with zeros between the groups."""
-    *taps, inside, outputs = weight.shape
-    if groups > 1:
-        full = np.zeros((*taps, groups, inside, groups, outputs // groups), weight.dtype)
-        for group in range(groups):
-            full[..., group, :, group, :] = weight.reshape(*taps, inside, groups, -1)[..., group, :]
-        weight = full
-    return weight.reshape(-1, outputs)
-
-
-def _as(values: NDArray[np.signedinteger], kind: type[np.signedinteger], what: str) -> Tensor:
-    if values.size and max(-int(values.min()), int(values.max())) > np.iinfo(kind).max:
-        raise ValueError(f"{what} must fit {np.iinfo(kind).bits} bits for fast inference; emulator.run takes them")
-    return torch.from_numpy(np.ascontiguousarray(values, kind))
+def _rows(layer: Layer, part: Synapses) -> NDArray[np.signedinteger]:
+    """The weights as a table of all input and output channels, [rows, outputs], with zeros where channels have no synapse."""
+    inputs, outputs = part.in_shape[2], layer.out_shape[2]
+    if part.kind == "linear":
+        return part.weight
+    weight, groups = (part.weight, part.groups) if part.kind == "conv" else (part.weight.reshape(1, 1, 1, -1), part.outputs)
+    if (entries := prod(part.reads) * inputs * outputs) > LARGEST_TABLE and groups > 1:
+        raise ValueError(f"layer {layer.name}: its {groups} groups make a table of {entries} weights; emulator.run takes them")
+    table = np.zeros((*part.reads, groups, inputs // groups, groups, part.outputs // groups), weight.dtype)
+    for group, each in enumerate(np.split(weight.transpose(1, 2, 0, 3), groups, 3)):
+        table[:, :, group, :, group] = each
+    rows = table.reshape(-1, part.outputs)
+    return np.pad(rows, ((0, 0), (0, outputs - part.outputs)))

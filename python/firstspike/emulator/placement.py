@@ -6,6 +6,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import nn
 
 from .._base.checks import instance
 from .program import profile as profiles
-from .program.layers import Layer, Shape
+from .program.layers import Layer, Shape, Synapses
 from .program.profile import CoreKind, Profile
 from .program.program import Program, Refusal
 from .quantization.quantizer import Quantizer, net_to_read
@@ -137,15 +138,12 @@ class Costs:
     def __init__(self, layer: Layer, index: int, profile: Profile) -> None:
         self.layer, self.index, self.channels = layer, index, layer.out_shape[2]
         self.shared = (profile.shared_weights or profile.convolution_cores) and layer.kind == "conv"
-        side = layer.shortcut
-        tables = [layer.weight.ravel()] if side is None else [layer.weight.ravel(), side.weight.ravel()]
-        q = np.concatenate(tables).astype(np.int64) // profile.weight_step
+        q = np.concatenate([part.weight.ravel() for part in layer.inputs]).astype(np.int64) // profile.weight_step
         low, high = q.min(initial=0), q.max(initial=0)
         self.bits = next(bits for bits in range(2, 33) if -(1 << bits - 1) <= low and high < 1 << bits - 1)
-        beside: Any = 0  # synapses of each channel from the shortcut
-        if side is not None:
-            beside = np.arange(self.channels) < len(side.weight) if side.weight.ndim == 1 else len(side.weight)
-        fan_in = layer.sources_per_site().reshape(-1, 1) * layer.fan_channels + np.zeros(self.channels, np.int64) + beside
+        fan_in = np.zeros((prod(layer.out_shape[:2]), self.channels), np.int64)
+        for part in layer.inputs:
+            fan_in[:, : part.outputs] += part.sources_per_site().reshape(-1, 1) * part.fan_channels
         self._before = np.concatenate([[0], np.cumsum(fan_in)])
         self.neediest = int(fan_in.argmax())  # the first of the neurons with the most synapses
         self._every_theta = frozenset(np.unique(layer.theta).tolist()) if layer.fires else frozenset()
@@ -160,41 +158,27 @@ class Costs:
 
     def sources(self, first: int, last: int) -> Sources:
         """The neurons with a synapse to these neurons; in grouped convolutions as if every group reached them."""
-        layer = self.layer
-        if self.index < 0:
-            return Sources()
-        reached = np.zeros((*layer.in_shape[:2], 1), dtype=np.bool_)
-        pooled = self._pooled_sites(first, last).repeat(layer.pool, axis=0).repeat(layer.pool, axis=1)
-        reached[: len(pooled), : pooled.shape[1], 0] = pooled
-        found = Sources({self.index - 1: reached}, {self.index - 1: layer.in_shape})
-        if layer.shortcut is None:
-            return found
-        shortcut, neurons = layer.shortcut, np.zeros(layer.neurons, dtype=np.bool_)
-        neurons[first:last] = True
-        heard: NDArray[np.bool_] = neurons.reshape(layer.out_shape)
-        diagonal = shortcut.weight.ndim == 1
-        heard = heard[..., : len(shortcut.weight)] if diagonal else np.logical_or.reduce(heard, 2, keepdims=True)
-        if not heard.any():
-            return found
-        height, width, _ = shortcut.in_shape
-        pooled = np.zeros((height // shortcut.pool, width // shortcut.pool, heard.shape[2]), dtype=np.bool_)
-        pooled[:: shortcut.stride[0], :: shortcut.stride[1]] = heard
-        spread = pooled.repeat(shortcut.pool, axis=0).repeat(shortcut.pool, axis=1)
-        beside = np.zeros((height, width, heard.shape[2]), dtype=np.bool_)
-        beside[: len(spread), : spread.shape[1]] = spread
-        return found | Sources({shortcut.source: beside}, {shortcut.source: shortcut.in_shape})
+        found = Sources()
+        for part in self.layer.inputs if self.index >= 0 else ():
+            pooled = self._pooled_sites(part, first, last)
+            spread = pooled.repeat(part.pool, axis=0).repeat(part.pool, axis=1)
+            reached = np.zeros((*part.in_shape[:2], pooled.shape[2]), dtype=np.bool_)
+            reached[: len(spread), : spread.shape[1]] = spread
+            found |= Sources({part.source: reached}, {part.source: part.in_shape})
+        return found
 
-    def _pooled_sites(self, first: int, last: int) -> NDArray[np.bool_]:
-        """The positions of the pooled map with a synapse to these neurons, [height, width]."""
-        layer = self.layer
-        height, width, _ = layer.pooled_shape
-        if layer.kind == "linear":
-            return np.ones((height, width), dtype=np.bool_)
-        outputs = np.zeros(layer.out_shape[:2], dtype=np.bool_)
-        outputs.ravel()[first // self.channels : (last - 1) // self.channels + 1] = True
-        (rows, columns), (down, across), (top, left) = layer.kernel, layer.stride, layer.padding
+    def _pooled_sites(self, part: Synapses, first: int, last: int) -> NDArray[np.bool_]:
+        """The places of the pooled map with a synapse to these neurons, [height, width, channels or 1]."""
+        height, width, channels = part.pooled_shape
+        if part.kind == "linear":
+            return np.ones((height, width, 1), dtype=np.bool_)
+        neurons = np.zeros(self.layer.neurons, dtype=np.bool_)
+        neurons[first:last] = True
+        outputs: NDArray[np.bool_] = neurons.reshape(self.layer.out_shape)
+        outputs = outputs[..., :channels] if part.kind == "diagonal" else np.logical_or.reduce(outputs, 2, keepdims=True)
+        (rows, columns), (down, across), (top, left) = part.kernel, part.stride, part.padding
         tall, wide = down * outputs.shape[0], across * outputs.shape[1]
-        padded = np.zeros((tall + rows + height + top, wide + columns + width + left), dtype=np.bool_)
+        padded = np.zeros((tall + rows + height + top, wide + columns + width + left, outputs.shape[2]), dtype=np.bool_)
         for y, x in np.ndindex(rows, columns):  # the sites under each tap of the kernel
             padded[y : y + tall : down, x : x + wide : across] |= outputs
         return padded[top : top + height, left : left + width]
@@ -351,7 +335,7 @@ def place(program: Program) -> Placement:
 def _first_fit(program: Program) -> tuple[list[Slot], list[Link]]:
     """First fit; where a core lacks axons out, again with fewer neurons of the layer on cores of its kind, until all suffice."""
     kinds = [kind for kind in program.profile.cores for _ in range(kind.count)]
-    first = -1 if program.pixels is not None and program.pixels.on_cores else 0
+    first = -1 if program.first_on_cores else 0
     needs = [Costs(program.layer(index), index, program.profile) for index in range(first, len(program.layers))]
     caps: dict[tuple[int, CoreKind], int] = {}
     refusal: DoesNotFit | None = None

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ._support import array, cpu, threads
@@ -36,6 +38,13 @@ class IntegerLayer(NamedTuple):
     weight: Tensor
     offset: Tensor
     rise: Tensor
+
+
+def exact(values: NDArray[np.signedinteger], kind: type[np.signedinteger], what: str) -> Tensor:
+    """The integers in a narrower type; ValueError, beginning with `what`, where it does not hold them."""
+    if values.size and max(-int(values.min()), int(values.max())) > np.iinfo(kind).max:
+        raise ValueError(f"{what} must fit {np.iinfo(kind).bits} bits")
+    return torch.from_numpy(np.ascontiguousarray(values, kind))
 
 
 class IntegerKernel:

@@ -20,7 +20,7 @@ from firstspike.emulator.program.host import Encoder, Readout
 from firstspike.emulator.program.layers import Register
 from firstspike.emulator.program.program import Program
 
-from ..nets import WITHOUT_CURRENT, images, net, with_policy
+from ..nets import WITHOUT_CURRENT, changed, images, net, with_policy
 from ..networks import networks
 
 COMPILER = shutil.which("cc")
@@ -52,7 +52,7 @@ def readouts(draw, last):
 @given(st.data())
 def test_random_programs(tmp_path_factory, data):
     layers, steps, _, times = data.draw(networks(registers={"policies": ("saturate", "wrap")}))
-    layers = [layer.replace(start=0) for layer in layers]
+    layers = [changed(layer, start=0) for layer in layers]
     program = Program(
         layers=layers,
         steps=steps,
@@ -140,7 +140,7 @@ def test_a_wrong_result_is_found(tmp_path):
     first = program.layers[0]
     weight = first.weight.copy()
     weight[:, 3] = 127 - weight[:, 3] // 2
-    other = program.replace(layers=[first.replace(weight=weight), *program.layers[1:]])
+    other = program.replace(layers=[changed(first, weight=weight), *program.layers[1:]])
     (tmp_path / "fs_network.c").write_text(steps.network_source(other))
     status, text = compiled(tmp_path)
     assert status == 1 and "values differ" in text
@@ -166,7 +166,7 @@ def test_tables_for_other_tools(tmp_path):
     assert not (tmp_path / "main.c").exists() and made.operations_per_sample is None
     stored = np.load(tmp_path / "network.npz")
     for n, layer in enumerate(program.layers):
-        np.testing.assert_array_equal(stored[f"layer.{n}.weight"], layer.weight)
+        np.testing.assert_array_equal(stored[f"layers.{n}.inputs.0.weight"], layer.weight)
         head, *words = (tmp_path / "mem" / f"layer.{n}.weight.mem").read_text().splitlines()
         bits = int(re.search(r"of (\d+) bits", head)[1])
         values = np.array([int(word, 16) for word in words])

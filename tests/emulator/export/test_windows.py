@@ -14,6 +14,7 @@ import firstspike
 from firstspike import SpikeTimes, data, models, nn
 from firstspike import emulator as em
 
+from ..nets import changed
 from ..networks import window_programs
 from .test_exporting import compiled, needs_compiler
 
@@ -69,6 +70,6 @@ def test_normalised_images(tmp_path):
 
 def test_registers_that_may_overflow_are_refused(tmp_path):
     program = em.quantize(models.build("64-8-10", input_shape=(64,), steps=8, timing="windowed").eval())
-    layer = program.layers[0].replace(bias=program.layers[0].bias + np.int64(1 << 23) - 1 - program.layers[0].bias.max())
+    layer = changed(program.layers[0], bias=program.layers[0].bias + np.int64(1 << 23) - 1 - program.layers[0].bias.max())
     with pytest.raises(ValueError, match=r"program must be one whose registers cannot overflow, but those of layer 0:"):
         em.export_c(program.replace(layers=(layer, *program.layers[1:])), tmp_path)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from firstspike import emulator as em
-from firstspike.emulator.program import serialization
+from firstspike.emulator.program import pixels, serialization
 
 from ..fuzz import change_one
 
@@ -36,7 +36,7 @@ def attempt(data: bytes) -> bool:
     if max(sources, *(layer.neurons for layer in program.layers)) > LARGEST:
         return True
     if program.pixels is not None:
-        program.pixels.times(np.full((2, int(np.prod(program.pixels.in_shape))), 255, np.uint8))
+        pixels.times(program.pixels, np.full((2, int(np.prod(program.pixels.in_shape))), 255, np.uint8))
     late = np.full(sources, program.steps - 1, np.uint8)
     spread = np.arange(sources) % (program.steps + 1)
     times = np.stack([late, np.where(spread == program.steps, 255, spread).astype(np.uint8), late * 0 + 255])

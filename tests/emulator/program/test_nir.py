@@ -16,7 +16,7 @@ from firstspike import emulator as em
 from firstspike.emulator.program import serialization
 
 from ..fuzz import change_one, run_once
-from ..nets import SPECS, images, net
+from ..nets import SPECS, changed, images, net
 
 nir = pytest.importorskip("nir")
 h5py = pytest.importorskip("h5py")
@@ -31,7 +31,7 @@ def test_round_trip_through_a_file(tmp_path, spec, name, readout):
     program = em.quantize(net(spec, readout=readout), name)
     theta = program.layers[0].theta.copy()
     theta[0] = (1 << 59) + 1
-    large = program.replace(layers=[program.layers[0].replace(theta=theta), *program.layers[1:]])
+    large = program.replace(layers=[changed(program.layers[0], theta=theta), *program.layers[1:]])
     for one in (program, large)[: 1 + program.layers[0].fires]:
         nir.write(tmp_path / "p.nir", to_nir(one))
         back = from_nir(nir.read(tmp_path / "p.nir", type_check=False))

@@ -10,7 +10,7 @@ from firstspike import SpikeTimes, models, nn
 from firstspike import emulator as em
 from firstspike.emulator.program.host import Encoder, Readout
 
-from ..nets import images, net
+from ..nets import changed, images, net
 
 
 @pytest.mark.parametrize("encoder", ["direct", "latency"])
@@ -75,7 +75,7 @@ def test_layers_encoder_and_readout_must_fit():
     first, *others = program.layers
     for field, value in (
         ("layers", []),
-        ("layers", [first.replace(start=3), *others]),
+        ("layers", [changed(first, start=3), *others]),
         ("layers", [*others[1:], first]),
         ("readout", Readout(kind="first-spike")),
         ("readout", program.readout.replace(classes=3)),

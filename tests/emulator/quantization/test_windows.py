@@ -134,7 +134,7 @@ def test_converted_nets():
     net = firstspike.convert(relu, images, steps=64)
     program = quantize(net, profile.load("generic8").replace(weight_bits=12))
     result = run(program, images)
-    assert [layer.pools for layer in program.layers] == [False, False, True, False]
+    assert [layer.neuron.kind == "pool" for layer in program.layers] == [False, False, True, False]
     np.testing.assert_allclose(result.scores * program.layers[-1].scale, net(images).detach().numpy(), atol=0.02)
     assert check(net).fits and qat.prepare(net).input_shape == (2, 12, 12)
     chain = torch.nn.Sequential(net.encoder, *net.layers, net.readout)

@@ -15,10 +15,10 @@ from firstspike import SpikeTimes, data, energy, inspect, models
 from firstspike import emulator as em
 from firstspike.emulator import Program
 from firstspike.emulator.program.host import Encoder, Readout
-from firstspike.emulator.program.layers import Shortcut
+from firstspike.emulator.program.layers import Synapses
 from firstspike.emulator.reporting.report import account, first_layer, latency, relu_macs, traffic
 
-from ..nets import dense, images, net
+from ..nets import chained, changed, dense, images, net
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def test_a_placement_of_another_program_is_refused(ran):
     for other in (
         em.quantize(net(), "loihi-like", bits=4),
         ran.program.replace(profile=ran.program.profile.replace(bias_bits=9)),
-        ran.program.replace(layers=[first.replace(stride=(2, 2), padding=(2, 2)), *others]),
+        ran.program.replace(layers=[changed(first, stride=(2, 2), padding=(2, 2)), *others]),
     ):
         with pytest.raises(ValueError, match="placement must be of the program that was run"):
             em.report(ran, placement=em.Placement(other, [], [], 1))
@@ -215,7 +215,7 @@ def linear(name, inputs, outputs):
 def by_hand():
     """3 inputs, two of which fire; 20 neurons on cores 0 to 4, four each; then 4 neurons on core 5, and 1 on core 6."""
     chip = em.profile.load("generic8").replace(cores=(em.profile.CoreKind(count=32, neurons=4),))
-    layers = [linear("a", 3, 20), linear("b", 20, 4), linear("c", 4, 1)]
+    layers = chained([linear("a", 3, 20), linear("b", 20, 4), linear("c", 4, 1)])
     program = Program(layers=layers, steps=2, profile=chip, encoder=Encoder(kind="spikes"), readout=Readout(kind="first-spike"))
     return em.run(program, SpikeTimes(torch.tensor([[0, 0, 255]], dtype=torch.uint8), 2))
 
@@ -254,13 +254,14 @@ def test_the_second_table_of_loihi(by_hand):
 def test_a_shortcut_is_a_message_to_the_cores_of_its_layer_too(by_hand):
     """The 20 spikes of a go to the core of b, and by the shortcut each to the one core of its neuron in c."""
     *before, last = by_hand.program.layers
-    wide = last.replace(
+    wide = changed(
+        last,
+        Synapses(source=0, kind="diagonal", in_shape=(1, 1, 20), weight=np.full(20, 9)),
         weight=np.ones((4, 20), np.int8),
         out_shape=(1, 1, 20),
         theta=np.full(20, 9),
         bias=np.zeros(20, np.int64),
         scale=np.ones(20),
-        shortcut=Shortcut(source=0, in_shape=(1, 1, 20), weight=np.full(20, 9)),
     )
     program = by_hand.program.replace(layers=[*before, wide])
     run = em.run(program, SpikeTimes(torch.tensor([[0, 0, 255]], dtype=torch.uint8), 2))

@@ -18,7 +18,6 @@ from ..._base.files import write_npz, write_text
 from ...spikes import SpikeTimes
 from ..program.program import Program
 from ..program.serialization import take_apart
-from ..program.windows import WindowProgram
 from . import steps, windows
 from .tables import input_of
 
@@ -108,28 +107,30 @@ def export_c(
         checks.batch("samples", samples, (Tensor, SpikeTimes), "a torch.Tensor or SpikeTimes")
         if not len(samples):
             raise ValueError("samples must hold at least one sample, or be None for no test vectors")
-    layered = isinstance(program, WindowProgram)
-    form: Any = windows if layered else steps
+    windowed = program.timing == "windowed"
+    form: Any = windows if windowed else steps
     vectors = None if samples is None else form.vectors(program, samples)
     operations = None if vectors is None else vectors[2]
     texts = {"fs_network.h": form.network_header(program, operations), "fs_network.c": form.network_source(program)}
     fixed = resources.files(__package__)
     for name in (*_OF_KIND, *_SHARED):
         if samples is not None or name != "main.c":
-            part = "c_windows" if layered and name in _OF_KIND else "c"
+            part = "c_windows" if windowed and name in _OF_KIND else "c"
             texts[name] = fixed.joinpath(part, name).read_text(encoding="utf-8")
     if vectors is not None:
         texts["fs_vectors.h"], texts["fs_vectors.c"], _ = vectors
     header, arrays = take_apart(program)
-    stored = {name: values for name, values in arrays.items() if name.startswith("layer.") and ".scale" not in name}
-    texts |= {f"mem/{name}.mem": _words(values) for name, values in stored.items()}
+    for n, layer in enumerate(program.layers):
+        stored = dict(zip(("weight", "shortcut"), (part.weight for part in layer.inputs), strict=False))
+        stored |= {name: getattr(layer.neuron, name) for name in ("theta", "bias", "rise") if hasattr(layer.neuron, name)}
+        texts |= {f"mem/layer.{n}.{name}.mem": _words(values) for name, values in stored.items()}
     for earlier in (*folder.glob("fs_vectors.*"), *(folder / "mem").glob("layer.*.mem")):
         if earlier.name == "fs_vectors.h":
             (folder / "main.c").unlink(missing_ok=True)
         earlier.unlink()
     files = [write_text(folder / name, text) for name, text in texts.items()]
     files.append(write_npz(folder / "network.npz", {"header": np.array(json.dumps(header)), **arrays}))
-    macs = 0 if program.pixels is None else program.pixels.macs
+    macs = 0 if program.pixels is None else program.pixels.synapses
     table_bytes, state_bytes = form.sizes(program)
     bits, takes = 64 if form.is_wide(program) else 32, input_of(program) is not None
     return Exported(files, table_bytes, state_bytes, macs, operations, bits, takes)

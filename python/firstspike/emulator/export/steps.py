@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...spikes import SpikeTimes
-from ..program.layers import Layer, Register, Shortcut
-from ..program.pixels import PixelLayer
+from ..program.layers import Layer, PixelNeuron, Register, StepNeuron, Synapses
 from ..program.program import Program
 from ..reporting.run import run
 from . import tables
@@ -21,7 +20,7 @@ _MODES = {"last": "FS_LAST", "mean": "FS_MEAN", "weighted": "FS_WEIGHTED", "inde
 def is_wide(program: Program) -> bool:
     """Whether some membrane, sum or threshold needs 64 bits; else 32 bits hold all of them."""
     first = program.pixels
-    if first is not None and int(first.reached.max()) + (first.high << first.shift) >= _INT32:
+    if first is not None and int(first.reached.max()) + (first.neuron_as(PixelNeuron).high << first.shift) >= _INT32:
         return True
     return any(_largest(layer) >= _INT32 for layer in program.layers)
 
@@ -34,18 +33,21 @@ def _largest(layer: Layer) -> int:
         held = max(-layer.accumulator.low, layer.accumulator.high, 1 << layer.accumulator.bits - 1)
         if layer.accumulator.policy == "wrap":  # unsigned wrapping can turn a small sum into a large one
             added = max(added, held)
-    reach = added + membrane + int(np.abs(layer.bias).max()) + (0 if layer.current is None else held)
+    reach = added + membrane + int(np.abs(layer.bias).max()) + (0 if layer.neuron_as(StepNeuron).current is None else held)
     return max(reach, int(np.abs(layer.theta).max()) + 1, held, 1 << layer.membrane.bits - 1)
 
 
-def _leak(layer: Layer) -> tuple[int, int]:
+def _leak(neuron: StepNeuron | PixelNeuron) -> tuple[int, int]:
     """(decay_bits, keep); (0, 1) of a membrane that keeps everything, so that the C code forms no product."""
-    whole = (layer.keep == 1 << layer.decay_bits and layer.current is None) or not layer.decay_bits
-    return (0, 1) if whole and layer.leak == "scale" else (layer.decay_bits, layer.keep)
+    if isinstance(neuron, StepNeuron) and neuron.leak == "shift":
+        return neuron.decay_bits, neuron.keep
+    has_current = isinstance(neuron, StepNeuron) and neuron.current is not None
+    whole = (neuron.keep == 1 << neuron.decay_bits and not has_current) or not neuron.decay_bits
+    return (0, 1) if whole else (neuron.decay_bits, neuron.keep)
 
 
 def _accumulator_matters(layer: Layer) -> bool:
-    return layer.update == "clocked" and not layer.overflow_free()["accumulator"]
+    return layer.neuron_as(StepNeuron).update == "clocked" and not layer.overflow_free()["accumulator"]
 
 
 def _weights(program: Program) -> list[tables.Weights]:
@@ -70,7 +72,7 @@ def sizes(program: Program) -> tuple[int, int]:
 
 
 def _has_currents(program: Program) -> bool:
-    return any(layer.current is not None for layer in program.layers)
+    return any(layer.neuron_as(StepNeuron).current is not None for layer in program.layers)
 
 
 def _largest_sums(program: Program) -> int:
@@ -81,6 +83,7 @@ def _largest_sums(program: Program) -> int:
 def network_header(program: Program, operations: float | None) -> str:
     """The text of fs_network.h. operations: synaptic, mean of the test vectors."""
     last, bits = program.layers[-1], {weights.bits for weights in _weights(program)}
+    neurons = [layer.neuron_as(StepNeuron) for layer in program.layers]
     constants: dict[str, int | str] = {
         "FS_LAYERS": len(program.layers),
         "FS_TOTAL_STEPS": program.total_steps,
@@ -90,9 +93,9 @@ def network_header(program: Program, operations: float | None) -> str:
         "FS_CLASSES": program.classes,
         "FS_READOUT": _READOUTS[program.readout.kind],
         "FS_MODE": _MODES.get(program.readout.mode, "FS_LAST"),
-        "FS_BY_EVENT": int(any(layer.update == "event" for layer in program.layers)),
+        "FS_BY_EVENT": int(any(neuron.update == "event" for neuron in neurons)),
         "FS_HAS_CURRENT": int(_has_currents(program)),
-        "FS_BY_SHIFT": int(any(layer.leak == "shift" for layer in program.layers)),
+        "FS_BY_SHIFT": int(any(neuron.leak == "shift" for neuron in neurons)),
         "FS_WIDEST": max(bits),
         "FS_NIBBLES": int(4 in bits),
         **dict(zip(("FS_TABLE_BYTES", "FS_STATE_BYTES"), sizes(program), strict=True)),
@@ -119,29 +122,29 @@ def network_source(program: Program) -> str:
         parts += _first(program.pixels, stored[-1], wide)
     if program.readout.kind == "temporal-weighting":
         last = program.layers[-1]
-        weights = program.readout.time_weights(last.stop - last.start)
+        weights = program.readout.time_weights(last.steps)
         parts.append(tables.table(f"int64_t fs_time_weights[{len(weights)}]", weights, True))
     return "\n".join([*parts, *tables.codes(tables.input_of(program))])
 
 
-def _first(first: PixelLayer, stored: tables.Weights, wide: bool) -> list[str]:
+def _first(first: Layer, stored: tables.Weights, wide: bool) -> list[str]:
     """The tables and the description of the first layer on pixels."""
-    kernel = first.kernel if first.kind == "conv" else first.in_shape[:2]
+    neuron, kernel = first.neuron_as(PixelNeuron), first.inputs[0].reads
     shape = (*first.in_shape, *kernel, *first.stride, *first.padding, *first.out_shape, stored.places)
     numbers = (
         *shape,
-        int(first.fire == "gt"),
+        int(neuron.fire == "gt"),
         first.shift,
-        *_leak(first),
-        first.high,
+        *_leak(neuron),
+        neuron.high,
         stored.bits,
     )
-    zero = np.resize(np.array(first.zero, np.uint8), first.in_shape[2])
+    zero = np.resize(np.array(neuron.zero, np.uint8), first.in_shape[2])
     return [
         stored.text("weights_first"),
         tables.static_table("fs_int theta_first", first.theta, wide),
         tables.static_table("fs_int bias_first", first.bias, wide),
-        tables.static_table("uint8_t coarse_first", first.coarse.astype(np.uint8)),
+        tables.static_table("uint8_t coarse_first", neuron.coarse.astype(np.uint8)),
         tables.static_table("uint8_t zero_first", zero),
         f"const fs_first_layer fs_first = {{{', '.join(map(str, numbers))},\n    weights_first, theta_first, bias_first, "
         "coarse_first, zero_first};\n",
@@ -149,9 +152,10 @@ def _first(first: PixelLayer, stored: tables.Weights, wide: bool) -> list[str]:
 
 
 def _layer(layer: Layer, n: int, stored: tables.Weights, wide: bool) -> str:
-    flags = (layer.kind == "conv", layer.fires, layer.update == "event", layer.fire == "gt")
+    neuron = layer.neuron_as(StepNeuron)
+    flags = (layer.kind == "conv", layer.fires, neuron.update == "event", neuron.fire == "gt")
     shape = (*layer.in_shape, layer.pool, *layer.kernel, *layer.stride, *layer.padding, *layer.out_shape, stored.places)
-    leak = (*_leak(layer), layer.leak == "shift", layer.current is not None, layer.current or 0)
+    leak = (*_leak(neuron), neuron.leak == "shift", neuron.current is not None, neuron.current or 0)
     rest = (layer.delay, layer.start, layer.stop, layer.shift, *leak, stored.bits)
     most = 1 << 60 if wide else _INT32 - 1
     unlimited = Register(low=-most, high=most, bits=61 if wide else 31)
@@ -164,7 +168,7 @@ def _layer(layer: Layer, n: int, stored: tables.Weights, wide: bool) -> str:
     )
 
 
-def _shortcut(shortcut: Shortcut | None, n: int) -> str:
+def _shortcut(shortcut: Synapses | None, n: int) -> str:
     if shortcut is None:
         return "{FS_NONE, 0, 0, 0, 1, 1, 0, 0}"
     numbers = (shortcut.source, *shortcut.in_shape, *shortcut.stride, shortcut.delay)

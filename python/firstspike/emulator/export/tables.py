@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...spikes import SpikeTimes
+from ..program import pixels
 from ..program.layers import narrowed
 from ..program.program import Program
 
@@ -89,7 +90,7 @@ def input_of(program: Program) -> Input | None:
     if program.pixels is not None:
         return Input(math.prod(program.pixels.in_shape), None, None)
     encoder, (height, width, channels) = program.encoder, program.input_shape
-    if encoder.kind not in ("window", "latency"):
+    if encoder.kind not in ("windowed", "latency"):
         return None
     flat, (rows, columns) = height == width == 1, encoder.padding
     shape = (encoder.image_shape or (channels,)) if flat else (channels, height - 2 * rows, width - 2 * columns)
@@ -108,11 +109,7 @@ def input_of(program: Program) -> Input | None:
 
 def most_operations(program: Program) -> int:
     """Synaptic operations of a sample if every neuron fires."""
-    most = 0
-    for layer in program.layers:
-        most += int(layer.sources_per_site().sum()) * layer.fan_channels * layer.out_shape[2] * layer.pool**2
-        most += 0 if layer.shortcut is None else layer.shortcut.synapses * layer.shortcut.pool**2
-    return most
+    return sum(part.synapses * part.pool**2 for layer in program.layers for part in layer.inputs)
 
 
 def header(
@@ -134,7 +131,7 @@ def header(
         "FS_HAS_PIXELS": int(taken is not None),
         "FS_PIXELS": 0 if taken is None else taken.pixels,
         "FS_HAS_FIRST": int(first is not None),
-        "FS_MACS": 0 if first is None else first.macs,
+        "FS_MACS": 0 if first is None else first.synapses,
         "FS_ENCODES": int(codes is not None),
         "FS_KEEPS_SOURCES": int(first is not None or codes is not None),
         "FS_HEIGHT": height_width[0],
@@ -174,15 +171,15 @@ def codes(taken: Input | None) -> list[str]:
 
 def inputs(program: Program, samples: Tensor | SpikeTimes, spikes: NDArray[np.uint8]) -> tuple[str, NDArray[np.uint8], bool]:
     """Declaration and array of the inputs of test vectors, pixels [V, FS_PIXELS] or `spikes`; and True if they are pixels."""
-    pixels = isinstance(samples, Tensor) and input_of(program) is not None
+    as_pixels = isinstance(samples, Tensor) and input_of(program) is not None
     if isinstance(samples, Tensor) and program.pixels is not None:
-        spikes = program.pixels.pixels(samples)
-    elif isinstance(samples, Tensor) and pixels:
-        pixels = samples.dtype == torch.uint8
-        if pixels:
+        spikes = pixels.bytes_of(program.pixels, samples)
+    elif isinstance(samples, Tensor) and as_pixels:
+        as_pixels = samples.dtype == torch.uint8
+        if as_pixels:
             flat = program.input_shape[:2] == (1, 1)
             spikes = (samples if flat else samples.permute(0, 2, 3, 1)).flatten(1).cpu().numpy()
-    return f"uint8_t fs_vector_inputs[FS_VECTORS][{'FS_PIXELS' if pixels else 'FS_SOURCES'}]", spikes, pixels
+    return f"uint8_t fs_vector_inputs[FS_VECTORS][{'FS_PIXELS' if as_pixels else 'FS_SOURCES'}]", spikes, as_pixels
 
 
 def vector_files(tables: dict[str, NDArray[np.integer]], count: int, pixels: bool, wide: bool = False) -> tuple[str, str]:

@@ -9,14 +9,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...spikes import SpikeTimes
-from ..program.windows import WindowLayer, WindowProgram
+from ..program.layers import Layer, Synapses, WindowedNeuron
+from ..program.program import Program
 from ..reporting.run import run
 from . import tables
 
 _INT32 = (1 << 31) - 1
 
 
-def is_wide(program: WindowProgram) -> bool:
+def is_wide(program: Program) -> bool:
     """Whether some sum needs 64 bits. ValueError if a register could overflow: the closed form holds for exact sums."""
     for layer in program.layers:
         if not all(layer.overflow_free().values()):
@@ -24,20 +25,33 @@ def is_wide(program: WindowProgram) -> bool:
     return max(int(np.abs(layer.ranges()[1]).max() + np.abs(_bias(layer)).max()) for layer in program.layers) >= _INT32
 
 
-def _bias(layer: WindowLayer) -> NDArray[np.int64]:
+def _bias(layer: Layer) -> NDArray[np.int64]:
     """What a sum begins with, so that the level is its quotient by the rise."""
-    if layer.pools or not layer.fires:
-        return layer.bias
-    return layer.bias - layer.reached + layer.rise * (layer.steps + 1)
+    neuron = layer.neuron
+    if not isinstance(neuron, WindowedNeuron) or not neuron.fires:
+        return neuron.bias
+    return neuron.bias - neuron.reached + neuron.rise * (layer.steps + 1)
 
 
-def _weights(layer: WindowLayer) -> list[tables.Weights]:
-    """The weights of a layer and of its shortcut, shifted."""
-    found = [] if layer.pools else [(layer.weight, layer.groups)]
-    if (side := layer.shortcut) is not None:
-        diagonal = side.weight.ndim == 1
-        found.append((side.weight[:, None] if diagonal else side.weight, len(side.weight) if diagonal else 1))
-    return [tables.packed(tables.by_row(weight.astype(np.int64)) << layer.shift, groups) for weight, groups in found]
+def _weights(layer: Layer) -> list[tables.Weights | None]:
+    """The shifted weights of each input of a layer; None of a max pool, which needs none."""
+    return [
+        None if layer.neuron.kind == "pool" else tables.packed(tables.by_row(_shaped(part) << layer.shift), _groups(part))
+        for part in layer.inputs
+    ]
+
+
+def _shaped(part: Synapses) -> NDArray[np.int64]:
+    weight = part.weight.astype(np.int64)
+    return weight[:, None] if part.kind == "diagonal" else weight
+
+
+def _groups(part: Synapses) -> int:
+    return part.outputs if part.kind == "diagonal" else part.groups
+
+
+def _stored(program: Program) -> list[tables.Weights]:
+    return [weights for layer in program.layers for weights in _weights(layer) if weights is not None]
 
 
 def levels_of(times: NDArray[np.uint8], steps: int) -> NDArray[np.uint8]:
@@ -45,7 +59,7 @@ def levels_of(times: NDArray[np.uint8], steps: int) -> NDArray[np.uint8]:
     return np.where(times == 255, 0, steps - times.astype(np.int64)).astype(np.uint8)
 
 
-def _input(program: WindowProgram) -> tables.Input | None:
+def _input(program: Program) -> tables.Input | None:
     """How C takes images; without codes where pixels are levels."""
     taken = tables.input_of(program)
     if taken is None or taken.codes is None or taken.border is None:
@@ -55,10 +69,10 @@ def _input(program: WindowProgram) -> tables.Input | None:
     return taken._replace(codes=None) if whole else taken._replace(codes=levels, border=border)
 
 
-def sizes(program: WindowProgram) -> tuple[int, int]:
+def sizes(program: Program) -> tuple[int, int]:
     """Bytes of the constant tables, and of the state (without the compiler's padding)."""
     width, taken = 8 if is_wide(program) else 4, _input(program)
-    weights = sum(weight.values.nbytes for layer in program.layers for weight in _weights(layer))
+    weights = sum(weight.values.nbytes for weight in _stored(program))
     constants = sum(2 * layer.out_shape[2] * width for layer in program.layers)
     codes = 0 if taken is None or taken.codes is None else taken.codes.nbytes + len(taken.codes)
     channels = max(layer.out_shape[2] for layer in program.layers)
@@ -66,13 +80,13 @@ def sizes(program: WindowProgram) -> tuple[int, int]:
     return weights + constants + codes, state + (math.prod(program.input_shape) if codes else 0)
 
 
-def _firing(program: WindowProgram) -> int:
+def _firing(program: Program) -> int:
     return max(1, sum(layer.neurons for layer in program.layers if layer.fires))
 
 
-def network_header(program: WindowProgram, operations: float | None) -> str:
+def network_header(program: Program, operations: float | None) -> str:
     """The text of fs_network.h. operations: synaptic, mean of the test vectors."""
-    bits = {weight.bits for layer in program.layers for weight in _weights(layer)}
+    bits = {weight.bits for weight in _stored(program)}
     constants: dict[str, int | str] = {
         "FS_LAYERS": len(program.layers),
         "FS_NEURONS": _firing(program),
@@ -85,23 +99,20 @@ def network_header(program: WindowProgram, operations: float | None) -> str:
     return tables.header(program, is_wide(program), constants, _input(program), "", operations)
 
 
-def network_source(program: WindowProgram) -> str:
+def network_source(program: Program) -> str:
     """The text of fs_network.c."""
     wide, first = is_wide(program), 0
     parts, texts = ['#include "fs_core.h"\n'], []
     for n, layer in enumerate(program.layers):
-        names = [f"weights_{n}"] * (not layer.pools) + [f"shortcut_{n}"] * (layer.shortcut is not None)
-        stored = dict(zip(names, _weights(layer), strict=True))
-        parts += [weights.text(name) for name, weights in stored.items()]
-        kernel = layer.kernel if layer.kind == "conv" else layer.pooled_shape[:2]
-        shape = (n - 1, *layer.in_shape, layer.pool, *kernel, *layer.stride, *layer.padding, layer.groups)
-        inputs = [_record(shape, stored, f"weights_{n}")]
-        if (side := layer.shortcut) is not None:
-            groups = len(side.weight) if side.weight.ndim == 1 else 1
-            shape = (side.source, *side.in_shape, side.pool, 1, 1, *side.stride, 0, 0, groups)
-            inputs.append(_record(shape, stored, f"shortcut_{n}"))
+        inputs = []
+        for part, weights, name in zip(layer.inputs, _weights(layer), (f"weights_{n}", f"shortcut_{n}"), strict=False):
+            places, bits = (0, 8) if weights is None else (weights.places, weights.bits)
+            shape = (*part.in_shape, part.pool, *part.reads, *part.stride, *part.padding, _groups(part))
+            sizes = ", ".join(map(str, (part.source, *shape, places, bits)))
+            inputs.append(f"{{{sizes}, {'0' if weights is None else name}}}")
+            parts += [] if weights is None else [weights.text(name)]
         parts.append(tables.static_table(f"fs_int bias_{n}", _bias(layer), wide))
-        rise = np.ones_like(layer.rise) if layer.pools else layer.rise
+        rise = layer.neuron.rise if isinstance(layer.neuron, WindowedNeuron) else np.ones_like(layer.theta)
         parts.append(tables.static_table(f"fs_int rise_{n}", rise, wide))
         numbers = (*layer.out_shape, first, layer.steps, len(inputs))
         inputs += ["{0, 0, 0, 0, 1, 0, 0, 1, 1, 0, 0, 1, 0, 8, 0}"] * (2 - len(inputs))
@@ -111,13 +122,7 @@ def network_source(program: WindowProgram) -> str:
     return "\n".join([*parts, *tables.codes(_input(program))])
 
 
-def _record(shape: tuple[int, ...], stored: dict[str, tables.Weights], name: str) -> str:
-    weights = stored.get(name)
-    places, bits, name = (0, 8, "0") if weights is None else (weights.places, weights.bits, name)
-    return f"{{{', '.join(map(str, (*shape, places, bits)))}, {name}}}"
-
-
-def vectors(program: WindowProgram, samples: Tensor | SpikeTimes) -> tuple[str, str, float]:
+def vectors(program: Program, samples: Tensor | SpikeTimes) -> tuple[str, str, float]:
     """The texts of fs_vectors.h and fs_vectors.c for V samples, and the mean of operations."""
     ran = run(program, samples, trace=len(samples))
     operations = ran.count("delivered").sum(1)

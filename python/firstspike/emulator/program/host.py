@@ -31,13 +31,13 @@ _Side = Annotated[int, Field(ge=1, le=1024)]
 class Encoder(Record):
     """How data become input spikes, on the host.
 
-    kind: "spikes" (the program takes them), "latency" (with `curve`), "window" (levels, see `nn.WindowedEncoder`, with borders of
-    `fill`), or a directly coded first layer, whose current the host computes in float32. weight: [outputs, inputs] or [outputs,
-    channels, height, width]. mean, std, saturate: of the net's `nn.Normalize`. image_shape: (channels, height, width) of images
-    that a fully connected net takes; None for features.
+    kind: "spikes" (the program takes them), "latency" (with `curve`), "windowed" (levels, see `nn.WindowedEncoder`, with borders
+    of `fill`), or a directly coded first layer, whose current the host computes in float32. weight: [outputs, inputs] or
+    [outputs, channels, height, width]. mean, std, saturate: of the net's `nn.Normalize`. image_shape: (channels, height,
+    width) of images that a fully connected net takes; None for features.
     """
 
-    kind: Literal["spikes", "latency", "window", "direct-linear", "direct-conv"]
+    kind: Literal["spikes", "latency", "windowed", "direct-linear", "direct-conv"]
     curve: Literal["linear", "log"] = "linear"
     weight: _Floats | None = None
     bias: _Floats | None = None
@@ -78,7 +78,7 @@ class Encoder(Record):
         """Input spikes of data x, float32 [B, ...], after the scaling."""
         if self.kind == "latency":
             return encode.latency(x, steps, self.curve)
-        if self.kind == "window":
+        if self.kind == "windowed":
             spikes: SpikeTimes = WindowedEncoder(steps, self.padding, self.fill)(x)
             return spikes
         if self.weight is None:
@@ -135,6 +135,13 @@ class Readout(Record):
         if weights[-1] == 0 or (np.diff(weights) == 0)[np.diff(w) < 0].any():
             raise ValueError(f"gamma: {self.gamma:g} gives some of {steps} steps the same weight in 30 bits, or none")
         return weights
+
+    def scale(self, steps: int) -> float:
+        """What a score of 1 is in the unit of the net's readout, for membranes in its unit."""
+        if self.kind == "temporal-weighting":
+            weights = decode.temporal_weights(steps, gamma=self.gamma, mode=self.mode)
+            return float(weights.max()) / int(self.time_weights(steps).max())
+        return {"mean": 1 / steps, "weighted": 2 / (steps * (steps + 1))}[self.mode] if self.mode in ("mean", "weighted") else 1.0
 
     def spikes(self, times: NDArray[np.uint8], steps: int, overshoot: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
         """(scores [B, classes], class [B], tie [B]) of output spikes in the layer's window, uint8 [B, outputs].

@@ -1,15 +1,16 @@
-"""The layers of an emulator program, in integers: geometry, weights, thresholds, registers (docs/emulator.md)."""
+"""The layers of an emulator program, in integers: synapses, a neuron, registers (docs/emulator.md)."""
 
 from __future__ import annotations
 
 from math import prod
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
 from ..._base.checks import MAX_STEPS, MAX_WINDOW
+from ..._base.geometry import out_size
 from ..._base.records import Record
 
 LARGEST_LEAKING_BITS = 47  # of a membrane with a leak: its product with the 16-bit factor must fit 63 bits
@@ -55,8 +56,11 @@ Shape = Annotated[tuple[Size, Size, Size], AfterValidator(_is_possible)]
 Stride = Annotated[int, Field(ge=1, le=1 << 20)]
 Padding = Annotated[int, Field(ge=0, le=1024)]
 Step = Annotated[int, Field(ge=0, le=MAX_STEPS)]
+Moment = Annotated[int, Field(ge=0, le=1 << 24)]  # a step of a run of windows
 Value = Annotated[int, Field(ge=-(1 << 61), le=1 << 61)]
 Integers = Annotated[NDArray[np.signedinteger], PlainValidator(narrowed)]
+PerChannel = Annotated[NDArray[np.int64], array_of(np.int64)]
+Bounds = NDArray[np.int64]  # [2, channels]: lowest and highest value
 
 
 class Register(Record):
@@ -83,115 +87,33 @@ class Register(Record):
         return cls(low=low, high=high, bits=bits, policy=policy)
 
 
-class Shortcut(Record):
-    """The input of a residual block into its last layer: one synapse per neuron (docs/emulator.md, "Shortcuts").
+class Synapses(Record):
+    """The synapses of a layer from one source; shapes are (height, width, channels).
 
-    source: index of the layer, -1 for the input. weight: integers [channels]; [channels, outputs] of a 1x1 convolution, which
-    nets of windows have. stride: of the source's rows and columns, after its pool. window: steps of the source's window, 0
-    in step-by-step nets.
+    source: index of a layer, -1 for the program's input. weight: integers, [inputs, outputs] for `linear`, [input channels of
+    a group, kernel height, kernel width, output channels] for `conv`, and [channels] for `diagonal`: channel c reaches channel
+    c at every `stride`-th place. pool: of the source's map, before all else. delay: steps until an event arrives. window: steps
+    of the source's window, 0 in step-by-step nets.
     """
 
-    source: Annotated[int, Field(ge=-1, le=1 << 20)]
-    in_shape: Shape
+    source: Annotated[int, Field(ge=-1, le=1 << 20)] = -1
+    kind: Literal["linear", "conv", "diagonal"] = "linear"
     weight: Integers
-    stride: tuple[Stride, Stride] = (1, 1)
-    delay: Step = 0
+    in_shape: Shape
     pool: Size = 1
+    stride: tuple[Stride, Stride] = (1, 1)
+    padding: tuple[Padding, Padding] = (0, 0)
+    groups: Size = 1
+    delay: Step = 0
     window: Annotated[int, Field(ge=0, le=MAX_WINDOW)] = 0
 
     __eq__ = object.__eq__
     __hash__ = object.__hash__
 
     @property
-    def sites(self) -> tuple[int, int]:
-        """Rows and columns that it reaches: every stride-th one of the pooled map."""
-        height, width = (-(-(side // self.pool) // every) for side, every in zip(self.in_shape[:2], self.stride, strict=True))
-        return height, width
-
-    @property
-    def synapses(self) -> int:
-        """Number of synapses after pooling: of each site as many as there are weights."""
-        return prod(self.sites) * self.weight.size
-
-
-class Layer(Record):
-    """One layer of a program. Shapes are (height, width, channels); see docs/emulator.md for every field.
-
-    weight: integers, [inputs, outputs] for `linear`, [input channels, kernel height, kernel width, output channels] for
-    `conv`, stored in the narrowest of int8, int16 and int32. theta, bias: int64 [output channels]. scale: float64 [output
-    channels], the real value of an integer weight of 1. leak: how the membrane leaks, and the current, an integer as `keep`;
-    None: the input lasts one step.
-    """
-
-    name: str
-    kind: Literal["linear", "conv"]
-    weight: Integers
-    theta: Annotated[NDArray[np.int64], array_of(np.int64)]
-    bias: Annotated[NDArray[np.int64], array_of(np.int64)]
-    in_shape: Shape
-    out_shape: Shape
-    accumulator: Register
-    membrane: Register
-    pool: Size = 1
-    stride: tuple[Stride, Stride] = (1, 1)
-    padding: tuple[Padding, Padding] = (0, 0)
-    fires: bool = True
-    delay: Step = 0
-    start: Step = 0
-    stop: Step = MAX_STEPS
-    shift: Annotated[int, Field(ge=0, le=61)] = 0
-    keep: Annotated[int, Field(ge=0, le=1 << 16)] = 1
-    decay_bits: Annotated[int, Field(ge=0, le=16)] = 0
-    leak: Leak = "scale"
-    current: Annotated[int, Field(ge=0, le=1 << 16)] | None = None
-    update: Update = "clocked"
-    fire: Fire = "ge"
-    scale: Annotated[NDArray[np.float64], array_of(np.float64)]
-    shortcut: Shortcut | None = None
-    groups: Size = 1
-
-    __eq__ = object.__eq__
-    __hash__ = object.__hash__
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        (height, width, channels), outputs = self.pooled_shape, self.out_shape[2]
-        if self.kind == "linear":
-            shape = (height * width * channels, outputs)
-            if self.weight.shape != shape or self.out_shape[:2] != (1, 1):
-                raise ValueError(f"weight: must have shape {shape}, and out_shape 1 x 1, got {self.weight.shape}")
-        elif channels % self.groups or outputs % self.groups:
-            raise ValueError(f"groups: must divide the channels, {channels} and {outputs}, got {self.groups}")
-        elif self.weight.ndim != 4 or (self.weight.shape[0], self.weight.shape[3]) != (self.fan_channels, outputs):
-            raise ValueError(f"weight: must have shape [{self.fan_channels}, y, x, {outputs}], got {self.weight.shape}")
-        for name, array in (("theta", self.theta), ("bias", self.bias), ("scale", self.scale)):
-            if array.shape != (outputs,):
-                raise ValueError(f"{name}: must have shape [{outputs}], got {array.shape}")
-        if not (np.isfinite(self.scale).all() and (self.scale > 0).all()):
-            raise ValueError("scale: must be positive and finite")
-        if (beside := self.shortcut) is not None:
-            width = beside.in_shape[2]
-            if beside.weight.shape not in (((width,), (width, outputs)) if width <= outputs else ((width, outputs),)):
-                raise ValueError(f"shortcut.weight: must have shape [{width}], at most {outputs} numbers")
-            if beside.sites != self.out_shape[:2]:
-                raise ValueError(f"shortcut.stride: must give as many rows and columns as {self.out_shape[:2]}")
-        return self
-
-    def __repr__(self) -> str:
-        source, neurons = (" x ".join(map(str, shape)) for shape in (self.in_shape, self.out_shape))
-        return f"Layer({self.name!r}, {self.kind}, {source} to {neurons}, {self.weight.dtype} weights, {self.update})"
-
-    __str__ = __repr__
-
-    @property
-    def neurons(self) -> int:
-        """Number of neurons."""
-        return prod(self.out_shape)
-
-    @property
-    def reached(self) -> NDArray[np.int64]:
-        """The smallest membrane at which each channel fires."""
-        return self.theta + (self.fire == "gt")
+    def outputs(self) -> int:
+        """Number of channels that the synapses reach."""
+        return int(self.weight.shape[-1])
 
     @property
     def pooled_shape(self) -> tuple[int, int, int]:
@@ -200,63 +122,275 @@ class Layer(Record):
 
     @property
     def kernel(self) -> tuple[int, int]:
-        """Rows and columns of the kernel, (1, 1) of a linear layer."""
+        """Rows and columns of the kernel, (1, 1) without a convolution."""
         return (self.weight.shape[1], self.weight.shape[2]) if self.kind == "conv" else (1, 1)
+
+    @property
+    def reads(self) -> tuple[int, int]:
+        """Rows and columns of the pooled map that a place of the layer reads: the kernel's, or all."""
+        return self.pooled_shape[:2] if self.kind == "linear" else self.kernel
 
     @property
     def fan_channels(self) -> int:
         """Input channels that an output channel has synapses from."""
-        return self.in_shape[2] // self.groups
+        return 1 if self.kind == "diagonal" else self.in_shape[2] // self.groups
 
     def sources_per_site(self) -> NDArray[np.int64]:
         """Number of pooled input sites (times kernel taps) that reach each output site, int64 [height, width]."""
         height, width, _ = self.pooled_shape
         if self.kind == "linear":
             return np.full((1, 1), height * width, dtype=np.int64)
-        sizes = zip((height, width), self.out_shape[:2], self.kernel, self.stride, self.padding, strict=True)
+        sizes = zip((height, width), self.kernel, self.stride, self.padding, strict=True)
         return np.outer(*(_taps(*size) for size in sizes))
 
     @property
     def synapses(self) -> int:
-        """Weights of an unrolled table, one per pair of a pooled source and a neuron, and the shortcut's weights."""
-        unrolled = int(self.sources_per_site().sum()) * self.fan_channels * self.out_shape[2]
-        return unrolled + (0 if self.shortcut is None else self.shortcut.synapses)
+        """Weights of an unrolled table, one per pair of a pooled source and a neuron."""
+        return int(self.sources_per_site().sum()) * self.fan_channels * self.outputs
 
     @property
     def fan_in(self) -> int:
-        """The most synapses that a neuron has: pairs with a source before pooling, and the shortcut's."""
-        side = self.shortcut
-        beside = 0 if side is None else side.weight.size // side.weight.shape[-1] * side.pool**2
-        return int(self.sources_per_site().max()) * self.fan_channels * self.pool**2 + beside
+        """The most synapses that a neuron has: pairs with a source before pooling."""
+        return int(self.sources_per_site().max()) * self.fan_channels * self.pool**2
+
+    def sums(self) -> Bounds:
+        """Sums of all negative and of all positive weights of each output channel, each for every pooled source."""
+        weights = self.weight.astype(np.int64).reshape(-1, self.outputs)
+        return np.stack([weights.clip(max=0).sum(0), weights.clip(min=0).sum(0)]) * self.pool**2
+
+
+class _Neuron(Record):
+    """What the neurons of a layer compute; arrays are int64 [output channels].
+
+    theta, fire: they fire at V >= theta (`ge`) or V > theta (`gt`), in steps start <= t < stop of the run.
+    """
+
+    timing: ClassVar[Literal["step", "windowed"]] = "step"
+
+    theta: PerChannel
+    fire: Fire = "ge"
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    @property
+    def reached(self) -> NDArray[np.int64]:
+        """The smallest membrane at which each channel fires."""
+        return self.theta + (self.fire == "gt")
+
+
+class StepNeuron(_Neuron):
+    """In each step start <= t < stop: V = leak(V) + A + bias, where A is the sum of the weights of the step's events.
+
+    fires: once, where V passes theta; a readout does not. leak(V) = V keep / 2^decay_bits, or V - V / 2^keep for `shift`.
+    current: None where the input lasts one step; else A enters a current, which leaks so, with `current` in the place of keep.
+    """
+
+    kind: Literal["step"] = "step"
+    bias: PerChannel
+    fires: bool = True
+    start: Step = 0
+    stop: Step = MAX_STEPS
+    keep: Annotated[int, Field(ge=0, le=1 << 16)] = 1
+    decay_bits: Annotated[int, Field(ge=0, le=16)] = 0
+    leak: Leak = "scale"
+    current: Annotated[int, Field(ge=0, le=1 << 16)] | None = None
+    update: Update = "clocked"
+
+    def ranges(self, sums: list[Bounds], windows: list[int]) -> tuple[Bounds, Bounds]:
+        """See `Layer.ranges`."""
+        low, high = np.sum(sums, 0)
+        largest, steps = int((high - low).max()), self.stop - self.start
+        membrane = (1 if self.current is None else steps) * largest + steps * int(np.abs(self.bias).max())
+        ends = np.array([[-1], [1]], np.int64)
+        return ends * (0 if self.update == "event" else largest), ends * membrane
+
+
+class WindowedNeuron(_Neuron):
+    """V = bias; in each step of a source's window I = I + A, V = V + I; in each step start <= t < stop V = V + rise.
+
+    It fires at most once, where V passes theta in its own window. A readout has none, start = stop.
+    """
+
+    timing = "windowed"
+
+    kind: Literal["windowed"] = "windowed"
+    bias: PerChannel
+    rise: PerChannel
+    start: Moment
+    stop: Moment
+
+    @property
+    def fires(self) -> bool:
+        """False for a readout."""
+        return self.stop > self.start
+
+    def ranges(self, sums: list[Bounds], windows: list[int]) -> tuple[Bounds, Bounds]:
+        """See `Layer.ranges`."""
+        current: Bounds = np.sum(sums, 0)
+        membrane: Bounds = np.sum([each * window for each, window in zip(sums, windows, strict=True)], 0) + self.bias
+        if self.fires:
+            current[1] = np.maximum(current[1], self.rise)
+            membrane[1] = np.maximum(membrane[1], self.reached - 1) + self.rise
+        return current, membrane
+
+
+class PoolNeuron(_Neuron):
+    """V = V + A in each step of the source's window: it fires with the first of its spikes, in the window start <= t < stop."""
+
+    timing = "windowed"
+
+    kind: Literal["pool"] = "pool"
+    start: Moment
+    stop: Moment
+    fires: ClassVar[bool] = True
+
+    @property
+    def bias(self) -> NDArray[np.int64]:
+        """The membrane at the start of the run: 0."""
+        return np.zeros_like(self.theta)
+
+    def ranges(self, sums: list[Bounds], windows: list[int]) -> tuple[Bounds, Bounds]:
+        """See `Layer.ranges`."""
+        return sums[0], sums[0]
+
+
+class PixelNeuron(_Neuron):
+    """V = leak(V) + I 2^shift in each step t < stop, where I = clip((A + 2^coarse / 2) / 2^coarse, 0, high), rounded down.
+
+    A = bias + sum of weights times (pixel - zero). zero: one pixel value per channel, or one for all. leak: as of `StepNeuron`.
+    on_cores: True if the neurons are on the chip's cores, which then need biases.
+    """
+
+    kind: Literal["pixels"] = "pixels"
+    bias: PerChannel
+    coarse: PerChannel
+    zero: Annotated[tuple[Annotated[int, Field(ge=0, le=255)], ...], Field(min_length=1)]
+    high: Annotated[int, Field(ge=1, lt=1 << 31)]
+    on_cores: bool
+    stop: Step
+    keep: Annotated[int, Field(ge=0, le=1 << 16)] = 1
+    decay_bits: Annotated[int, Field(ge=0, le=16)] = 0
+    start: ClassVar[int] = 0
+    fires: ClassVar[bool] = True
+
+    def ranges(self, sums: list[Bounds], windows: list[int]) -> tuple[Bounds, Bounds]:
+        """See `Layer.ranges`: 0, as no register of such a layer can overflow."""
+        return sums[0] * 0, sums[0] * 0
+
+
+Neuron = TypeVar("Neuron", bound=_Neuron)
+
+
+class Layer(Record):
+    """One layer of a program: synapses and a neuron. Shapes are (height, width, channels); see docs/emulator.md.
+
+    inputs: of the layer before it, and of a shortcut, the input of the residual block that the layer ends. shift: of all
+    weights, to the left. scale: float64 [output channels], the real value of an integer weight of 1.
+    """
+
+    name: str
+    inputs: Annotated[tuple[Synapses, ...], Field(min_length=1, max_length=2)]
+    out_shape: Shape
+    neuron: Annotated[StepNeuron | WindowedNeuron | PoolNeuron | PixelNeuron, Field(discriminator="kind")]
+    accumulator: Register
+    membrane: Register
+    shift: Annotated[int, Field(ge=0, le=61)] = 0
+    scale: Annotated[NDArray[np.float64], array_of(np.float64)]
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    @model_validator(mode="after")
+    def _has_scales(self) -> Self:
+        if self.scale.shape != (self.out_shape[2],) or not (np.isfinite(self.scale).all() and (self.scale > 0).all()):
+            raise ValueError(f"scale: must hold {self.out_shape[2]} positive numbers")
+        return self
+
+    # What most readers ask: of the layer's own input, and of its neuron.
+    kind = property(lambda self: self.inputs[0].kind)
+    weight = property(lambda self: self.inputs[0].weight)
+    in_shape = property(lambda self: self.inputs[0].in_shape)
+    pool = property(lambda self: self.inputs[0].pool)
+    pooled_shape = property(lambda self: self.inputs[0].pooled_shape)
+    stride = property(lambda self: self.inputs[0].stride)
+    padding = property(lambda self: self.inputs[0].padding)
+    kernel = property(lambda self: self.inputs[0].kernel)
+    groups = property(lambda self: self.inputs[0].groups)
+    delay = property(lambda self: self.inputs[0].delay)
+    shortcut = property(lambda self: self.inputs[1] if len(self.inputs) > 1 else None)
+    timing = property(lambda self: self.neuron.timing)
+    theta = property(lambda self: self.neuron.theta)
+    bias = property(lambda self: self.neuron.bias)
+    reached = property(lambda self: self.neuron.reached)
+    fires = property(lambda self: self.neuron.fires)
+    start = property(lambda self: self.neuron.start)
+    stop = property(lambda self: self.neuron.stop)
+
+    def __repr__(self) -> str:
+        source, neurons = (" x ".join(map(str, shape)) for shape in (self.in_shape, self.out_shape))
+        return f"Layer({self.name!r}, {self.kind}, {source} to {neurons}, {self.weight.dtype} weights, {self.neuron.kind})"
+
+    __str__ = __repr__
+
+    def neuron_as(self, kind: type[Neuron]) -> Neuron:
+        """The neuron, which the caller knows to be of that kind."""
+        assert isinstance(self.neuron, kind)
+        return self.neuron
+
+    @property
+    def neurons(self) -> int:
+        """Number of neurons."""
+        return prod(self.out_shape)
+
+    @property
+    def steps(self) -> int:
+        """Steps in which the neurons may fire, 0 for a readout of windows."""
+        return self.neuron.stop - self.neuron.start
+
+    @property
+    def synapses(self) -> int:
+        """Weights of unrolled tables, one per pair of a pooled source and a neuron."""
+        return sum(part.synapses for part in self.inputs)
+
+    @property
+    def fan_in(self) -> int:
+        """The most synapses that a neuron has: pairs with a source before pooling."""
+        return sum(part.fan_in for part in self.inputs)
 
     @property
     def stored_weights(self) -> int:
-        """Number of integers in the weights of the layer and of its shortcut."""
-        return self.weight.size + (0 if self.shortcut is None else self.shortcut.weight.size)
+        """Number of integers in the weights."""
+        return sum(part.weight.size for part in self.inputs)
+
+    def sums(self) -> list[Bounds]:
+        """Of each input: the lowest and the highest sum of the weights of any of its events."""
+        sums = [np.zeros((2, self.out_shape[2]), np.int64) for _ in self.inputs]
+        for part, bounds in zip(self.inputs, sums, strict=True):
+            bounds[:, : part.outputs] = part.sums() << self.shift
+        return sums
 
     def max_abs_sum(self) -> NDArray[np.int64]:
-        """Largest absolute sum of any events, per output channel, int64: (sum |W| pool^2 + |shortcut|) 2^shift."""
-        weights = np.abs(self.weight.astype(np.int64)).reshape(-1, self.weight.shape[-1])
-        largest: NDArray[np.int64] = weights.sum(0) * self.pool**2
-        if self.shortcut is not None:
-            largest[: len(self.shortcut.weight)] += np.abs(self.shortcut.weight.astype(np.int64))
-        return largest << self.shift
+        """Sum of the absolute weights of all events, int64 [output channels]."""
+        total: NDArray[np.int64] = np.sum([high - low for low, high in self.sums()], 0)
+        return total
+
+    def ranges(self) -> tuple[Bounds, Bounds]:
+        """What events at any times can make of accumulator and membrane, each (lowest, highest), int64 [2, channels]."""
+        return self.neuron.ranges(self.sums(), [part.window for part in self.inputs])
 
     def overflow_free(self) -> dict[str, bool]:
         """Per register, whether a static bound excludes overflow for every input; False where the bound does not."""
-        largest = int(self.max_abs_sum().max())
-        steps = self.stop - self.start
-        reached = (1 if self.current is None else steps) * largest + steps * int(np.abs(self.bias).max())
-        sums = {"accumulator": 0 if self.update == "event" else largest, "membrane": reached}
-        room = {"accumulator": self.accumulator, "membrane": self.membrane}
-        free = {name: sums[name] <= min(-r.low, r.high) for name, r in room.items()}
-        if self.update != "event" and self.accumulator.policy == "wrap" and self.accumulator.low == 0:
+        registers = {"accumulator": self.accumulator, "membrane": self.membrane}
+        pairs = zip(registers.items(), self.ranges(), strict=True)
+        free = {name: bool(values.min() >= r.low and values.max() <= r.high) for (name, r), values in pairs}
+        if self.accumulator.policy == "wrap" and self.accumulator.low == 0:
             free["membrane"] &= free["accumulator"]  # a small negative sum wraps to a large one
         return free
 
 
-def _taps(size: int, out: int, kernel: int, stride: int, pad: int) -> NDArray[np.int64]:
+def _taps(size: int, kernel: int, stride: int, pad: int) -> NDArray[np.int64]:
     """Along one axis, how many taps of each output's kernel lie on the map."""
-    begin = np.arange(out, dtype=np.int64) * stride - pad
+    begin = np.arange(out_size(size, kernel, stride, pad), dtype=np.int64) * stride - pad
     taps: NDArray[np.int64] = (np.minimum(begin + kernel, size) - np.maximum(begin, 0)).clip(min=0)
     return taps

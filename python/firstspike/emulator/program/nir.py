@@ -17,10 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..._base import checks
-from .layers import Layer
+from .layers import Layer, StepNeuron
 from .program import Program
 from .serialization import FAULTS, ProgramError, put_together, take_apart
-from .windows import WindowProgram
 
 if TYPE_CHECKING:
     import nir
@@ -44,7 +43,7 @@ def to_nir(program: Program) -> nir.NIRGraph:
     import nir
 
     checks.instance("program", program, Program, "a firstspike.emulator.Program")
-    if isinstance(program, WindowProgram):
+    if program.timing == "windowed":
         raise ValueError("NIR has no node for a neuron that fires in its own window; use emulator.save or emulator.export_c")
     header, arrays = take_apart(program)
     height, width, channels = program.input_shape
@@ -52,7 +51,8 @@ def to_nir(program: Program) -> nir.NIRGraph:
     sizes = [channels] if flat_input else [channels, height, width]
     nodes: dict[str, Any] = {"input": nir.Input({"input": np.array(sizes)})}
     for n, layer in enumerate(program.layers):
-        if layer.decay_bits or layer.leak == "shift" or layer.current is not None:
+        neuron = layer.neuron_as(StepNeuron)
+        if neuron.decay_bits or neuron.leak == "shift" or neuron.current is not None:
             raise ValueError(f"layer {layer.name}: NIR has no leak in discrete time")
         pooled_h, pooled_w, _ = layer.pooled_shape
         if layer.pool > 1:
@@ -63,7 +63,7 @@ def to_nir(program: Program) -> nir.NIRGraph:
             nodes[f"{n}.flatten"] = nir.Flatten({"input": np.array(map_shape)}, start_dim=0)
         nodes[f"{n}.synapses"] = _synapses(nir, layer)
         shape = (layer.out_shape[2], *layer.out_shape[:2]) if layer.kind == "conv" else (layer.out_shape[2],)
-        theta = layer.theta - (layer.fire == "ge")
+        theta = neuron.theta - (neuron.fire == "ge")
         each = np.broadcast_to(theta.reshape(-1, *[1] * (len(shape) - 1)), shape).copy()
         one = np.ones(shape)
         fires = nir.IF(r=one, v_threshold=_loadable(each), v_reset=one * 0)
@@ -141,31 +141,32 @@ def _synapses(nir: Any, layer: Layer) -> Any:
 
 def _read_layer(nodes: dict[str, Any], n: int, plain: dict[str, Any]) -> dict[str, NDArray[Any]]:
     synapses, neurons, shift = nodes[f"{n}.synapses"], nodes[f"{n}.neurons"], plain["shift"]
+    own, *shortcuts = plain["inputs"]
     if shift not in range(62):
         raise ProgramError(f"layer {n}: shift must be from 0 to 61, got {shift}")
     weight = _unshifted(_integers(synapses.weight, n), shift, n)
-    if plain["kind"] == "conv":
+    if own["kind"] == "conv":
         weight = weight.transpose(1, 2, 3, 0)
     else:
-        height, width, channels = plain["in_shape"]
-        sizes = (-1, channels, height // plain["pool"], width // plain["pool"])
+        height, width, channels = own["in_shape"]
+        sizes = (-1, channels, height // own["pool"], width // own["pool"])
         weight = weight.reshape(sizes).transpose(2, 3, 1, 0).reshape(-1, len(weight))
     outputs = len(synapses.weight)
     theta = np.zeros(outputs, np.int64)
-    if plain["fires"]:
+    if plain["neuron"]["fires"]:
         each = _integers(neurons.v_threshold, n).reshape(outputs, -1)
         if (each != each[:, :1]).any():
             raise ProgramError(f"layer {n}: its thresholds must be one per output channel")
-        theta = each[:, 0] + (plain["fire"] == "ge")
-    read = {"weight": np.ascontiguousarray(weight), "theta": theta, "bias": _integers(synapses.bias, n)}
-    if plain.get("shortcut") is not None:
+        theta = each[:, 0] + (plain["neuron"]["fire"] == "ge")
+    read = {"inputs.0.weight": np.ascontiguousarray(weight), "neuron.theta": theta, "neuron.bias": _integers(synapses.bias, n)}
+    if shortcuts:
         taps = _integers(nodes[f"{n}.shortcut"].weight, n)
         taps = _unshifted(taps.reshape(taps.shape[:2]), shift, n)
-        read["shortcut"] = np.diagonal(taps).copy()
+        read["inputs.1.weight"] = np.diagonal(taps).copy()
         np.fill_diagonal(taps, 0)
-        if len(read["shortcut"]) < taps.shape[1] or taps.any():
+        if len(read["inputs.1.weight"]) < taps.shape[1] or taps.any():
             raise ProgramError(f"layer {n}: the weight of its shortcut must be diagonal")
-    return {f"layer.{n}.{name}": array for name, array in read.items()}
+    return {f"layers.{n}.{name}": array for name, array in read.items()}
 
 
 def _unshifted(values: NDArray[np.int64], shift: int, n: int) -> NDArray[np.int64]:

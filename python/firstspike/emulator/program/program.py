@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
@@ -14,15 +15,15 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from ..._base import _emulator, checks
-from ..._base.checks import MAX_STEPS
+from ..._base.checks import MAX_WINDOW
 from ..._base.geometry import in_sizes
 from ..._base.provenance import cores
 from ..._base.records import Record
 from ...nn.image_scaling import as_float
 from ...spikes import SpikeTimes
+from . import pixels
 from .host import Encoder, Readout
-from .layers import Layer, Register
-from .pixels import PixelLayer
+from .layers import Layer, PixelNeuron, Register, StepNeuron, Synapses
 from .profile import Profile
 
 #: Layers of a program, neurons of all of them: work grows with both, not with the file.
@@ -86,16 +87,18 @@ class Raw:
 class Engine:
     """Layers loaded into the C++ core. Raises ValueError for layers that it cannot hold exactly."""
 
-    def __init__(self, layers: tuple[Layer, ...] | list[Layer], *, steps: int, total_steps: int) -> None:
-        self.layers = layers
-        self._network = _emulator.Network(steps, total_steps)
-        for layer in layers:
-            self._network.add(layer.name, _description(layer))
+    def __init__(self, layers: Sequence[Layer], steps: int) -> None:
+        self.layers, total = layers, max(steps, *(layer.stop for layer in layers))
+        self._windowed, self._total = layers[0].timing == "windowed", total
+        self._network: Any = _emulator.WindowNetwork(steps) if self._windowed else _emulator.Network(steps, total)
+        for index, layer in enumerate(layers):
+            self._network.add(layer.name, (_windowed_description if self._windowed else _description)(layer, index))
 
     @property
     def widths(self) -> list[tuple[int, int]]:
         """(weight bits, state bits) that the core uses for each layer: the narrowest that are exact."""
-        return self._network.widths()
+        widths: list[tuple[int, int]] = self._network.widths()
+        return widths
 
     def run(
         self,
@@ -125,23 +128,32 @@ class Engine:
         return raw
 
     def _run(self, times: NDArray[np.uint8], threads: int, early_exit: bool, all_times: bool, trace: bool) -> Raw:
-        return Raw(**self._network.run(times, threads, early_exit, all_times, trace))
+        if not self._windowed:
+            return Raw(**self._network.run(times, threads, early_exit, all_times, trace))
+        made = self._network.run(times, threads, trace)
+        membrane: list[NDArray[np.int64] | None] = list(made["membrane"]) if trace else [None] * len(self.layers)
+        if not trace:
+            membrane[-1] = made["last"][:, None]
+        return Raw(made["counters"], np.full(len(times), self._total, np.int32), list(made["times"]), membrane, None)
 
 
-def _description(layer: Layer) -> dict[str, Any]:
+def _description(layer: Layer, index: int) -> dict[str, Any]:
     """A layer as the core takes it."""
-    shortcut = layer.shortcut
-    return geometry_of(layer) | {
+    neuron, shortcut = layer.neuron, layer.shortcut
+    assert isinstance(neuron, StepNeuron)
+    return _geometry(layer, layer.inputs[0]) | {
         "fires": layer.fires,
-        "by_event": layer.update == "event",
-        "strict": layer.fire == "gt",
-        **{name: getattr(layer, name) for name in ("delay", "start", "stop", "shift", "keep", "decay_bits", "current")},
-        "by_shift": layer.leak == "shift",
-        "accumulator": register_of(layer.accumulator),
-        "membrane": register_of(layer.membrane),
+        "by_event": neuron.update == "event",
+        "strict": neuron.fire == "gt",
+        **{name: getattr(neuron, name) for name in ("start", "stop", "keep", "decay_bits", "current")},
+        "delay": layer.delay,
+        "shift": layer.shift,
+        "by_shift": neuron.leak == "shift",
+        "accumulator": _register(layer.accumulator),
+        "membrane": _register(layer.membrane),
         "weights": np.ascontiguousarray(layer.weight, np.int32).ravel(),
-        "theta": np.ascontiguousarray(layer.theta),
-        "bias": np.ascontiguousarray(layer.bias),
+        "theta": np.ascontiguousarray(neuron.theta),
+        "bias": np.ascontiguousarray(neuron.bias),
         "shortcut": None
         if shortcut is None
         else {
@@ -154,22 +166,46 @@ def _description(layer: Layer) -> dict[str, Any]:
     }
 
 
-def geometry_of(layer: Layer) -> dict[str, Any]:
-    """Kind and sizes of a layer as the core takes them."""
+def _geometry(layer: Layer, part: Synapses) -> dict[str, Any]:
     return {
-        "conv": layer.kind == "conv",
-        "pool": layer.pool,
-        **dict(zip(("in_h", "in_w", "in_c"), layer.in_shape, strict=True)),
+        "conv": part.kind != "linear",
+        "pool": part.pool,
+        **dict(zip(("in_h", "in_w", "in_c"), part.in_shape, strict=True)),
         **dict(zip(("out_h", "out_w", "out_c"), layer.out_shape, strict=True)),
-        **dict(zip(("kernel_h", "kernel_w"), layer.kernel, strict=True)),
-        **dict(zip(("stride_h", "stride_w"), layer.stride, strict=True)),
-        **dict(zip(("pad_h", "pad_w"), layer.padding, strict=True)),
+        **dict(zip(("kernel_h", "kernel_w"), part.kernel, strict=True)),
+        **dict(zip(("stride_h", "stride_w"), part.stride, strict=True)),
+        **dict(zip(("pad_h", "pad_w"), part.padding, strict=True)),
     }
 
 
-def register_of(r: Register) -> dict[str, Any]:
-    """A register as the core takes it."""
+def _register(r: Register) -> dict[str, Any]:
     return {"low": r.low, "high": r.high, "bits": r.bits, "wrap": r.policy == "wrap"}
+
+
+def _windowed_description(layer: Layer, index: int) -> dict[str, Any]:
+    neuron, inputs = layer.neuron, []
+    for part in reversed(layer.inputs):
+        weight, groups = part.weight, part.groups
+        if part.kind == "diagonal":
+            groups = len(weight)
+        elif groups > 1:  # [channels of a group, y, x, outputs] to [channels, y, x, outputs of a group]
+            grouped = weight.reshape(*weight.shape[:3], groups, -1)
+            weight = grouped.transpose(3, 0, 1, 2, 4)
+        weights = np.ascontiguousarray(weight, np.int32).ravel()
+        inputs.append(_geometry(layer, part) | {"source": part.source, "groups": groups, "weights": weights})
+    return {
+        "strict": neuron.fire == "gt",
+        **dict(zip(("out_h", "out_w", "out_c"), layer.out_shape, strict=True)),
+        "shift": layer.shift,
+        "steps": layer.steps,
+        "pools": neuron.kind == "pool",
+        "accumulator": _register(layer.accumulator),
+        "membrane": _register(layer.membrane),
+        "theta": np.ascontiguousarray(neuron.theta),
+        "bias": np.ascontiguousarray(getattr(neuron, "bias", neuron.theta * 0)),
+        "rise": np.ascontiguousarray(getattr(neuron, "rise", neuron.theta * 0)),
+        "inputs": inputs,
+    }
 
 
 class Program(Record):
@@ -178,7 +214,7 @@ class Program(Record):
     Parameters
     ----------
     layers : in order.
-    steps : T of the input, 1 to 254.
+    steps : T of the input, 1 to 254; in nets of windows to 255.
     profile : the chip.
     encoder, readout : what the host does before and after the layers.
     pixels : a directly coded first layer in integers, whose spikes are the input of `layers`; None without.
@@ -187,8 +223,8 @@ class Program(Record):
 
     Raises
     ------
-    ValueError : if the layers do not follow from one another or stop before the input's last step, or if the encoder's outputs
-        are not the first layer's input.
+    ValueError : if a layer misses events of its source, or the encoder, pixels or readout do not fit the layers. The core, from
+        `engine`, refuses layers that do not follow from one another.
 
     Examples
     --------
@@ -198,10 +234,10 @@ class Program(Record):
     """
 
     layers: Annotated[tuple[Layer, ...], Field(min_length=1, max_length=LARGEST_DEPTH)]
-    steps: Annotated[int, Field(ge=1, le=MAX_STEPS)]
+    steps: Annotated[int, Field(ge=1, le=MAX_WINDOW)]
     profile: Profile
     encoder: Encoder = Encoder(kind="spikes")
-    pixels: PixelLayer | None = None
+    pixels: Layer | None = None
     readout: Readout = Readout(kind="first-spike")
     name: str = "network"
     table: tuple[dict[str, bool | int | float | str | None], ...] = ()
@@ -211,52 +247,38 @@ class Program(Record):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        self._check_chain()
-        before: Layer | None = None
-        for layer in self.layers:
-            self._check_window(layer, before, layer.delay)
-            if (shortcut := layer.shortcut) is not None:
-                self._check_window(layer, self._source(shortcut.source), shortcut.delay)
-                if shortcut.weight.ndim > 1 or shortcut.pool > 1:
-                    raise ValueError(f"layers: the shortcut of {layer.name} must have one weight per channel, and no pool")
-            if layer.groups > 1:
-                raise ValueError(f"layers: {layer.name} must have one group, got {layer.groups}")
-            before = layer
+        """Check what the core does not know: its memory, the schedule, and the host's part."""
+        if (neurons := sum(layer.neurons for layer in self.layers)) > LARGEST_NET:
+            raise ValueError(f"layers: must have at most {LARGEST_NET} neurons together, got {neurons}")
         if self.total_steps < self.steps:
             raise ValueError(f"steps: must be at most {self.total_steps}, when the last layer stops, got {self.steps}")
+        for index, layer in enumerate(self.layers):
+            for part in layer.inputs:
+                if part.source >= index:
+                    raise ValueError(f"layers: {layer.name} must take spikes of layers before it, got source {part.source}")
+                self._check_schedule(layer, part)
         self._check_host()
         return self
 
-    def _check_chain(self) -> None:
-        """Check that each layer takes the spikes of the one before it, and of its shortcut's source."""
-        if (neurons := sum(layer.neurons for layer in self.layers)) > LARGEST_NET:
-            raise ValueError(f"layers: must have at most {LARGEST_NET} neurons together, got {neurons}")
-        before: Layer | None = None
-        for index, layer in enumerate(self.layers):
-            if before is not None and (before.out_shape != layer.in_shape or not before.fires):
-                raise ValueError(f"layers: {layer.name} must take the spikes of the layer before it, {before.out_shape}")
-            if (shortcut := layer.shortcut) is not None:
-                if shortcut.source >= index:
-                    raise ValueError(f"layers: the shortcut of {layer.name} must come from a layer before it")
-                source = self._source(shortcut.source)
-                shape = self.input_shape if source is None else source.out_shape
-                if shape != shortcut.in_shape or (source is not None and not source.fires):
-                    raise ValueError(f"layers: the shortcut of {layer.name} must take spikes of shape {shape}")
-            before = layer
-
-    def _source(self, index: int) -> Layer | None:
-        return None if index < 0 else self.layers[index]
-
-    def _check_window(self, layer: Layer, source: Layer | None, delay: int) -> None:
-        first, last = (delay, self.steps + delay) if source is None else (source.start + delay, source.stop + delay)
-        if layer.start > first or layer.stop < min(last, self.total_steps):
-            steps = f"steps {layer.start} to {layer.stop} of {layer.name}"
-            raise ValueError(f"layers: {steps} miss events that arrive in steps {first} to {last}")
+    def _check_schedule(self, layer: Layer, part: Synapses) -> None:
+        """Check that a layer is updated whenever spikes arrive from a source."""
+        begin, end = (0, self.steps) if part.source < 0 else (self.layers[part.source].start, self.layers[part.source].stop)
+        if self.timing == "step":
+            first, last = begin + part.delay, end + part.delay
+            if layer.start > first or layer.stop < min(last, self.total_steps):
+                steps = f"steps {layer.start} to {layer.stop} of {layer.name}"
+                raise ValueError(f"layers: {steps} miss events that arrive in steps {first} to {last}")
+        elif part.window != end - begin:
+            raise ValueError(f"layers: {layer.name} must have the window of its source, steps {begin} to {end}")
+        elif part is layer.inputs[0] and layer.start != part.delay + (begin if layer.neuron.kind == "pool" else end):
+            raise ValueError(f"layers: {layer.name} must fire behind the window of its source, steps {begin} to {end}")
 
     def _check_host(self) -> None:
         first = self.pixels
         if first is not None and (first.out_shape, first.stop) != (self.input_shape, self.steps):
             raise ValueError(f"pixels: its {first.out_shape} neurons must be the input {self.input_shape} of {self.steps} steps")
+        if first is not None and (first.neuron.kind, len(first.inputs), first.pool, first.groups) != ("pixels", 1, 1, 1):
+            raise ValueError("pixels: must be neurons that take pixels, with one input and neither pool nor groups")
         if first is not None and self.encoder.kind != "spikes":
             raise ValueError('encoder: must be "spikes" behind a layer that takes pixels')
         weight, last, readout = self.encoder.weight, self.layers[-1], self.readout
@@ -265,10 +287,10 @@ class Program(Record):
             raise ValueError(f"encoder: its {len(weight)} outputs must be the first layer's input, {self.input_shape}")
         if readout.classes is not None and last.neurons % readout.classes:
             raise ValueError(f"readout: classes must divide the {last.neurons} outputs, got {readout.classes}")
-        if (readout.kind == "membrane") == last.fires:
-            raise ValueError(f"readout: {readout.kind} does not fit a last layer with fires = {last.fires}")
+        if (readout.kind == "membrane") == last.fires or (self.timing == "windowed" and readout.mode != "last"):
+            raise ValueError(f"readout: {readout.kind}, {readout.mode} does not fit a last layer with fires = {last.fires}")
         if readout.kind == "temporal-weighting":
-            readout.time_weights(last.stop - last.start)
+            readout.time_weights(last.steps)
 
     def __repr__(self) -> str:
         sizes = "-".join(str(layer.neurons) for layer in self.layers)
@@ -279,17 +301,33 @@ class Program(Record):
     @property
     def total_steps(self) -> int:
         """Steps of a complete run, delays included."""
-        return max(layer.stop for layer in self.layers)
+        return max(layer.neuron.stop for layer in self.layers)
+
+    @property
+    def timing(self) -> Literal["step", "windowed"]:
+        """ "step" where all layers run through the same steps, "windowed" where each has a window of its own."""
+        return self.layers[0].neuron.timing
+
+    @property
+    def latency(self) -> int:
+        """Steps until the result, without delays: T, or those of the windows of all layers that fire, as `net.latency`."""
+        windows = [layer.steps for layer in self.layers if layer.neuron.kind == "windowed"]
+        return self.layers[-1].steps if self.timing == "step" else sum(windows)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """(height, width, channels) of the sources."""
-        return self.layers[0].in_shape
+        return self.layers[0].inputs[0].in_shape
 
     @property
     def classes(self) -> int:
         """Number of classes of the readout."""
         return self.readout.classes or self.layers[-1].neurons
+
+    @property
+    def first_on_cores(self) -> bool:
+        """True if the neurons of a first layer that takes pixels are on the chip's cores."""
+        return self.pixels is not None and self.pixels.neuron_as(PixelNeuron).on_cores
 
     def layer(self, index: int) -> Layer:
         """A layer by its index, -1 for the one that takes pixels."""
@@ -300,33 +338,47 @@ class Program(Record):
 
     def listeners(self, layer: int) -> set[int]:
         """Indices of the layers that take a layer's spikes, by its index, -1 for the input: the next, and by shortcuts others."""
-        beside = {n for n, other in enumerate(self.layers) if other.shortcut and other.shortcut.source == layer}
-        return beside | ({layer + 1} if layer + 1 < len(self.layers) else set())
+        return {n for n, other in enumerate(self.layers) if any(part.source == layer for part in other.inputs)}
 
     def has_synapses_of(self, other: Program) -> bool:
         """True if one placement serves both: equal profiles, shapes, strides, weights and shortcuts; thresholds may differ."""
 
         def facts(layer: Layer) -> tuple[Any, ...]:
-            plain = (layer.kind, layer.in_shape, layer.out_shape, layer.pool, layer.stride, layer.padding, layer.groups)
-            beside = layer.shortcut
-            return (*plain, layer.weight.tobytes(), beside and (beside.source, beside.stride, beside.weight.tobytes()))
+            sizes = [part.model_dump(exclude={"weight", "delay", "window"}) for part in layer.inputs]
+            return layer.out_shape, sizes, [part.weight.tobytes() for part in layer.inputs]
 
         return self.profile == other.profile and list(map(facts, self.layers)) == list(map(facts, other.layers))
 
     def engine(self) -> Engine:
         """The program, loaded into the C++ core."""
-        return Engine(self.layers, steps=self.steps, total_steps=self.total_steps)
+        return Engine(self.layers, self.steps)
 
     def updated_steps(self, steps_run: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Steps in which each layer's neurons are updated, int64 [B, 1] or [1, L]: all that were run, of each sample."""
-        return steps_run[:, None]
+        """Steps in which each layer's neurons are updated, int64 [B, 1] or [1, L]: all that were run, of each sample.
+
+        In nets of windows: those of the windows of its sources, and of its own.
+        """
+        if self.timing == "step":
+            return steps_run[:, None]
+        windows = [sum({part.source: part.window for part in layer.inputs}.values()) for layer in self.layers]
+        fired = [layer.steps if layer.neuron.kind == "windowed" else 0 for layer in self.layers]
+        return np.array([windows], np.int64) + np.array([fired], np.int64)
+
+    @property
+    def score_scale(self) -> NDArray[np.float64]:
+        """float64 [classes]: what a score of 1 is in the unit of the net's outputs."""
+        last, factor = self.layers[-1], self.readout.scale(self.layers[-1].steps)
+        if self.readout.kind != "membrane":
+            return np.full(self.classes, factor)
+        unit = last.scale / (1 if self.timing == "windowed" else last.pool**2 << last.shift)
+        return factor * np.tile(unit, last.neurons // len(unit)).reshape(self.classes, -1)[:, 0]
 
     def input_times(self, inputs: SpikeTimes | Tensor) -> NDArray[np.uint8]:
         """uint8 [B, sources] of spikes, or of images through the encoder, or the first layer in integers."""
         if isinstance(inputs, SpikeTimes):
             spikes = inputs
         elif self.pixels is not None:
-            return self.pixels.times(self.pixels.pixels(inputs))
+            return pixels.times(self.pixels, pixels.bytes_of(self.pixels, inputs))
         else:
             x = as_float("inputs", inputs).cpu()
             checks.finite("inputs", x)

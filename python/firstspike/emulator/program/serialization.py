@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +17,13 @@ from safetensors.numpy import save as save_arrays
 
 from ..._base import checks
 from ..._base.files import read_bytes, write_atomic
+from . import pixels
 from .program import Program
-from .windows import WindowProgram
 
 KEY = "firstspike.program"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 LARGEST_FILE = 1 << 34  # bytes
 _LARGEST_HEADER = 1 << 24
-_OF_LAYERS = ("weight", "theta", "bias", "scale")
-_OF_WINDOWS = (*_OF_LAYERS, "rise")
-_OF_ENCODER = ("weight", "bias")
-_OF_PIXELS = (*_OF_LAYERS, "coarse")
 # Errors of a program that is built from arbitrary values. RuntimeError: pybind11, for an int beyond C++'s range.
 FAULTS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, MemoryError)
 
@@ -43,48 +41,46 @@ class ProgramError(ValueError):
 
 
 def take_apart(program: Program) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """(header of JSON values, arrays by name), from which `put_together` makes the program again."""
+    """(header of JSON values, arrays by name), from which `put_together` makes the program again.
+
+    An array's name is its place, such as layers.0.inputs.0.weight.
+    """
     arrays: dict[str, NDArray[Any]] = {}
-    windows = isinstance(program, WindowProgram)
-    names = _OF_WINDOWS if windows else _OF_LAYERS
-    for n, layer in enumerate(program.layers):
-        arrays |= {f"layer.{n}.{name}": np.ascontiguousarray(getattr(layer, name)) for name in names}
-        if layer.shortcut is not None:
-            arrays[f"layer.{n}.shortcut"] = np.ascontiguousarray(layer.shortcut.weight)
-    for name in _OF_ENCODER:
-        if (value := getattr(program.encoder, name)) is not None:
-            arrays[f"encoder.{name}"] = np.ascontiguousarray(value)
-    if program.pixels is not None:
-        arrays |= {f"pixels.{name}": np.ascontiguousarray(getattr(program.pixels, name)) for name in _OF_PIXELS}
-    of_layer: dict[str, Any] = dict.fromkeys(names, True) | {"shortcut": {"weight": True}}
-    without: Any = {"layers": {"__all__": of_layer}}
-    without |= {"encoder": dict.fromkeys(_OF_ENCODER, True), "pixels": dict.fromkeys(_OF_PIXELS, True)}
-    facts = {"version": FORMAT_VERSION, "timing": "windowed" if windows else "step"}
-    return facts | program.model_dump(mode="json", exclude=without), arrays
+    return {"version": FORMAT_VERSION} | _without_arrays(program.model_dump(), "", arrays), arrays
+
+
+def _without_arrays(value: Any, place: str, arrays: dict[str, NDArray[Any]]) -> Any:
+    """The value without the arrays in it, which `arrays` gets by their places."""
+    if isinstance(value, (list, tuple)):
+        return [_without_arrays(item, f"{place}{n}.", arrays) for n, item in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    rest = {}
+    for name, item in value.items():
+        if isinstance(item, np.ndarray):
+            arrays[f"{place}{name}"] = np.ascontiguousarray(item)
+        else:
+            rest[name] = _without_arrays(item, f"{place}{name}.", arrays)
+    return rest
 
 
 def put_together(header: Any, arrays: dict[str, NDArray[Any]]) -> Program:
     """The program of a header and arrays, with every value checked. Raises ProgramError and no other error."""
     try:
-        values = dict(header)
+        values = copy.deepcopy(dict(header))
         if (version := values.pop("version")) != FORMAT_VERSION:
             remedy = "make the program again with emulator.quantize"
             raise ProgramError(f"format version must be {FORMAT_VERSION}, got {version!r}; {remedy}")
-        windows = values.pop("timing", "step") == "windowed"
-        layers = []
-        for n, plain in enumerate(values["layers"]):
-            layer = {
-                **plain,
-                **{name: arrays[f"layer.{n}.{name}"] for name in (_OF_WINDOWS if windows else _OF_LAYERS)},
-            }
-            if layer.get("shortcut") is not None:
-                layer["shortcut"] = {**layer["shortcut"], "weight": arrays[f"layer.{n}.shortcut"]}
-            layers.append(layer)
-        encoder = {**values["encoder"], **{name: arrays.get(f"encoder.{name}") for name in _OF_ENCODER}}
-        if values.get("pixels") is not None:
-            values["pixels"] = {**values["pixels"], **{name: arrays[f"pixels.{name}"] for name in _OF_PIXELS}}
-        program = (WindowProgram if windows else Program)(**{**values, "layers": layers, "encoder": encoder})
+        for name, array in arrays.items():
+            *path, field = name.split(".")
+            place: Any = values
+            for key in path:
+                place = place[int(key) if isinstance(place, list) else key]
+            place[field] = array
+        program = Program(**values)
         program.engine()  # the core checks geometry and ranges
+        if program.pixels is not None:  # as do the kernels that take pixels
+            pixels.times(program.pixels, np.zeros((1, prod(program.pixels.in_shape)), np.uint8))
         return program
     except ProgramError:
         raise

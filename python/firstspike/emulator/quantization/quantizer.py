@@ -18,8 +18,8 @@ from ...models import TTFSNet, as_net
 from ...spikes import SpikeTimes
 from ..program import profile as profiles
 from ..program.host import Encoder
-from ..program.layers import LARGEST_LEAKING_BITS, Layer, Register, Shortcut
-from ..program.pixels import MOST_SUM, PixelLayer
+from ..program.layers import LARGEST_LEAKING_BITS, Layer, PixelNeuron, Register, StepNeuron, Synapses
+from ..program.pixels import MOST_SUM
 from ..program.profile import Profile
 from ..program.program import Program
 from . import modules, rounding, scales, windows
@@ -201,7 +201,7 @@ class Quantizer:
 
     def _pixels(
         self, model: TTFSNet, first: fs.DirectLinear | fs.DirectConv2d, out: modules.Shape
-    ) -> tuple[PixelLayer, dict[str, Any]]:
+    ) -> tuple[Layer, dict[str, Any]]:
         """The directly coded first layer in integers, with neurons of shape `out`, and its row of the table."""
         p, name, quantizer = self.profile, f"0:{type(first).__name__}", rounding.quantizer_of(first)
         on_cores = scales.has_currents(p)
@@ -231,28 +231,34 @@ class Quantizer:
         strict = on_cores and p.fire == "gt"
         size, flat = tuple(model.input_shape), len(model.input_shape) == 1
         shape: modules.Shape = (1, 1, size[0]) if flat else (size[1], size[2], size[0])
-        layer = PixelLayer(
-            name=name,
+        synapses = Synapses(
             kind="linear" if weight.ndim == 2 else "conv",
             weight=modules.arranged(q, weight.ndim == 4, shape, 1, name),
-            theta=(reached << lift) - (strict << p.threshold_shift),
-            bias=bias.astype(np.int64),
             in_shape=shape,
-            out_shape=out,
-            accumulator=Register.of(32),
-            membrane=p.membrane if on_cores else Register.of(32),
             stride=first.stride if isinstance(first, fs.DirectConv2d) else (1, 1),
             padding=first.padding if isinstance(first, fs.DirectConv2d) else (0, 0),
+        )
+        neuron = PixelNeuron(
+            theta=(reached << lift) - (strict << p.threshold_shift),
+            bias=bias.astype(np.int64),
+            fire="gt" if strict else "ge",
             stop=model.steps,
-            shift=lift,
             keep=round(first.decay * (1 << decay_bits)) if leaks else 1,
             decay_bits=decay_bits if leaks else 0,
-            fire="gt" if strict else "ge",
-            scale=scale,
             zero=zero,
             coarse=coarse,
             high=high,
             on_cores=on_cores,
+        )
+        layer = Layer(
+            name=name,
+            inputs=(synapses,),
+            out_shape=out,
+            neuron=neuron,
+            accumulator=Register.of(32),
+            membrane=p.membrane if on_cores else Register.of(32),
+            shift=lift,
+            scale=scale,
         )
         return layer, _row(name, q, weight, column, bits) | {
             "theta_min": int(layer.theta.min()),
@@ -295,49 +301,57 @@ class Quantizer:
             theta = np.array([known[s] for s in scale.tolist()], np.int64)
         bias, dropped = self._bias(beta * pool * pool / scale, name)
         out, start = modules.out_shape(module, shape, pool), (index + 1) * p.axon_delay
-        shortcut = None
+        shortcut: tuple[Synapses, ...] = ()
         if block is not None and beside is not None and threshold is not None:
             if isinstance(module, fs.TTFSLinear) and source[:2] != (1, 1):
                 problem = f"it ends a residual block whose input is a map of {source[0]} x {source[1]}"
                 raise CannotQuantize(name, problem, "begin the block after a fully connected layer")
             block.check_places(source[:2], out[:2])
-            shortcut = Shortcut(
+            diagonal = Synapses(
                 source=core_layer.source,
+                kind="diagonal",
                 in_shape=source,
                 weight=scales.shortcut_integers(beside, scale[: len(beside)], threshold, pool, p.weight_step),
                 stride=shortcut_stride(source[:2], out[:2]),
                 delay=(index - core_layer.source) * p.axon_delay,  # until the spikes through the block arrive
             )
+            shortcut = (diagonal,)
         current = None
         if module.synaptic_decay and scales.current_obstacle(name, float(module.synaptic_decay), p) is None:
             current = scales.kept(float(module.synaptic_decay), p)
         leaks = (module.decay != 1 or current is not None) and scales.decay_obstacle(name, float(module.decay), p) is None
-        layer = Layer(
-            name=name,
+        synapses = Synapses(
+            source=index - 1,
             kind="conv" if conv else "linear",
             weight=modules.arranged(q, conv, shape, pool, name),
-            theta=theta,
-            bias=bias,
             in_shape=shape,
-            out_shape=out,
-            accumulator=p.accumulator,
-            membrane=p.membrane,
             pool=pool,
             stride=module.stride if isinstance(module, fs.TTFSConv2d) else (1, 1),
             padding=module.padding if isinstance(module, fs.TTFSConv2d) else (0, 0),
-            fires=threshold is not None,
             delay=p.axon_delay,
+        )
+        neuron = StepNeuron(
+            theta=theta,
+            bias=bias,
+            fire=p.fire,
+            fires=threshold is not None,
             start=start,
             stop=start + steps,
-            shift=p.weight_shift,
             keep=scales.kept(float(module.decay), p) if leaks else 1,
             decay_bits=p.decay_bits if leaks and p.leak == "scale" else 0,
             leak=p.leak if leaks else "scale",
             current=current,
             update=p.update,
-            fire=p.fire,
+        )
+        layer = Layer(
+            name=name,
+            inputs=(synapses, *shortcut),
+            out_shape=out,
+            neuron=neuron,
+            accumulator=p.accumulator,
+            membrane=p.membrane,
+            shift=p.weight_shift,
             scale=scale,
-            shortcut=shortcut,
         )
         return layer, _row(name, q, weight, column, bits, p.weight_step) | {
             "theta_min": int(theta.min()) if threshold is not None else None,
@@ -420,10 +434,11 @@ def _row(name: str, q: NDArray[np.int64], weight: Reals, column: Reals, bits: in
 def _readout_room(program: Program, calibration: Tensor | SpikeTimes) -> float:
     """The factor by which the readout's scale must grow so that its membrane stays within 3/4 of its register."""
     last, register = program.layers[-1], program.layers[-1].membrane
-    widest = Register.of(60 if last.decay_bits == 0 and last.leak == "scale" else LARGEST_LEAKING_BITS)
+    neuron = last.neuron_as(StepNeuron)
+    widest = Register.of(60 if neuron.decay_bits == 0 and neuron.leak == "scale" else LARGEST_LEAKING_BITS)
     if register.low == 0:
         widest = widest.replace(low=0)
-    inputs = last.accumulator if last.current is not None else Register.of(60)
+    inputs = last.accumulator if neuron.current is not None else Register.of(60)
     open_end = last.replace(accumulator=inputs, membrane=widest)
     wide = program.replace(layers=(*program.layers[:-1], open_end))
     raw = wide.engine().run(wide.input_times(calibration))

@@ -16,9 +16,9 @@ from ..._base.geometry import out_size, shortcut_stride
 from ...models import TTFSNet
 from ...nn.windowed import WindowedLayer
 from ..program.host import Encoder, Readout
-from ..program.layers import Shape, Shortcut
+from ..program.layers import Layer, PoolNeuron, Shape, Synapses, WindowedNeuron
 from ..program.profile import Profile
-from ..program.windows import WindowLayer, WindowProgram
+from ..program.program import Program
 from . import scales
 from .modules import CoreLayer, arranged, core_layers, finite
 from .rounding import WindowedQuantize
@@ -36,7 +36,7 @@ def window_program(
     per_channel: bool,
     observer: str,
     refuse: Callable[[CannotQuantize], object],
-) -> WindowProgram | None:
+) -> Program | None:
     """The program of a net; None if a refusal that `refuse` takes leaves nothing to make it of."""
     if profile.window_shift is None or profile.update == "event":
         refuse(CannotQuantize("net", NO_CURRENT, ", or choose another chip", timing="step"))
@@ -45,10 +45,11 @@ def window_program(
     _fold(parts)
     encoder, shape, steps = _encoder(net, parts[0].module)
     populations: list[Population] = [(shape, 0, steps)]
-    layers, table = [], []
+    layers: list[Layer] = []
+    table = []
     for part in parts:
         if isinstance(part.module, (fs.EarliestPool2d, fs.WindowedMaxPool2d)):
-            layer = _max_pool(part, populations[-1], profile)
+            layer = _max_pool(part, len(layers) - 1, populations[-1], profile)
             limit = profile.single_spike_steps
             if profile.single_spike == "refractory" and limit is not None and layer.steps > limit:
                 problem = f"single spikes of a max pool need a refractory period of {layer.steps} steps, the chip has {limit}"
@@ -63,7 +64,7 @@ def window_program(
         table.append(row)
         populations.append((layer.out_shape, layer.start, layer.steps))
     facts: dict[str, Any] = {"encoder": encoder, "readout": Readout(kind="membrane"), "name": name}
-    return WindowProgram(layers=tuple(layers), steps=steps, profile=profile, table=tuple(table), **facts)
+    return Program(layers=tuple(layers), steps=steps, profile=profile, table=tuple(table), **facts)
 
 
 @torch.no_grad()
@@ -98,10 +99,10 @@ def _encoder(net: TTFSNet, first: nn.Module) -> tuple[Encoder, Shape, int]:
         "fill": tuple(encoder.fill),
         "image_shape": size if flat and len(size) == 3 else None,
     }
-    return Encoder(kind="window", **facts), shape, encoder.steps
+    return Encoder(kind="windowed", **facts), shape, encoder.steps
 
 
-def _max_pool(part: CoreLayer, source: Population, profile: Profile) -> WindowLayer:
+def _max_pool(part: CoreLayer, index: int, source: Population, profile: Profile) -> Layer:
     """The layer whose neurons fire with the first spike in their kernel."""
     module: Any = part.module
     (height, width, channels), _, window = source
@@ -114,45 +115,27 @@ def _max_pool(part: CoreLayer, source: Population, profile: Profile) -> WindowLa
     sizes = zip((height, width), kernel, stride, padding, strict=True)
     each = np.ones(channels, np.int64)
     out = (*(out_size(*size) for size in sizes), channels)
-    return _layer(
-        part,
-        source,
-        profile,
-        out,  # type: ignore[arg-type]
-        steps=window,
-        pools=True,
+    synapses = Synapses(
+        source=index,
+        kind="conv",
         weight=np.full((1, *kernel, channels), weight, np.int64),
-        theta=each * theta,
-        bias=each * 0,
-        rise=each * 0,
+        in_shape=source[0],
         stride=stride,
         padding=padding,
         groups=channels,
-        scale=np.ones(channels),
-    )
-
-
-def _layer(
-    part: CoreLayer, source: Population, profile: Profile, out: Shape, *, steps: int, pools: bool = False, **values: Any
-) -> WindowLayer:
-    """The layer of a part behind its source; its window begins at the end of the source's, a pool's with it."""
-    shape, begin, window = source
-    start = begin + profile.axon_delay + (0 if pools else window)
-    return WindowLayer(
-        name=part.name,
-        kind="conv" if values["weight"].ndim == 4 else "linear",
-        in_shape=shape,
-        out_shape=out,
-        pools=pools,
+        delay=profile.axon_delay,
         window=window,
-        start=start,
-        stop=start + steps,
+    )
+    start = source[1] + profile.axon_delay
+    return Layer(
+        name=part.name,
+        inputs=(synapses,),
+        out_shape=out,  # type: ignore[arg-type]
+        neuron=PoolNeuron(theta=each * theta, fire=profile.fire, start=start, stop=start + window),
         accumulator=profile.accumulator,
         membrane=profile.membrane,
-        delay=profile.axon_delay,
-        shift=profile.window_shift or 0,
-        fire=profile.fire,
-        **values,
+        shift=shift,
+        scale=np.ones(channels),
     )
 
 
@@ -178,7 +161,7 @@ class _Integers:
         module = part.module
         assert isinstance(module, (WindowedLayer, fs.WindowedReadout))
         self.part, self.profile, self.bits, self.observer = part, profile, bits, observer
-        self.module, self.source = module, populations[-1]
+        self.module, self.source, self.index = module, populations[-1], len(populations) - 2
         self.fires = isinstance(module, WindowedLayer)
         self.area = module.avg_pool**2
         made = module.quantizer
@@ -207,7 +190,7 @@ class _Integers:
             if (self.clip <= 0).any():
                 raise CannotQuantize(part.name, f"its clip is {self.clip.min():g}", "train with a smaller lr")
 
-    def layer(self) -> tuple[WindowLayer, dict[str, Any]]:
+    def layer(self) -> tuple[Layer, dict[str, Any]]:
         """The layer in the finest units that its weights' bits and the chip's registers allow, and its row of the table."""
         per_level = self.weight / (self.area * self.source[2])  # of one level of a spike of the pooled map
         rows = per_level.reshape(len(per_level), -1)
@@ -228,15 +211,13 @@ class _Integers:
             if (excess <= 1).all():
                 break
             coarser = True
-            if self.fires and (layer.rise[excess > 1] == 1).any():
+            if self.fires and (_rise(layer)[excess > 1] == 1).any():
                 problem = f"sums of its weights need more than the {self.profile.membrane_bits} bits of the membrane"
                 raise CannotQuantize(self.part.name, problem, "use fewer steps in the window before it, or another chip")
             unit *= np.where(excess > 1, excess * 1.01, 1) if self.fires else excess.max() * 1.01
         return self._row(layer, q, per_level, coarser)
 
-    def _row(
-        self, layer: WindowLayer, q: NDArray[np.int64], per_level: Reals, coarser: bool
-    ) -> tuple[WindowLayer, dict[str, Any]]:
+    def _row(self, layer: Layer, q: NDArray[np.int64], per_level: Reals, coarser: bool) -> tuple[Layer, dict[str, Any]]:
         column = layer.scale.reshape(-1, *[1] * (self.weight.ndim - 1))
         wanted = per_level / column
         return layer, {
@@ -248,13 +229,13 @@ class _Integers:
             "rms_error": float(np.sqrt(np.mean((q - wanted) ** 2 * (column * self.area * self.source[2]) ** 2))),
             "clipped": int((np.abs(np.rint(wanted)) > np.abs(q) + self.profile.weight_step / 2).sum()),
             "zeros": int((q == 0).sum()),
-            "rise_min": int(layer.rise.min()) if self.fires else None,
-            "rise_max": int(layer.rise.max()) if self.fires else None,
+            "rise_min": int(_rise(layer).min()) if self.fires else None,
+            "rise_max": int(_rise(layer).max()) if self.fires else None,
             "scale_set_by_threshold": coarser,
             **{f"{register}_overflow_free": free for register, free in layer.overflow_free().items()},
         }
 
-    def _made(self, unit: Reals) -> tuple[WindowLayer, NDArray[np.int64]]:
+    def _made(self, unit: Reals) -> tuple[Layer, NDArray[np.int64]]:
         """The layer with membranes in units of about `unit`, and its integer weights [O, ...]."""
         profile, module, (shape, _, window) = self.profile, self.module, self.source
         steps = module.steps if isinstance(module, WindowedLayer) else 0
@@ -268,7 +249,7 @@ class _Integers:
         q = self._rounded(self.weight / (self.area * window), unit)
         half = 0.0 if self.quantizer is not None and self.fires else 0.5  # a prepared bias lies between two integers
         bias = np.floor(self.bias / unit + rise / 2 + half).astype(np.int64)
-        shortcut = None
+        shortcut: tuple[Synapses, ...] = ()
         conv, outputs = self.weight.ndim == 4, len(unit)
         out: Shape = (1, 1, outputs)
         if conv:
@@ -279,32 +260,47 @@ class _Integers:
             side_shape, _, side_window = self.beside
             side = self._rounded((self.side / (self.side_pool**2 * side_window)).T, unit).T
             rows, columns = side_shape[0] // self.side_pool, side_shape[1] // self.side_pool
-            shortcut = Shortcut(
+            beside = Synapses(
                 source=self.part.source,
+                kind="diagonal" if side.ndim == 1 else "conv",
                 in_shape=side_shape,
-                weight=side,
+                weight=side if side.ndim == 1 else side[:, None, None],
                 stride=shortcut_stride((rows, columns), out[:2]),
                 pool=self.side_pool,
                 window=side_window,
             )
+            shortcut = (beside,)
         taken = (*shape[:2], shape[2] // module.groups)
-        layer = _layer(
-            self.part,
-            self.source,
-            profile,
-            out,
-            steps=steps,
+        synapses = Synapses(
+            source=self.index,
+            kind="conv" if conv else "linear",
             weight=arranged(q, conv, taken, module.avg_pool, self.part.name),
-            theta=np.full(outputs, theta, np.int64),
-            bias=bias + reached - rise * (steps + 1),
-            rise=rise,
+            in_shape=shape,
             pool=module.avg_pool,
             stride=module.stride,
             padding=module.padding,
             groups=module.groups,
-            fires=self.fires,
+            delay=profile.axon_delay,
+            window=window,
+        )
+        start = self.source[1] + window + profile.axon_delay
+        neuron = WindowedNeuron(
+            theta=np.full(outputs, theta, np.int64),
+            bias=bias + reached - rise * (steps + 1),
+            rise=rise,
+            fire=profile.fire,
+            start=start,
+            stop=start + steps,
+        )
+        layer = Layer(
+            name=self.part.name,
+            inputs=(synapses, *shortcut),
+            out_shape=out,
+            neuron=neuron,
+            accumulator=profile.accumulator,
+            membrane=profile.membrane,
+            shift=profile.window_shift or 0,
             scale=unit,
-            shortcut=shortcut,
         )
         return layer, q
 
@@ -312,17 +308,21 @@ class _Integers:
         column = unit.reshape(-1, *[1] * (per_level.ndim - 1))
         return scales.round_weights(per_level, column, self.bits, self.profile.weight_step)
 
-    def _excess(self, layer: WindowLayer) -> Reals:
+    def _excess(self, layer: Layer) -> Reals:
         """By which factor each channel's values exceed the registers, at most; thresholds may take half of the membrane."""
         profile = self.profile
-        ratios = [np.zeros(len(layer.rise))]
+        ratios = [np.zeros(len(layer.theta))]
         for values, register in zip(layer.ranges(), (layer.accumulator, layer.membrane), strict=True):
             ratios += [values[0] / min(register.low, -1), values[1] / register.high]
         if self.fires:
             room = min(scales.largest_theta(profile), profile.membrane.high // 2)
-            ratios.append(layer.rise * (layer.steps + 1) / room)
+            ratios.append(_rise(layer) * (layer.steps + 1) / room)
         excess: Reals = np.max(ratios, axis=0)
         return excess
+
+
+def _rise(layer: Layer) -> NDArray[np.int64]:
+    return layer.neuron_as(WindowedNeuron).rise
 
 
 @torch.no_grad()
@@ -340,12 +340,12 @@ def prepare_windows(net: TTFSNet, profile: Profile, bits: int, per_channel: bool
             continue
         if layer.quantizer is not None:
             raise CannotQuantize(part.name, "the net calls it twice", "give each call a layer of its own")
-        share, side = made.pool**2 * made.window, made.shortcut
+        share, side = made.pool**2 * made.inputs[0].window, made.shortcut
         beside = 0 if side is None else side.pool**2 * side.window
         steps = made.steps if made.fires else 0
         unit, clip = float(made.scale[0]), layer.clip if isinstance(layer, WindowedLayer) else None
-        quantizer = WindowedQuantize(bits, profile.weight_step, steps, made.rise, unit, share, beside, clip)
+        quantizer = WindowedQuantize(bits, profile.weight_step, steps, _rise(made), unit, share, beside, clip)
         layer.quantizer = quantizer.to(layer.weight.device)
         if part.block is not None and part.block.shortcut is None and len(part.block.scale) == 1:
-            part.block.scale = nn.Parameter(part.block.scale.repeat(len(made.rise)))
+            part.block.scale = nn.Parameter(part.block.scale.repeat(len(made.theta)))
     return net

@@ -22,7 +22,6 @@ from ...energy import EnergyTable
 from ..placement import Placement, use
 from ..program.layers import Register
 from ..program.program import COUNTERS, Program
-from ..program.windows import WindowProgram
 from .run import Run, waits_for_all
 
 # For multiply-adds of a first layer in integers, and in float32 on the host, if the chip's table has no figure.
@@ -75,8 +74,8 @@ def inactive_updates(run: Run) -> NDArray[np.int64]:
 def first_layer(program: Program) -> tuple[str | None, int]:
     """Where and how a directly coded first layer is computed, None without one; and its multiply-adds per image."""
     if (pixels := program.pixels) is not None:
-        where = "on the cores" if pixels.on_cores else "before the cores"
-        return f"multiply-adds in integers beside the cores, neurons {where}", pixels.macs
+        where = "on the cores" if program.first_on_cores else "before the cores"
+        return f"multiply-adds in integers beside the cores, neurons {where}", pixels.synapses
     macs = program.encoder.macs(int(np.prod(program.input_shape)))
     return ("on the host, in float32" if macs else None), macs
 
@@ -85,9 +84,8 @@ def relu_macs(program: Program) -> int:
     """Multiply-adds per image of the same net with ReLU: a shortcut without weights adds, and a max pool compares."""
     macs = first_layer(program)[1]
     for layer in program.layers:
-        if not getattr(layer, "pools", False):
-            side = layer.shortcut
-            macs += layer.synapses - (0 if side is None or side.weight.ndim == 2 else side.synapses)
+        if layer.neuron.kind != "pool":
+            macs += sum(part.synapses for part in layer.inputs if part.kind != "diagonal")
     return macs
 
 
@@ -119,7 +117,7 @@ def account(run: Run, table: str | EnergyTable, placement: Placement | None = No
             "updates_active: one per neuron and step with an event, as on clocked cores; a core that updates at every event "
             "accesses its membranes more often, so its energy is higher than this"
         )
-    if isinstance(run.program, WindowProgram):
+    if run.program.timing == "windowed":
         notes.append("writes of currents between windows are not counted; an input window of fewer steps saves updates")
     if t.all_inclusive:
         notes.append("the table's synaptic operation includes everything else on the cores")
@@ -153,7 +151,7 @@ def _parts(run: Run, t: EnergyTable, placement: Placement | None) -> Iterator[tu
         run.program.profile.step_nanoseconds,
     )
     pixels = run.program.pixels
-    first = pixels.neurons if pixels is not None and pixels.on_cores else 0  # neurons that a bias drives, not events
+    first = pixels.neurons if pixels is not None and run.program.first_on_cores else 0  # neurons that a bias drives, not events
     yield "updates_active", t.update_active_pj, float(run.count("active").sum(1).mean())
     if run.program.profile.update == "clocked":
         yield (
@@ -211,7 +209,7 @@ def latency(run: Run) -> dict[str, Any]:
     """
     last = run.program.layers[-1]
     silent = run.decision_step < 0
-    decided = np.where(silent, last.stop - last.start, run.decision_step + 1)
+    decided = np.where(silent, last.steps, run.decision_step + 1)
     waits = silent | (waits_for_all(run.program) is not None)
     ready = np.where(waits, run.steps_run, last.start + run.decision_step + 1)
     mean = float(ready.mean())

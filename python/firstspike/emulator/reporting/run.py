@@ -14,7 +14,6 @@ from ..._base import checks
 from ..._base.checks import SILENT
 from ...spikes import SpikeTimes
 from ..program.program import COUNTERS, Program, Raw
-from ..program.windows import WindowProgram
 
 BATCH = 1000
 
@@ -27,7 +26,8 @@ class Run:
     ----------
     program : what was run.
     predictions, labels : int64 [B]; labels None if not given.
-    scores : [B, classes], integers, or float64 with a first-spike readout.
+    scores : [B, classes], integers, or float64 with a first-spike readout; times `program.score_scale` they are in the unit of
+        the net's outputs.
     ties : more than one class had the best score, and the lower index was taken.
     silent : no output neuron fired.
     decision_step : in steps of the network, without delays: the first output spike, -1 where silent; with a membrane readout
@@ -154,7 +154,7 @@ def _decoded(program: Program, raw: Raw) -> tuple[NDArray[Any], ...]:
     last, readout, times, membrane = program.layers[-1], program.readout, raw.times[-1], raw.membrane[-1]
     assert times is not None
     scores: NDArray[np.generic]
-    if isinstance(program, WindowProgram):
+    if program.timing == "windowed":
         assert membrane is not None
         scores = membrane[:, -1]
         best = scores == scores.max(1, keepdims=True)
@@ -168,7 +168,7 @@ def _decoded(program: Program, raw: Raw) -> tuple[NDArray[Any], ...]:
     assert raw.overshoot is not None
     silent = (times == SILENT).all(1)
     local = np.where(times == SILENT, SILENT, times - np.uint8(last.start)).astype(np.uint8)
-    scores, best, ties = readout.spikes(local, last.stop - last.start, raw.overshoot)
+    scores, best, ties = readout.spikes(local, last.steps, raw.overshoot)
     return scores, best, ties, silent, np.where(silent, -1, local.min(1).astype(np.int64))
 
 
@@ -188,6 +188,6 @@ def waits_for_all(program: Program) -> str | None:
     if readout.kind == "temporal-weighting":
         if program.classes < last.neurons:
             return "with several neurons per class later spikes count"
-        if not (np.diff(readout.time_weights(last.stop - last.start)) < 0).all():
+        if not (np.diff(readout.time_weights(last.steps)) < 0).all():
             return "its temporal weights do not fall, so later spikes count"
     return None
