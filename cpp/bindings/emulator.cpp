@@ -248,6 +248,12 @@ PYBIND11_MODULE(_emulator, m) {
     py::class_<em::WindowNetwork>(m, "WindowNetwork")
         .def(py::init<int>(), py::arg("steps"))
         .def("add", &add_window_layer, py::arg("name"), py::arg("layer"))
+        .def("widths",
+             [](const em::WindowNetwork& network) {
+                 py::list widths;
+                 for (const em::WindowLayer& a : network.layers()) widths.append(py::make_tuple(32, a.narrow ? 32 : 64));
+                 return widths;
+             })
         .def("run", &run_windows, py::arg("times"), py::arg("threads"), py::arg("trace"));
     m.def("constant_times", &constant_times, py::arg("sums"), py::arg("coarse"), py::arg("reached"), py::arg("high"),
           py::arg("lift"), py::arg("keep"), py::arg("decay_bits"), py::arg("steps"), py::arg("threads"));

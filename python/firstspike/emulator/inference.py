@@ -92,15 +92,8 @@ def _prepared(layer: Layer) -> IntegerLayer:
 
 
 def _rows(layer: Layer, part: Synapses) -> NDArray[np.signedinteger]:
-    """The weights as a table of all input and output channels, [rows, outputs], with zeros where channels have no synapse."""
-    inputs, outputs = part.in_shape[2], layer.out_shape[2]
-    if part.kind == "linear":
-        return part.weight
-    weight, groups = (part.weight, part.groups) if part.kind == "conv" else (part.weight.reshape(1, 1, 1, -1), part.outputs)
-    if (entries := prod(part.reads) * inputs * outputs) > LARGEST_TABLE and groups > 1:
-        raise ValueError(f"layer {layer.name}: its {groups} groups make a table of {entries} weights; emulator.run takes them")
-    table = np.zeros((*part.reads, groups, inputs // groups, groups, part.outputs // groups), weight.dtype)
-    for group, each in enumerate(np.split(weight.transpose(1, 2, 0, 3), groups, 3)):
-        table[:, :, group, :, group] = each
-    rows = table.reshape(-1, part.outputs)
-    return np.pad(rows, ((0, 0), (0, outputs - part.outputs)))
+    """The weights as a table of all input and output channels, [rows, outputs]."""
+    entries = prod(part.reads) * part.in_shape[2] * layer.out_shape[2]
+    if entries > LARGEST_TABLE and (part.groups > 1 or part.kind == "diagonal"):
+        raise ValueError(f"layer {layer.name}: its groups make a table of {entries} weights; emulator.run takes them")
+    return np.pad(part.dense().reshape(-1, part.outputs), ((0, 0), (0, layer.out_shape[2] - part.outputs)))

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..program.layers import Layer, WindowedNeuron
 from ..program.program import Program, Refusal
-from ..program.windows import WindowLayer, WindowProgram
 from .tables import input_of
 from .windows import levels_of
 
@@ -111,7 +111,7 @@ class Stage:
     number: of the map that it sends, by its layer. start, rise: of each channel, the membrane without spikes, and D.
     """
 
-    layer: WindowLayer
+    layer: Layer
     number: int
     inputs: list[Input]
     pool: tuple[int, int]
@@ -134,7 +134,7 @@ class Layout:
     """
 
     def __init__(self, program: Program, *, lanes: int, clusters: int, skips: bool = True, merges: bool = True) -> None:
-        if not isinstance(program, WindowProgram):
+        if program.timing != "windowed":
             problem = "the core keeps no membranes from step to step, so it runs nets of windows only"
             raise Refusal("net", problem, timing="windowed")
         self.program, self.lanes, self.clusters, self.skips = program, lanes, clusters, skips
@@ -159,11 +159,11 @@ class Layout:
             inputs = list(_inputs(layer, number))
             if merges and self._merges(number):
                 number, pool = number + 1, layers[number + 1].stride
-            start, rise = layer.bias, np.ones_like(layer.bias)
-            if layer.pools:
+            neuron, start, rise = layer.neuron, layer.bias, np.ones_like(layer.bias)
+            if not isinstance(neuron, WindowedNeuron):
                 start = np.full_like(layer.bias, -1)
-            elif layer.fires:
-                start, rise = layer.bias - layer.reached + layer.rise * layer.steps, layer.rise
+            elif neuron.fires:
+                start, rise = neuron.bias - neuron.reached + neuron.rise * layer.steps, neuron.rise
             self.maps[number] = Map(layers[number].out_shape, layer.steps)
             yield Stage(layer, number, inputs, pool, start, rise)
             number += 1
@@ -171,10 +171,10 @@ class Layout:
     def _merges(self, number: int) -> bool:
         """Whether a layer and the next one, a max pool of separate patches, can be computed together."""
         layers = self.program.layers
-        if number + 1 == len(layers) or layers[number].pools or layers[number].shortcut is not None:
+        if number + 1 == len(layers) or _pools(layers[number]) or layers[number].shortcut is not None:
             return False
         pool, alone = layers[number + 1], self.program.listeners(number) == {number + 1}
-        return pool.pools and alone and pool.stride == pool.kernel and pool.padding == (0, 0)
+        return _pools(pool) and alone and pool.stride == pool.kernel and pool.padding == (0, 0)
 
     def _average(self) -> None:
         """Find the average pool of each map, which must be the same for all of its listeners."""
@@ -245,7 +245,7 @@ class Layout:
                     channels = one.channels_of(tile) if one.split else range(one.weight.shape[2])
                     own = one.weight[:, :, channels.start : channels.stop, tile.start : tile.stop]
                     own = np.pad(own, ((0, 0), (0, 0), (0, room - len(channels)), (0, self.lanes - len(tile))))
-                    if one.split and stage.layer.pools:
+                    if one.split and _pools(stage.layer):
                         own = own[:, :1]
                     one.base.append(row - channels.start)
                     parts.append(own.reshape(-1, self.lanes))
@@ -309,7 +309,7 @@ class Layout:
             "TILES": max(2, self.tile_count),
             "LAYERS": max(2, len(self.stages)),
             "CODES": len(codes),
-            "POOLS": int(any(stage.pool != (1, 1) or stage.layer.pools for stage in self.stages)),
+            "POOLS": int(any(stage.pool != (1, 1) or _pools(stage.layer) for stage in self.stages)),
             "SKIPS": int(self.skips),
         }
 
@@ -327,8 +327,8 @@ class Layout:
         source, (height, width), (rows, columns) = self.maps[one.source], one.kernel, one.stride
         pool, blocks, channels = source.pool, len(source.blocks), source.shape[2]
         down, right = stage.pool[0] * rows * pool, stage.pool[1] * columns
-        per_tap = 0 if stage.layer.pools else self.block_room(one)  # rows of weights
-        per_row = 0 if stage.layer.pools else width * channels
+        per_tap = 0 if _pools(stage.layer) else self.block_room(one)  # rows of weights
+        per_row = 0 if _pools(stage.layer) else width * channels
         return {
             "y": -one.padding[0] * pool,
             "x": -one.padding[1] * blocks,
@@ -354,7 +354,7 @@ class Layout:
         source, rows, columns = self.maps[main.source], *main.stride
         values = {
             "both": len(stage.inputs) - 1,
-            "each": int(stage.layer.pools),
+            "each": int(_pools(stage.layer)),
             "readout": int(not stage.layer.fires),
             "last_use": int(number == self.last_use),
             "tiles": len(stage.tiles) - 1,
@@ -414,36 +414,26 @@ class Layout:
         return {f"{name}.mem": "".join(f"{word:x}\n" for word in words) for name, words in tables.items()}
 
 
-def _inputs(layer: WindowLayer, number: int) -> Iterator[Input]:
+def _inputs(layer: Layer, number: int) -> Iterator[Input]:
     """The layer's own input, then its shortcut."""
     channels, outputs = layer.in_shape[2], layer.out_shape[2]
     how: dict[str, Any] = {"stride": layer.stride, "padding": layer.padding}
-    if layer.pools:
+    if _pools(layer):
         ones = np.broadcast_to(np.eye(channels, dtype=np.int64), (1, layer.kernel[1], channels, channels))
         yield Input(number - 1, ones, layer.kernel, inside=1, wide=1, **how)
-    elif layer.kind == "linear":
-        kernel = layer.pooled_shape[:2]
-        yield Input(number - 1, layer.weight.astype(np.int64).reshape(*kernel, channels, outputs) << layer.shift, kernel)
     else:
-        weight = layer.weight.astype(np.int64).transpose(1, 2, 0, 3) << layer.shift
         groups = {"inside": channels // layer.groups, "wide": outputs // layer.groups} if layer.groups > 1 else {}
-        yield Input(number - 1, _dense(weight, layer.groups), layer.kernel, **groups, **how)
+        how |= groups
+        yield Input(number - 1, layer.inputs[0].dense().astype(np.int64) << layer.shift, layer.inputs[0].reads, **how)
     if (side := layer.shortcut) is not None:
-        weight = side.weight.astype(np.int64) << layer.shift
-        groups = {"inside": 1, "wide": 1} if weight.shape == (outputs,) else {}
-        weight = np.diag(weight) if weight.ndim == 1 else weight
-        weight = np.pad(weight, ((0, 0), (0, outputs - weight.shape[1])))
-        yield Input(side.source, weight[None, None], (1, 1), stride=side.stride, **groups)
+        groups = {"inside": 1, "wide": 1} if side.kind == "diagonal" and side.outputs == outputs else {}
+        weight = side.dense().astype(np.int64) << layer.shift
+        weight = np.pad(weight, ((0, 0), (0, 0), (0, 0), (0, outputs - side.outputs)))
+        yield Input(side.source, weight, (1, 1), stride=side.stride, **groups)
 
 
-def _dense(weight: Ints, groups: int) -> Ints:
-    """Weights [y, x, channels of a group, outputs] as [y, x, channels, outputs], with zeros between the groups."""
-    height, width, inside, outputs = weight.shape
-    wide, full = outputs // groups, np.zeros((height, width, inside * groups, outputs), np.int64)
-    for group in range(groups):
-        own = slice(group * wide, (group + 1) * wide)
-        full[:, :, group * inside : (group + 1) * inside, own] = weight[..., own]
-    return full
+def _pools(layer: Layer) -> bool:
+    return layer.neuron.kind == "pool"
 
 
 def _lowest(size: int, taken: list[tuple[int, int]]) -> int:

@@ -153,6 +153,17 @@ class Synapses(Record):
         """The most synapses that a neuron has: pairs with a source before pooling."""
         return int(self.sources_per_site().max()) * self.fan_channels * self.pool**2
 
+    def dense(self) -> NDArray[np.signedinteger]:
+        """Weights of all pairs of channels, [rows, columns, input channels, outputs]: zeros between the groups."""
+        if self.kind == "linear":
+            return self.weight.reshape(*self.reads, self.in_shape[2], self.outputs)
+        groups = self.outputs if self.kind == "diagonal" else self.groups
+        weight = self.weight.reshape(-1, *self.kernel, self.outputs).transpose(1, 2, 0, 3)
+        table = np.zeros((*self.kernel, groups, self.in_shape[2] // groups, groups, self.outputs // groups), weight.dtype)
+        for group, each in enumerate(np.split(weight, groups, 3)):
+            table[:, :, group, :, group] = each
+        return table.reshape(*self.kernel, self.in_shape[2], self.outputs)
+
     def sums(self) -> Bounds:
         """Sums of all negative and of all positive weights of each output channel, each for every pooled source."""
         weights = self.weight.astype(np.int64).reshape(-1, self.outputs)
