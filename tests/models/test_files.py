@@ -45,6 +45,16 @@ def chain() -> nn.Sequential:
     return nn.Sequential(*first, nn.Identity(), inner, layers.MembraneReadout("weighted")).eval()
 
 
+def windows() -> nn.Sequential:
+    first = layers.WindowedEncoder(64, 1, [0.25]), layers.WindowedConv2d(1, 3, 3, steps=9, clip_per_channel=True).fold()
+    return nn.Sequential(*first, layers.WindowedMaxPool2d(3, 2, (1, 0)), layers.WindowedReadout(3 * 4 * 3, 2)).eval()
+
+
+def converted() -> models.TTFSNet:
+    relu = models.relu_counterpart("8C3-MP2-16-10", input_shape=(1, 8, 8), generator=generator(0))
+    return fs.convert(relu, torch.rand(6, 1, 8, 8, generator=generator(1)) * 9 - 5, 16)
+
+
 def built(spec: str, **options: Any) -> models.TTFSNet:
     return models.build(spec, input_shape=(1, 8, 8), steps=8, generator=generator(0), **options)
 
@@ -60,6 +70,8 @@ NETS = {
     "fully connected": (lambda: built("64-30-10"), (1, 8, 8)),
     "convolutions": (lambda: built("4C3-AP2-R(8C3-6C3)-MP2-20-10", learn_threshold=True), (1, 8, 8)),
     "spiking readout": (lambda: built("64-10", readout="twd-exp"), (1, 8, 8)),
+    "a chain of windows": (windows, (1, 8, 8)),
+    "converted": (converted, (1, 8, 8)),
     "scaled": (lambda: scaled(built("4C3-10")), (1, 8, 8)),
     "scaled ReLU": (lambda: scaled(models.relu_counterpart("64-10", input_shape=(1, 8, 8))), (1, 8, 8)),
     "ReLU": (lambda: models.relu_counterpart("4C3-AP2-R(4C3)-10", input_shape=(1, 8, 8), dropout=0.2), (1, 8, 8)),

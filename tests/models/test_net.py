@@ -220,6 +220,8 @@ def test_a_net_without_a_firing_layer(readout: str) -> None:
     assert seen.layers == [] and seen.spikes_per_neuron().shape == (0,) and seen.spikes().tolist() == [0] * 7
     seen.scores.sum().backward()
     assert torch.equal(models.prepare_for_inference(net)(images()), net.eval()(images()))
+    windowed = of_string("36-4", timing="windowed")
+    assert windowed.latency == 0 and windowed.observe(images()).decision_step.tolist() == [0] * 7
 
 
 def test_a_net_in_training_reads_ties_off_its_own_pass() -> None:

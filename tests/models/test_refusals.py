@@ -41,6 +41,13 @@ BUILD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"output_surrogate": triangle(1.5)}, ValueError, "output_surrogate"),
     ({"output_surrogate": 1.5, "readout": "twd-exp"}, ValueError, "output_surrogate"),
     ({"spec": "16-4", "output_gain": 0.5, "readout": "twd-exp"}, ValueError, "output_gain"),
+    ({"input_steps": 15}, ValueError, "input_steps.*step.*15"),
+    ({"timing": "time"}, ValueError, "timing.*time"),
+    ({"timing": "windowed", "steps": 256}, ValueError, "steps.*256"),
+    ({"timing": "windowed", "input_steps": 256}, ValueError, "input_steps.*256"),
+    ({"timing": "windowed", "decay": 0.5}, ValueError, "decay.*windowed.*0.5"),
+    ({"timing": "windowed", "readout": "twd-exp"}, ValueError, "readout"),
+    ({"timing": "windowed", "normalization": "channel"}, ValueError, "normalization"),
     *(({"input_shape": shape}, ValueError, "input_shape") for shape in (None, "1,8,8", (1.0, 8, 8), (4, 4), (0,), 16.0)),
 ]
 
@@ -59,6 +66,7 @@ SPECS = [
     (models.build, "99999999C3-10", {"input_shape": (1, 8, 8)}, "10"),
     (models.build, "4C3-MP2-R(4C3)-3", {"input_shape": (1, 8, 8)}, "R(4C3)"),
     (models.build, "4C3-AP2-R(4C3)-3", {"input_shape": (1, 8, 8), "pooling": "max"}, "R(4C3)"),
+    (models.build, "64-10-R(12)-10", {"input_shape": (64,), "timing": "windowed"}, "R(12)"),
     (models.mlp, "4C3-10", {}, "4C3"),
     (models.relu_counterpart, "784-10", {"input_shape": (1, 8, 8)}, "784"),
 ]

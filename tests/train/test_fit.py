@@ -155,6 +155,15 @@ def test_learns(config, sets):
     assert "test accuracy" in str(result) and not result.model.training
 
 
+def test_windows_learn(tmp_path):
+    config = Config(data="digits", spec="64-48-10", timing="windowed", steps=16, input_steps=31, dropout=0.05)
+    config = config.replace(epochs=10, lr=1e-2, batch=32)
+    result = fit(config, directory=tmp_path, progress=False)
+    assert result.test.accuracy > 0.87 and result.test.steps_mean == 16 and 0 < result.test.spikes_per_neuron < 1
+    net = load_model(tmp_path)
+    assert (net.timing, net.input_steps) == ("windowed", 31)
+
+
 def test_a_finished_run_is_read_not_repeated(config, sets, tmp_path, monkeypatch):
     first = run(config, sets, directory=tmp_path / "a" / "b")
     monkeypatch.setattr(loop, "learning_rate", None)  # a step would fail

@@ -94,14 +94,8 @@ class OperationCounter(Watch):
         additions, macs = additions_and_macs(layer, call.received, call.shortcut, output.shape)
         if not self._inside and call.name in self._ran[:1]:  # layers are called without the net
             self._ran.clear()
-        updates, samples = 0.0, len(output)
-        if not isinstance(layer, Synapses):
-            pass
-        elif layer.timing == "windowed":
-            updates = window_updates(call.received, output)
-        else:
-            updates = float(layer.steps * (output.times if isinstance(output, SpikeTimes) else output[0]).numel())
-            samples = len(output) if isinstance(output, SpikeTimes) else output.shape[1]
+        updates = all_updates(layer, call.received, output) if isinstance(layer, Synapses) else 0.0
+        samples = output.shape[1] if isinstance(output, Tensor) and getattr(layer, "timing", None) == "step" else len(output)
         self.count.samples += 0 if self._ran else samples
         self.count.additions += additions
         self.count.macs += macs
@@ -339,25 +333,22 @@ def _counts(seen: Seen) -> dict[str, float]:
     updates = membrane_updates(seen)
     output: Any = seen.membrane if seen.spikes is None else seen.spikes
     pool, ones = getattr(layer, "avg_pool", 1), torch.ones_like(input_events(seen.received, layer)[0])
-    if layer.timing == "windowed":
-        everywhere = window_updates(seen.received, output)
-    else:
-        everywhere = float(seen.neurons * layer.steps * len(ones))
     return {
         "spikes": 0.0 if seen.spikes is None else float(seen.spikes.count().sum()),
         "synaptic_operations": additions,
         "macs": macs,
         "dense_macs": products(F.avg_pool2d(ones, pool) if pool > 1 else ones, layer),
         "updates": updates,
-        "idle_updates": everywhere - updates,
+        "idle_updates": all_updates(layer, seen.received, output) - updates,
     }
 
 
-def window_updates(received: Any, output: SpikeTimes | Tensor) -> float:
-    """Neurons times steps of one call of a layer of windows: of the input's, and of the layer's where it fires."""
-    if isinstance(output, SpikeTimes):
-        return float((received.steps + output.steps) * output.times.numel())
-    return float(received.steps * output.numel())
+def all_updates(layer: Any, received: Any, output: SpikeTimes | Tensor) -> float:
+    """Neurons times steps of one call: all steps, or those of the input's window and of the window in which the layer fires."""
+    if layer.timing == "step":
+        return float(layer.steps * (output.times if isinstance(output, SpikeTimes) else output[0]).numel())
+    neurons = output.times if isinstance(output, SpikeTimes) else output
+    return float((received.steps + (layer.steps if layer.fires else 0)) * neurons.numel())
 
 
 def membrane_updates(seen: Seen) -> float:

@@ -99,18 +99,13 @@ class Residual(nn.Module):
         else:
             self.register_buffer("scale", values.detach().clone())
 
-    def forward(self, spikes: SpikeTimes, fired: list[SpikeTimes] | None = None) -> SpikeTimes:
-        """Return the last layer's spike times of `spikes`, which the first layer takes and which fit the last one's output.
-
-        fired: if given, gets the spike times of each layer.
-        """
+    def forward(self, spikes: SpikeTimes) -> SpikeTimes:
+        """Return the last layer's spike times of `spikes`, which the first layer takes and which fit the last one's output."""
         checks.instance("spikes", spikes, SpikeTimes, "SpikeTimes (a block cannot stand after max pooling)")
         *layers, last = self.layers
         signal = spikes
         for layer in layers:
             signal = layer(signal)
-            if fired is not None and layer.fires:
-                fired.append(signal)
         output: SpikeTimes
         if isinstance(last, WindowedLayer):
             output = last(signal, self._current(spikes, last))
@@ -118,8 +113,6 @@ class Residual(nn.Module):
             output = last(signal, spikes, shortcut_scale=self.scale)
             if len(output.shape) == 4:
                 self.check_places(spikes.shape[2:], output.shape[2:])
-        if fired is not None:
-            fired.append(output)
         return output
 
     def _current(self, spikes: SpikeTimes, last: WindowedLayer) -> Tensor:

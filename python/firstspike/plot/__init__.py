@@ -14,7 +14,7 @@ from .._base.checks import SILENT, instance, integer, pair
 from .._base.modules import evaluating
 from ..decode import decision_step
 from ..inspect import Monitor, Seen
-from ..nn import DirectConv2d, DirectLinear, FiringLayer, MembraneReadout, Synapses, WindowedReadout
+from ..nn import DirectConv2d, DirectLinear, FiringLayer, MembraneReadout, Synapses
 from ..report import WIDTH, figure, line_style, style
 from ..spikes import SpikeTimes
 
@@ -123,7 +123,7 @@ def membrane(seen: Monitor, sample: int = 0) -> Figure:
     if layer.membrane is None and not isinstance(layer.module, FiringLayer):
         raise ValueError(f"seen must hold a net whose last layer has a potential, got {type(layer.module).__name__}")
     ranking = scores.argsort(descending=True, stable=True).tolist()
-    windows = isinstance(seen.readout, WindowedReadout)
+    windows = getattr(seen.readout, "timing", None) == "windowed"
     if windows:
         lines = _window_potential(layer, sample)
         steps, decided = len(lines), len(lines) - 1

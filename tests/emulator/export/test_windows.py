@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 import firstspike
 from firstspike import SpikeTimes, data, models, nn
 from firstspike import emulator as em
+from firstspike._base.checks import SILENT
+from firstspike.emulator.export import tables
 
 from ..nets import changed
 from ..networks import window_programs
@@ -66,6 +68,13 @@ def test_normalised_images(tmp_path):
     assert compiled(tmp_path)[0] == 0
     em.export_c(program, tmp_path, samples=images.float() / 255)
     assert compiled(tmp_path)[0] == 0
+
+
+def test_pixels_beyond_the_scaled_range_count_as_its_ends():
+    net = models.build("4C3-4", input_shape=(1, 6, 6), steps=8, timing="windowed").eval()
+    net.normalize = nn.Normalize(20 / 255, 40 / 255, saturate=True)
+    taken = tables.input_of(em.quantize(net))
+    assert set(taken.codes[0, :21]) == {SILENT} and set(taken.codes[0, 60:]) == {0} and 0 < taken.codes[0, 40] < SILENT
 
 
 def test_registers_that_may_overflow_are_refused(tmp_path):

@@ -95,6 +95,9 @@ def input_of(program: Program) -> Input | None:
     flat, (rows, columns) = height == width == 1, encoder.padding
     shape = (encoder.image_shape or (channels,)) if flat else (channels, height - 2 * rows, width - 2 * columns)
     images = torch.arange(256, dtype=torch.uint8).view(256, *[1] * len(shape)).expand(256, *shape)
+    if (scaling := encoder.normalize) is not None and scaling.saturate:  # C refuses no pixel
+        low, high = (bound.view(-1, *[1] * (len(shape) - 1)) for bound in (scaling.mean, scaling.mean + scaling.std))
+        images = (images / 255).clamp(low, high)
     times = program.input_times(images)
     if flat:
         table = times[:, :: math.prod(shape[1:])]
