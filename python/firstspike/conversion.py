@@ -54,9 +54,10 @@ def convert(module: nn.Module, images: Tensor, steps: int | Sequence[int] = 16) 
     Parameters
     ----------
     module : Module
-        Of any float type; it is read in float32. A Sequential, a `models.relu_counterpart` without residual blocks, or any net that `torch.fx` traces: Conv2d, Linear,
-        BatchNorm, ReLU, ReLU6, average, max and adaptive average pooling, Flatten, Dropout, Identity, and additions with the
-        identity or a 1x1 convolution before a ReLU. The last layer is a Linear. A `nn.Normalize` may come first.
+        Of any float type; it is read in float32. A Sequential, a `models.relu_counterpart` without residual blocks, or any net
+        that `torch.fx` traces: Conv2d, Linear, BatchNorm, ReLU, ReLU6, average, max and adaptive average pooling, Flatten,
+        Dropout, Identity, and additions with the identity or a 1x1 convolution before a ReLU. The last layer is a Linear. A
+        `nn.Normalize` may come first.
     images : Tensor
         Some hundred training images, of any float type, [B, ...] as `module` takes them, or uint8 [B, ...], which count as
         p / 255.

@@ -147,6 +147,18 @@ def test_if_by_hand():
 
 
 @pytest.mark.filterwarnings("ignore::firstspike.nir.exchange.FiresOnce")
+def test_nodes_may_hold_tensors_as_other_exporters_leave_them():
+    graph = to_nir(net("6-5-4", (6,), encoder="spikes", readout="first-spike", decay=0.75, synaptic_decay=0.5))
+    graph.metadata.clear()
+    plain, x = from_nir(graph, 6), spikes(9, 6)
+    for node in graph.nodes.values():
+        for name, value in vars(node).items():
+            if isinstance(value, np.ndarray):
+                setattr(node, name, torch.tensor(value, requires_grad=value.dtype.kind == "f"))
+    assert from_nir(graph, 6)(x) == plain(x)
+
+
+@pytest.mark.filterwarnings("ignore::firstspike.nir.exchange.FiresOnce")
 def test_lif_scale_and_readout_by_hand():
     """tau = 4 dt, r = 2: V = 3/4 V + 1/2 X; Scale 4 makes X = 4 in step 0: V = 2, 1.5, 1.125. LI: V = 3/4 V + X."""
     n1 = np.ones(1)

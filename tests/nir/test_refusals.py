@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import json
+import math
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from firstspike import models, nn
 
@@ -28,6 +33,17 @@ def convolution(stride=1, dilation=1, groups=1, padding=0, bias=(0, 0)):
     return node
 
 
+def leaky(tau):
+    return nir.LIF(np.full(1, tau), np.ones(1), np.zeros(1), np.ones(1), np.zeros(1))
+
+
+def node_with(node, **values):
+    """The node with values that nir's own check does not know."""
+    for name, value in values.items():
+        setattr(node, name, value)
+    return node
+
+
 MAPS = nir.IF(np.ones((2, 2, 2)), np.ones((2, 2, 2)), np.zeros((2, 2, 2)))
 NODES = [
     ([CURRENT], "end in neurons"),
@@ -42,11 +58,16 @@ NODES = [
     ([nir.AvgPool2d(np.array([3, 3]), np.array([2, 2]), np.array([0, 0]))], "node n0: a pool"),
     ([nir.AvgPool2d(np.array([1.5, 1.5]), np.array([1.5, 1.5]), np.array([0, 0]))], "node n0: kernel_size .* 1.5"),
     ([nir.Delay(np.ones(2))], "node n0: Delay"),
+    *[([CURRENT, leaky(tau)], "node n1: tau") for tau in (-1e-2, 0.0, -np.inf, np.nan)],
+    ([CURRENT, node_with(integrate(1), r=np.zeros(0))], "node n1: r must be"),
+    ([affine([[1, 1]] * 2, [0, 0]), node_with(integrate(1, 1), r=np.zeros(3))], "node n1: r must be"),
+    ([CURRENT, node_with(leaky(1e-2), tau=np.zeros(0))], "node n1: tau"),
     ([convolution(dilation=2, groups=1), MAPS], "node n0: dilation"),
     *[([convolution(groups=groups), MAPS], "node n0: .*groups") for groups in (2, 1.5, np.inf)],
     ([convolution(bias=np.ones(5)), MAPS], "node n0: bias"),
     *[([affine([[1, 1]], bias), integrate(1)], "node n0: bias") for bias in (np.ones(7), np.ones((4, 1)))],
-    *[([nir.Linear(np.ones((1, 2, *more))), integrate(1)], "node n1: .*shape") for more in ((2,), (1, 1))],
+    *[([nir.Linear(np.ones((1, 2, *more))), integrate(1)], "node n0: weight") for more in ((2,), (1, 1), (0,))],
+    ([node_with(nir.Linear(np.ones((1, 2))), weight=np.ones(2)), integrate(1)], "node n0: weight"),
     *[([convolution(stride=np.array(bad)), MAPS], "node n0: stride") for bad in ([1.5, 1.5], [1, 2, 3])],
     *[([convolution(padding=bad), MAPS], "node n0: padding") for bad in ("full", np.array([0.5, 0.5]))],
 ]
@@ -70,6 +91,36 @@ def test_graphs_that_are_no_chains(change, named):
     graph = chain(CURRENT, integrate(1))
     change(graph.edges)
     with pytest.raises(ValueError, match=named):
+        from_nir(graph, 4)
+
+
+ODD = [
+    None, "x", 3, [1, 2], math.nan, 1e300, np.zeros(0), np.zeros((2, 0)), np.ones(5), -np.ones(2), np.ones((2, 2)),
+    np.array(["a"]), np.ones((2, 2, 3, 3)), np.ones((1, 1, 1, 1, 1)), torch.ones(2),
+]  # fmt: skip
+FLAT = nir.LIF(np.ones(2), np.ones(2), np.zeros(2), np.ones(2), np.zeros(2))
+CHAINS = [
+    (nir.Affine(np.ones((2, 3)), np.zeros(2)), nir.Scale(np.ones(2)), FLAT),
+    (nir.Linear(np.ones((2, 3))), nir.CubaLIF(np.ones(2), np.ones(2), np.ones(2), np.zeros(2), np.ones(2), np.zeros(2))),
+    (nir.AvgPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0])), convolution(), MAPS),
+]
+
+
+@given(st.sampled_from(CHAINS), st.data())
+def test_odd_values_in_nodes_are_refused_or_read(nodes, data):
+    nodes = [copy.copy(node) for node in nodes]
+    node = data.draw(st.sampled_from(nodes))
+    name = data.draw(st.sampled_from([name for name in vars(node) if not name.endswith(("_type", "data"))]))
+    setattr(node, name, data.draw(st.sampled_from(ODD)))
+    with contextlib.suppress(ValueError):
+        from_nir(chain(*nodes), 4, encoder=data.draw(st.sampled_from(["spikes", "direct"])))
+
+
+def test_a_loop_is_called_recurrent():
+    graph = chain(CURRENT, integrate(1))
+    graph.nodes["again"] = affine([[1]], [0])
+    graph.edges += [("n1", "again"), ("again", "n1")]
+    with pytest.raises(ValueError, match="node (n1|again): the graph is recurrent"):
         from_nir(graph, 4)
 
 

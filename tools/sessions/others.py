@@ -14,6 +14,7 @@ def exchange(session: nox.Session) -> None:
     """Compare spikes with SpikingJelly and snnTorch through NIR, and figures with NeuroBench; try the nets of the benchmarks."""
     install(session, extras="all", groups=("test", "exchange"))
     session.run("pytest", "tests/nir", "tests/inspect/test_neurobench.py", "tests/benchmarks/test_nets.py", *session.posargs)
+    session.run("pytest", "-rs", "tests/docs/test_blocks.py", "-k", "other-libraries")
 
 
 @nox.session

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -258,7 +260,8 @@ def from_nir(
     reader = _Reader(steps, dt, encoder == "direct")
     for name, node in _chain(graph.nodes, graph.edges):
         try:
-            reader.add(node)
+            with np.errstate(all="ignore"):  # what is not finite then is refused
+                reader.add(_with_arrays(node))
         except (TypeError, ValueError, RuntimeError) as error:
             raise ValueError(f"node {name}: {error}") from error
     if reader.weight is not None or reader.pool != 1 or not reader.layers:
@@ -279,9 +282,25 @@ def _read_file(nir: Any, path: Path) -> Any:
         raise ValueError(f"{path} is not a file of nir.write, or is damaged ({error})") from error
 
 
+def _with_arrays(node: Any) -> Any:
+    """The node with arrays in place of torch's tensors, which the exporters of sinabs and norse leave in nodes."""
+    made = copy.copy(node)
+    for name, value in getattr(node, "__dict__", {}).items():
+        if isinstance(value, torch.Tensor):
+            setattr(made, name, value.detach().cpu().numpy())
+    return made
+
+
 def _chain(nodes: dict[str, Any], edges: Iterable[tuple[str, str]]) -> list[tuple[str, Any]]:
     """The nodes from input to output. Raises ValueError where there is not one path through all of them."""
     edges = list(edges)
+    sources: dict[str, list[str]] = {}
+    for source, target in edges:
+        sources.setdefault(target, []).append(source)
+    try:
+        TopologicalSorter(sources).prepare()
+    except CycleError as error:
+        raise ValueError(f"node {error.args[1][0]}: the graph is recurrent; here no neuron hears of its own spike") from None
     after, path = dict(edges), [name for name, node in nodes.items() if type(node).__name__ == "Input"][:1]
     while path and path[-1] in after and len(path) <= len(nodes):
         path.append(after[path[-1]])
@@ -399,11 +418,14 @@ class _Reader:
 
     def add_synapses(self, node: Any) -> None:
         weight, bias = np.asarray(node.weight, np.float64) * self.gain, getattr(node, "bias", None)
+        dims = 4 if type(node).__name__ == "Conv2d" else 2
+        if weight.ndim != dims or not weight.size:
+            raise ValueError(f"weight must have {dims} dimensions, none of size 0, got shape {weight.shape}")
         self.weight = weight
         self.bias = np.zeros(len(weight)) if bias is None else np.asarray(bias, np.float64)
         if self.bias.shape != (len(weight),):
             raise ValueError(f"bias must have shape ({len(weight)},), got {self.bias.shape}")
-        self.sizes = _sizes(node) if type(node).__name__ == "Conv2d" else {}
+        self.sizes = _sizes(node) if dims == 4 else {}
 
     def add_scale(self, node: Any) -> None:
         self._multiply(_per_channel("scale", node.scale, len(self.bias)))
@@ -465,7 +487,7 @@ class _Reader:
     def _fading(self, node: Any, name: str, gain: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
         """(factor per channel, decay) of a step of tau dx/dt = gain X - x."""
         tau = np.unique(np.asarray(getattr(node, name), np.float64))
-        if len(tau) != 1 or not np.float32(self.dt / tau[0]) <= 1:
+        if len(tau) != 1 or not (tau[0] > 0 and np.float32(self.dt / tau[0]) <= 1):
             raise ValueError(f"{name} must be one number for all neurons, at least dt = {self.dt}")
         if np.isinf(tau[0]) and np.isinf(gain).all():  # snnTorch writes a decay of 1 so
             return np.ones(len(gain)), 1.0
@@ -503,6 +525,8 @@ def _per_channel(what: str, values: Any, outputs: int) -> NDArray[np.float64]:
     values = np.asarray(values, np.float64)
     if values.size == 1:
         return np.full(outputs, values.ravel()[0])
+    if not values.size or values.size % outputs:
+        raise ValueError(f"{what} must be one number, or one for each of {outputs} channels, got shape {values.shape}")
     each: NDArray[np.float64] = values.reshape(outputs, -1)
     if (each != each[:, :1]).any():
         raise ValueError(f"{what} must be the same for all neurons of a channel")
