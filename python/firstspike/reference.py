@@ -9,6 +9,7 @@ readable it does not check its arguments; the fused functions of the same names 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -331,23 +332,35 @@ def dropout(spikes: _Spikes, p: float, *, seed: Tensor) -> SpikeTrain:
         True
     """
     x = spikes.dense()
-    batch, channels, *size = x.shape[1:] if x.dim() == 5 else (x.shape[1], math.prod(x.shape[2:]))
-    sites, quads = batch * math.prod(size), -(-channels // 4)
-    lots = [_split_mix(int(seed) + (draw + 1) * 0x9E3779B97F4A7C15) for draw in range(sites * quads)]
-    lost = [
-        [(lots[site * quads + c // 4] >> 16 * (c % 4)) % 65536 >= round((1 - p) * 65536) for c in range(channels)]
-        for site in range(sites)
-    ]
-    mask = torch.tensor(lost, dtype=torch.bool).reshape(batch, *size, channels).movedim(-1, 1).reshape(x.shape[1:])
-    return SpikeTrain(x * ~mask)
+    return SpikeTrain(x * ~lost(x.shape[1:], round((1 - p) * 65536), seed))
 
 
-def _split_mix(x: int) -> int:
-    """The output function of SplitMix64."""
-    x %= 1 << 64
-    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 % (1 << 64)
-    x = (x ^ x >> 27) * 0x94D049BB133111EB % (1 << 64)
-    return x ^ x >> 31
+def lost(shape: Sequence[int], keep: int, seed: Tensor) -> Tensor:
+    """Which neurons [B, N] or [B, C, H, W] `dropout` makes silent, bool; keep: the share that stays, out of 65536.
+
+    Examples:
+        >>> reference.lost((1, 4), 32768, torch.tensor([1]))
+        tensor([[False,  True, False,  True]])
+    """
+    batch, channels, *size = shape if len(shape) == 4 else (shape[0], math.prod(shape[1:]))
+    quads = -(-channels // 4)
+    draws = torch.arange(1, batch * math.prod(size) * quads + 1, device=seed.device)
+    lots = _split_mix(seed + draws * _signed(0x9E3779B97F4A7C15))
+    numbers = torch.stack([lots >> 16 * lane & 0xFFFF for lane in range(4)], -1)
+    sites = numbers.view(batch, *size, 4 * quads)[..., :channels] >= keep
+    return sites.movedim(-1, 1).reshape(tuple(shape))
+
+
+def _split_mix(x: Tensor) -> Tensor:
+    """The output function of SplitMix64, on int64 in place of uint64."""
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
+        x = (x ^ x >> shift & (1 << 64 - shift) - 1) * _signed(factor)
+    return x
+
+
+def _signed(x: int) -> int:
+    """The int64 with the bits of a uint64."""
+    return x - (x >> 63 << 64)
 
 
 def normalize_weight(weight: Tensor, deviation: float, gamma: Tensor | None = None, *, granularity: str = "layer") -> Tensor:
@@ -476,15 +489,15 @@ def ties(spikes: _Spikes, classes: int | None = None) -> Tensor:
     return torch.tensor([t < steps and len({c // k for c in range(outputs) if train[t, b, c]}) > 1 for b, t in first])
 
 
-def windowed_values(spikes: Any, *, avg_pool: int = 1) -> Tensor:
-    """Values (T - t) / T of spikes t, 0 where silent, float64; averaged over windows.
+def windowed_values(spikes: Any, *, avg_pool: int = 1, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Values (T - t) / T of spikes t, 0 where silent; averaged over windows.
 
     Examples
     --------
     >>> reference.windowed_values(SpikeTimes(torch.tensor([[0, 3, 255]], dtype=torch.uint8), steps=4)).tolist()
     [[1.0, 0.25, 0.0]]
     """
-    values = torch.where(spikes.silent, 0.0, 1 - spikes.times.double() / spikes.steps)
+    values = ((spikes.steps - spikes.times.to(dtype)) / spikes.steps).masked_fill(spikes.silent, 0.0)
     return values if avg_pool == 1 else F.avg_pool2d(values, avg_pool)
 
 
@@ -500,7 +513,7 @@ def window_level(
 ) -> Tensor:
     """What `windowed_fire` rounds: the normalised current in units of the clip.
 
-    With `batch` the moments are the current's, [B, C] or [B, C, H, W].
+    With `batch` the moments are those of the current, [B, C] or [B, C, H, W].
 
     Examples
     --------
@@ -512,13 +525,24 @@ def window_level(
         return x.view(-1, *[1] * (current.dim() - 2))
 
     if batch:
-        others = [d for d in range(current.dim()) if d != 1]
-        moments = torch.stack([current.mean(others), current.var(others, correction=0)])
+        moments = channel_moments(current)
     if moments is not None:
         current = (current - by_channel(moments[0])) / (by_channel(moments[1]) + eps).sqrt()
         current = current if gamma is None else current * by_channel(gamma)
     current = current if bias is None else current + by_channel(bias)
     return current / by_channel(clip)
+
+
+def channel_moments(current: Tensor) -> Tensor:
+    """Mean and biased variance of each channel of a current [B, C] or [B, C, H, W], [2, C].
+
+    Examples
+    --------
+    >>> reference.channel_moments(torch.tensor([[1.0, 2.0], [3.0, 2.0]])).tolist()
+    [[2.0, 2.0], [1.0, 0.0]]
+    """
+    others = [d for d in range(current.dim()) if d != 1]
+    return torch.stack([current.mean(others), current.var(others, correction=0)])
 
 
 def windowed_fire(current: Tensor, clip: Tensor, steps: int, **parameters: Any) -> Tensor:
@@ -546,7 +570,7 @@ def window_times(values: Tensor, steps: int) -> Tensor:
     [[0, 3, 255]]
     """
     a = (values.detach() * steps).round().long()
-    return torch.where(a == 0, SILENT, steps - a).to(torch.uint8)
+    return torch.where(a > 0, steps - a, SILENT).to(torch.uint8)  # NaN is silent
 
 
 def window_steps(times: Tensor, weight: Tensor, bias: Tensor, rise: int, steps_in: int, steps: int) -> Tensor:

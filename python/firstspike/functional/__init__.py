@@ -16,6 +16,7 @@ from .._base import checks
 from .._base.geometry import anchor_to_sites, from_sites, to_sites
 from ..spikes import SpikeTimes
 from ..surrogate import Surrogate, triangle
+from . import portable
 from .layer import Sizes, fire_layer, fired_of, input_of, integrate_layer, neuron_of, thinned
 from .windowed import windowed_conv2d as windowed_conv2d
 from .windowed import windowed_encode as windowed_encode
@@ -246,6 +247,8 @@ def dropout(spikes: SpikeTimes, p: float, *, seed: Tensor | None = None) -> Spik
     elif not isinstance(seed, Tensor) or seed.dtype != torch.int64 or seed.numel() != 1:
         raise TypeError(f"seed must be an int64 tensor of one element, got {seed!r}")
     checks.same_device("spikes", spikes.times, "seed", seed)
+    if portable.serves(spikes.device) and spikes._support is None:
+        return portable.dropped(spikes, keep, seed)
     if spikes._is_valued():  # an anchor of values is one of a single step
         values = anchor_to_sites(spikes._value_anchor()[None])  # type: ignore[index]
         anchor, left = ops.dropout.dropout(to_sites(spikes.times), values, None, None, seed, keep)

@@ -16,6 +16,7 @@ from .._base import checks
 from .._base.geometry import geometry_of, pool_of
 from ..ops.windowed import Neurons, Product, in_sites
 from ..spikes import SpikeTimes
+from . import portable
 from .layer import full_precision
 
 
@@ -40,6 +41,8 @@ def windowed_values(spikes: SpikeTimes, *, avg_pool: int = 1) -> Tensor:
     """
     checks.instance("spikes", spikes, SpikeTimes, "SpikeTimes")
     pool, shape = pool_of(spikes.shape, avg_pool), spikes.shape
+    if portable.serves(spikes.device):
+        return portable.values_of(spikes, pool)
     values: Tensor = ops.windowed.values(*valued_of(spikes), spikes.steps, pool)
     return values.permute(0, 3, 1, 2) if len(shape) == 4 else values
 
@@ -197,22 +200,27 @@ def windowed_conv2d(
 
 def current_of(spikes: SpikeTimes, weight: Tensor, product: Product, bias: Tensor | None = None) -> Tensor:
     """Currents [B, O], or in site order [B, H', W', O] with a weight of four dimensions; the spikes are checked."""
-    *source, weight, steps = _input_of(spikes, weight, product)
+    weight = _checked(spikes, weight, product)
     with full_precision(weight.device):
-        current: Tensor = ops.windowed.product(*source, weight, bias, steps, *product)
+        if portable.serves(weight.device):
+            return portable.current_of(spikes, weight, product, bias)
+        current: Tensor = ops.windowed.product(*_source_of(spikes), weight, bias, spikes.steps, *product)
     return current
 
 
 def layer_of(spikes: SpikeTimes, weight: Tensor, product: Product, neurons: Neurons) -> tuple[SpikeTimes, Tensor]:
     """`fired_of` of `current_of` as one operator, with a gradient."""
-    arguments = _input_of(spikes, weight, product)
+    if portable.serves(weight.device):
+        return fired_of(current_of(spikes, weight, product), neurons)
+    weight = _checked(spikes, weight, product)
     with full_precision(weight.device):
-        anchor, times, codes, scales, moments = ops.windowed.layer(*arguments, *product, *neurons)
+        result = ops.windowed.layer(*_source_of(spikes), weight, spikes.steps, *product, *neurons)
+    anchor, times, codes, scales, moments = result
     return _spikes_of(anchor, times, codes, scales, neurons.steps), moments
 
 
-def _input_of(spikes: SpikeTimes, weight: Tensor, product: Product) -> tuple[Any, ...]:
-    """The first arguments of `ops.windowed.layer`: times, codes, scales, anchor, weight, steps of the input's window."""
+def _checked(spikes: SpikeTimes, weight: Tensor, product: Product) -> Tensor:
+    """The weight of a product that fits the spikes, in the type of autocast."""
     checks.instance("spikes", spikes, SpikeTimes, "SpikeTimes")
     weight, groups = checks.float32("weight", weight), product.groups
     batch, channels, *size = spikes.shape
@@ -221,14 +229,21 @@ def _input_of(spikes: SpikeTimes, weight: Tensor, product: Product) -> tuple[Any
     if channels % groups or weight.shape[0] % groups:
         raise ValueError(f"groups must divide the channels of spikes and weight, {channels} and {weight.shape[0]}, got {groups}")
     geometry_of((batch, channels // groups, *size), weight, spikes.steps, product.avg_pool, product.stride, product.padding)
+    device = weight.device.type
+    low = device != "meta" and torch.is_autocast_enabled(device)
+    return weight.to(torch.get_autocast_dtype(device)) if low else weight
+
+
+def _source_of(spikes: SpikeTimes) -> tuple[Any, ...]:
+    """The first arguments of the operators: times, codes, scales and anchor."""
     times, anchor = valued_of(spikes)
-    low = torch.is_autocast_enabled("cpu") and weight.device.type == "cpu"  # then products are in autocast's type
-    weight = weight.to(torch.get_autocast_dtype("cpu")) if low else weight
-    return times, *codes_of(spikes), anchor, weight, spikes.steps
+    return times, *codes_of(spikes), anchor
 
 
 def fired_of(current: Tensor, neurons: Neurons) -> tuple[SpikeTimes, Tensor]:
     """(spikes, moments of the batch) of currents in site order."""
+    if portable.serves(current.device):
+        return portable.fired_of(current, neurons)
     trained = current, neurons.gamma, neurons.bias, neurons.clip
     record = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in trained)
     anchor, times, codes, scales, moments = ops.windowed.fire(current, *neurons, record)
@@ -244,7 +259,9 @@ def _spikes_of(anchor: Tensor | None, times: Tensor, codes: Tensor, scales: Tens
 
 def earliest_of(spikes: SpikeTimes, pool: int) -> SpikeTimes:
     """The earliest spikes of windows of pool x pool units, whose values are the largest; the gradient goes to the winners."""
-    (times, anchor), (codes, scales) = valued_of(spikes), codes_of(spikes)
+    if portable.serves(spikes.device):
+        return portable.earliest_of(spikes, pool)
+    times, codes, scales, anchor = _source_of(spikes)
     anchor, times, pooled = ops.windowed.earliest(times, codes, scales, anchor, spikes.steps, pool)
     earliest = SpikeTimes._trusted(times.permute(0, 3, 1, 2), spikes.steps, anchor)
     earliest._codes = None if codes is None or scales is None else (pooled, scales)

@@ -123,11 +123,16 @@ def _unpool(gradient: Tensor, shape: list[int], pool: int) -> Tensor:
 def _product(
     times: Tensor, codes: Any, scales: Any, anchor: Any, weight: Tensor, bias: Tensor | None, steps: int, *settings: Any
 ) -> Tensor:
-    pool, stride, padding, groups = Product(*settings)
-    values = _maps(_values(times, None, steps, pool)).to(weight.dtype)
-    bias = None if bias is None else bias.to(weight.dtype)
+    product = Product(*settings)
+    return weighted(_maps(_values(times, None, steps, product.avg_pool)), weight, bias, product)
+
+
+def weighted(values: Tensor, weight: Tensor, bias: Tensor | None, product: Product) -> Tensor:
+    """The product of pooled values, [B, N] or [B, C, H, W], with a weight, in site order; in plain torch."""
+    values, bias = values.to(weight.dtype), None if bias is None else bias.to(weight.dtype)
     if weight.dim() == 2:
         return torch.nn.functional.linear(values.flatten(1), weight, bias).float()
+    _, stride, padding, groups = product
     values = one_channel(values, weight, stride, padding) if values.shape[1] == 1 else values
     return in_sites(torch.conv2d(values, weight, bias, list(stride), list(padding), 1, groups).float())
 
