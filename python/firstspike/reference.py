@@ -513,7 +513,7 @@ def window_level(
 ) -> Tensor:
     """What `windowed_fire` rounds: the normalised current in units of the clip.
 
-    With `batch` the moments are those of the current, [B, C] or [B, C, H, W].
+    With `batch`, the current [B, C] or [B, C, H, W] gives the moments.
 
     Examples
     --------

@@ -134,8 +134,8 @@ class Normalize(Settings):
 
 
 def _by_channel(images: Tensor) -> Tensor:
-    """Checked images [N, C, ...]; features [N, F] have one channel."""
+    """Checked images [N, C, ...] on the CPU, for MPS has no float64; features [N, F] have one channel."""
     as_float("images", images[:0])  # refuses other types
     if images.ndim not in (2, 4) or not images.numel():
         raise ValueError(f"images must be [N, C, H, W] or [N, F] and not empty, got shape {tuple(images.shape)}")
-    return images.unsqueeze(1) if images.ndim == 2 else images
+    return (images.unsqueeze(1) if images.ndim == 2 else images).cpu()

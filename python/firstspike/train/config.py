@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
+import torch
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from .. import data as data_sets
@@ -88,7 +89,7 @@ class Config(Record):
     limit : number of training images to use, drawn per class (0: all), for quick trials.
     clip : largest norm of the gradient of all parameters together; a longer one is scaled down to it (0: never).
     image_size : pixels per side to which a folder's images are scaled (0: as they are); the `size` of `data.load_images`.
-    device : "cpu", "cuda" or "cuda:1" and so on.
+    device : of `torch.device`, such as "cpu", "cuda", "cuda:1", "mps" or "xpu" (docs/cuda.md says which net runs where).
     precision : of products in training, "float32", or "bfloat16" (`torch.autocast`) with timing "windowed" or model "relu". The
         weights that are trained and evaluation stay float32. For processors with AVX512-BF16 or AMX.
 
@@ -143,8 +144,17 @@ class Config(Record):
     limit: Annotated[int, Field(ge=0)] = 0
     clip: NotNegative = 0.0
     image_size: Annotated[int, Field(ge=0, le=4096)] = 0
-    device: Annotated[str, Field(pattern=r"^cpu$|^cuda(:\d{1,3})?$")] = "cpu"
+    device: str = "cpu"
     precision: Literal["float32", "bfloat16"] = "float32"
+
+    @field_validator("device")
+    @classmethod
+    def _is_device(cls, value: str) -> str:
+        try:
+            torch.device(value)
+        except RuntimeError:
+            raise ValueError(f"must be a device of torch, such as 'cpu', 'cuda:1', 'mps' or 'xpu', got {value!r}") from None
+        return value
 
     @field_validator("data", "surrogate")
     @classmethod

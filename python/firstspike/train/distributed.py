@@ -89,7 +89,7 @@ def join(device: torch.device) -> Iterator[ProcessGroup]:
         # DDP imports this module, whose default arguments keep the group that runs at that time, with its threads,
         # beyond the group's end; imported before there is one, it keeps none.
         importlib.import_module("torch.distributed.nn")
-        if device.index is not None:
+        if device.type == "cuda" and device.index is not None:
             torch.cuda.set_device(device)  # nccl sends objects and waits by way of the current device
         from torch.distributed.distributed_c10d import PrefixStore  # which a torch without distributed lacks
         from torch.distributed.rendezvous import rendezvous

@@ -8,6 +8,7 @@ import hashlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -26,12 +27,23 @@ def generator(seed: int, purpose: str, epoch: int = 0) -> torch.Generator:
 def seeded(seed: int, purpose: str, epoch: int, device: torch.device) -> Iterator[None]:
     """Seed torch's own generators, of CPU and device, for one purpose in one epoch; then restore their old state."""
     number = generator(seed, purpose, epoch).initial_seed()
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.default_generator.manual_seed(number)  # torch.manual_seed would seed every GPU
-        if device.type == "cuda":
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(number)
+    with contextlib.ExitStack() as stack:
+        for kind in {"cpu": torch.device("cpu"), device.type: device}.values():
+            stack.enter_context(_seeded(kind, number))
         yield
+
+
+@contextlib.contextmanager
+def _seeded(device: torch.device, number: int) -> Iterator[None]:
+    """Seed the generator of this device alone, not as torch.manual_seed those of all; then restore its old state."""
+    module: Any = torch.random if device.type == "cpu" else torch.get_device_module(device)
+    name = () if device.type in ("cpu", "mps") else (device,)  # each of the two has one generator
+    before = module.get_rng_state(*name)
+    module.set_rng_state(torch.Generator(device).manual_seed(number).get_state(), *name)
+    try:
+        yield
+    finally:
+        module.set_rng_state(before, *name)
 
 
 @contextlib.contextmanager

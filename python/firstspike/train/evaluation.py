@@ -141,7 +141,8 @@ class Meter:
 
     def __init__(self, device: torch.device) -> None:
         self._images = 0
-        self._predicted = torch.zeros(2, dtype=torch.float64, device=device)  # loss, right
+        dtype = torch.float32 if device.type == "mps" else torch.float64  # which MPS has not
+        self._predicted = torch.zeros(2, dtype=dtype, device=device)  # loss, right
         self._spiking: dict[str, Tensor] = {}
 
     def add(self, scores: Tensor, labels: Tensor, loss: Tensor) -> None:
@@ -164,7 +165,7 @@ class Meter:
         self._sum("pooled", seen.units.sum())
 
     def _sum(self, name: str, value: Tensor) -> None:
-        value = value.to(torch.float64)
+        value = value.to(self._predicted.dtype)
         self._spiking[name] = self._spiking[name] + value if name in self._spiking else value
 
     def running(self) -> tuple[float, float]:

@@ -105,9 +105,7 @@ def fit(
     """
     checks.instance("config", config, Config, "a train.Config")
     _check_replaced(config, {"model": model, "loss": loss, "optimizer": optimizer})
-    device = local_device(config.device)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device must be one that this machine has, got {config.device!r} without CUDA")
+    device = _present(local_device(config.device))
     folder = None if directory is None else checks.path("directory", directory)
     with environment.threads(config.threads), join(device) as processes, alone(folder, processes):
         pair = batches.load(config, processes, datasets, images, root=root, download=download)
@@ -130,6 +128,15 @@ def fit(
         made, base = _optimizer(config, optimizer, trained)
         method = Method(config, processes, loss, base, shown=progress and processes.first)
         return _Run(mine, net, parts, method, folder, trained, made).train(callbacks, resume)
+
+
+def _present(device: torch.device) -> torch.device:
+    """The device; ValueError where this machine has none that holds numbers."""
+    try:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, ImportError) as error:  # by the kind of device
+        raise ValueError(f"device must be one that this machine has, got '{device}': {str(error).splitlines()[0]}") from None
+    return device
 
 
 def _check_replaced(config: Config, given: dict[str, Any]) -> None:
