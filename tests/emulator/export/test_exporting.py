@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -207,3 +209,20 @@ def test_a_folder_with_files_of_another_origin_is_refused(tmp_path, name):
     with pytest.raises(ValueError, match=f"directory.*{name}"):
         em.export_c(em.quantize(net("30-20-5"), "loihi-like"), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [name] and (tmp_path / name).read_text() == "mine"
+
+
+@needs_compiler
+@pytest.mark.parametrize("timing", ["step", "windowed"])
+def test_the_program_of_readme_and_docs_gives_the_class_of_an_image(timing, tmp_path):
+    program = em.quantize(models.build("64-16-10", input_shape=(1, 8, 8), steps=8, timing=timing))
+    x = torch.randint(0, 256, (1, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    em.export_c(program, tmp_path)
+    page = Path(__file__).parents[3] / "docs" / "howto" / "c-code.md"
+    for n, text in enumerate(path.read_text() for path in (tmp_path / "README.txt", page)):
+        block = re.search(r"^    #include.*?^    }$", text, re.DOTALL | re.MULTILINE)
+        (tmp_path / "one.c").write_text(textwrap.dedent(block[0]) + "\n")
+        sources = [str(tmp_path / name) for name in ("one.c", "fs_core.c", "fs_network.c")]
+        subprocess.run([COMPILER, *FLAGS, *sources, "-o", str(tmp_path / f"one{n}")], check=True)
+        raw = x[0].permute(1, 2, 0).contiguous().numpy().tobytes()
+        done = subprocess.run([str(tmp_path / f"one{n}")], input=raw, capture_output=True, check=True, timeout=60)
+        assert int(done.stdout) == em.run(program, x).predictions[0]
