@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from . import data, emulator, inspect, nir, plot, provenance, reference, train
     from .conversion import convert
     from .inspect import explain, profile
+    from .onnx import to_onnx
 
 __all__ = [
     "SpikeTimes",
@@ -41,6 +42,7 @@ __all__ = [
     "reference",
     "save",
     "surrogate",
+    "to_onnx",
     "train",
 ]
 
@@ -57,6 +59,8 @@ if not TYPE_CHECKING:  # a type checker would take every name for one of these
             return getattr(import_module(f"{__name__}.inspect"), name)
         if name == "convert":
             return import_module(f"{__name__}.conversion").convert
+        if name == "to_onnx":
+            return import_module(f"{__name__}.onnx").to_onnx
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -12,14 +13,17 @@ import pandas as pd
 import torch
 from torch import Generator, Tensor, fx, nn
 
-from . import nn as fs
-from ._base import checks
-from ._base.geometry import padding_of
-from .functional import windowed_values
-from .models import TTFSNet, as_net
-from .models.relu import ReluNet
-from .nn.image_scaling import as_float
-from .nn.windowed import WindowedLayer
+from .. import nn as fs
+from .._base import checks
+from .._base.geometry import padding_of
+from ..functional import windowed_values
+from ..models import TTFSNet, as_net
+from ..models.relu import ReluNet
+from ..nn.image_scaling import as_float
+from ..nn.windowed import WindowedLayer
+from .brevitas import plain
+from .levels import Levels
+from .onnx import read
 
 _BATCH, _ROWS = 250, 1 << 19  # images per pass; values of a layer that calibrate its clips
 _SHRINK = [0.93**n for n in range(32)]  # clips that are compared, as parts of the largest value
@@ -33,6 +37,9 @@ _CALLS: dict[str, Callable[..., nn.Module]] = {  # functions and methods of tens
     "adaptive_avg_pool2d": nn.AdaptiveAvgPool2d,
     "dropout": lambda *_, **__: nn.Identity(),
     "contiguous": nn.Identity,
+    "pad": lambda pad, mode="constant", value=0.0: (
+        nn.ConstantPad2d(tuple(pad), value or 0.0) if mode == "constant" else nn.Module()
+    ),
 }
 _ADD = ("add", "iadd", "add_")
 _SHAPING = ("flatten", "view", "reshape", "squeeze")
@@ -43,7 +50,7 @@ _WAYS = (
 
 
 @torch.no_grad()
-def convert(module: nn.Module, images: Tensor, steps: int | Sequence[int] = 16) -> TTFSNet:
+def convert(module: nn.Module | str | os.PathLike[str], images: Tensor, steps: int | Sequence[int] = 16) -> TTFSNet:
     """Return the net of windows that computes a trained ReLU net, without retraining (docs/windowed.md).
 
     Batch normalisation is folded. The clip of each channel makes the squared error of clipping and rounding least on the
@@ -51,25 +58,32 @@ def convert(module: nn.Module, images: Tensor, steps: int | Sequence[int] = 16) 
     the mean values of each channel in `module` and here (bias calibration, Li et al. 2021, arXiv 2106.06984). The half step of
     rounding is in the layers.
 
+    A quantised net is converted exactly: an activation of n bits is a window of 2^n - 1 steps with its scale as the clip, and
+    nothing is calibrated. Levels are equal but at ties, which go up here and to the even level there.
+
     Parameters
     ----------
-    module : Module
-        Of any float type; it is read in float32. A Sequential, a `models.relu_counterpart` without residual blocks, or any net
-        that `torch.fx` traces: Conv2d, Linear, BatchNorm, ReLU, ReLU6, average, max and adaptive average pooling, Flatten,
-        Dropout, Identity, and additions with the identity or a 1x1 convolution before a ReLU. The last layer is a Linear. A
-        `nn.Normalize` may come first.
+    module : Module, str or PathLike
+        A Sequential, a `models.relu_counterpart` without residual blocks, or any net that `torch.fx` traces, of any float type;
+        it is read in float32. It may have Conv2d, Linear, BatchNorm, ReLU, ReLU6, average, max and adaptive average pooling,
+        padding by zeros, Flatten, Dropout, Identity, and additions with the identity or a 1x1 convolution before a ReLU. The
+        last layer is a Linear or its ReLU. A `nn.Normalize` may come first. Brevitas' QuantConv2d, QuantLinear, QuantReLU and
+        QuantIdentity are taken as well. A path is an ONNX file (extra `onnx`): of a float net, of a net with QuantizeLinear
+        and DequantizeLinear, or of QONNX.
     images : Tensor
         Some hundred training images, of any float type, [B, ...] as `module` takes them, or uint8 [B, ...], which count as
-        p / 255.
-        Images in [0, 1] enter as 255 steps, 8 bits exactly; others are scaled from their range to [0, 1] first.
+        p / 255. Images in [0, 1] enter as 255 steps, 8 bits exactly; others are scaled from their range to [0, 1] first. A net
+        that quantises its images has as many steps as it has levels.
     steps : int or sequence of int
-        T of all layers that fire, 1 to 255, or one per layer in their order.
+        T of all layers that fire, 1 to 255, or one per layer in their order; a quantised layer has its own.
 
     Returns
     -------
     models.TTFSNet
         Scores [B, classes] of such images, in evaluation mode. Its attribute `report` is a table: per layer the mean clip, the
-        share of values above it, and the errors of clipping and rounding, root mean squares relative to the values.
+        share of values above it, and the errors of clipping and rounding, root mean squares relative to the values. Its `attrs`
+        are "agreement", the share of images with the same decision, "error", the error of the scores relative to them,
+        "exact", True for a quantised net, and "approximated", the quantisers that only signed numbers need and no level has.
 
     Raises
     ------
@@ -83,7 +97,10 @@ def convert(module: nn.Module, images: Tensor, steps: int | Sequence[int] = 16) 
     >>> net(torch.rand(5, 64)).shape, list(net.report.columns)
     (torch.Size([5, 10]), ['layer', 'steps', 'clip', 'clipped', 'clipping', 'rounding'])
     """
-    checks.instance("module", module, nn.Module, "a module")
+    if isinstance(module, (str, os.PathLike)):
+        module = read(module)
+    checks.instance("module", module, nn.Module, "a module, or the path of an ONNX file")
+    module = plain(module)
     images = as_float("images", images)
     if images.ndim not in (2, 4) or len(images) < 2:
         raise ValueError(f"images must be at least two, [B, N] or [B, C, H, W], got {tuple(images.shape)}")
@@ -99,20 +116,29 @@ def convert(module: nn.Module, images: Tensor, steps: int | Sequence[int] = 16) 
     if len(given) != len(layers):
         raise ValueError(f"steps must be one number, or one for each of the {len(layers)} layers, got {len(given)}")
     for layer, number in zip(layers, given, strict=True):
-        layer.steps = checks.window(number)
+        if layer.levels is None and not layer.finest:
+            layer.steps = checks.window(number)
     values, scores = source.values([name for layer in layers for name in (layer.node, layer.read)], images)
     for layer in layers:
         values[layer.node].clamp_(max=layer.cap)
-        layer.clip = _clip(values[layer.read], layer.steps)
+        layer.clip = _clip(values[layer.read], layer.steps) if layer.levels is None else layer.clip
     net = as_net(nn.Sequential(*reader.encoder(), *_emit(parts, reader.scale)[0]), tuple(images.shape[1:])).eval()
     firing: list[Any] = [part for part in net.modules() if isinstance(part, WindowedLayer)]
-    for n, (layer, made) in enumerate(zip(layers, firing, strict=True)):
-        ours = torch.cat([source.drawn(windowed_values(net.observe(part).layers[n])) for part in images.split(_BATCH)])
-        ours *= made.clip
-        made.bias.data += (values[layer.node] - ours).mean(0)
-    net.readout.get_parameter("bias").data += (scores - _scores(net, images)).mean(0)
+    exact = all(layer.levels is not None for layer in layers) and not reader.approximated
+    for n, (layer, neurons) in enumerate(zip(layers, firing, strict=True)):
+        if layer.levels is None:
+            fired = torch.cat([source.drawn(windowed_values(net.observe(part).layers[n])) for part in images.split(_BATCH)])
+            neurons.bias.data += (values[layer.node] - fired * neurons.clip).mean(0)
+    if not exact:
+        net.readout.get_parameter("bias").data += (scores - _scores(net, images)).mean(0)
     report = pd.DataFrame([_cost(layer, values[layer.node]) for layer in layers])
-    report.attrs = {"agreement": float((_scores(net, images).argmax(1) == scores.argmax(1)).double().mean())}
+    answers = _scores(net, images)
+    report.attrs = {
+        "agreement": float((answers.argmax(1) == scores.argmax(1)).double().mean()),
+        "error": float((answers - scores).norm() / scores.norm()),
+        "exact": exact,
+        "approximated": reader.approximated,
+    }
     net.report = report  # type: ignore[assignment]
     return net
 
@@ -135,12 +161,19 @@ class _Affine:
     node: str = ""  # with the values of its neurons
     read: str = ""  # with those that the next layer reads: the largest ones behind a max pool
     cap: float = math.inf  # of its values: 6 for ReLU6
+    levels: Levels | None = None  # of a quantised net, which give steps and clip
+    finest: bool = False  # as many levels as there can be, whatever `steps` says
     steps: int = 255
     clip: Tensor = field(default_factory=lambda: torch.ones(1))
 
     @property
     def last(self) -> _Affine:
         return self
+
+    @property
+    def units(self) -> Tensor:
+        """What a spike at step 0 is worth for the next layer."""
+        return self.clip if self.levels is None else self.levels.unit * self.levels.high
 
     def normalize(self, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
         """Fold batch normalisation."""
@@ -180,10 +213,11 @@ class _Affine:
 
 @dataclass(eq=False)
 class _Block:
-    """A residual block: its layers, of which the last one fires, and a 1x1 convolution or None."""
+    """A residual block: its layers, of which the last one fires, and a 1x1 convolution, or a factor of the identity."""
 
     body: list[_Part]
     shortcut: _Affine | None
+    factor: Tensor
 
     @property
     def last(self) -> _Affine:
@@ -193,7 +227,7 @@ class _Block:
         """The block for inputs in units of `scale`."""
         body, _ = _emit(self.body, scale)
         if self.shortcut is None:
-            return fs.Residual(body, scale=scale)
+            return fs.Residual(body, scale=scale * self.factor)
         outputs, inputs = self.shortcut.weight.shape[:2]
         side = fs.WindowedShortcut(inputs, outputs, stride=self.shortcut.stride, generator=Generator())
         side.weight.data.copy_(self.shortcut.weight * self.shortcut.per_input(scale))
@@ -253,7 +287,7 @@ class _Tracer(fx.Tracer):
     """Takes firstspike's modules as they are."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, fs.Normalize) or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, fs.Normalize | Levels) or super().is_leaf_module(m, module_qualified_name)
 
 
 @dataclass
@@ -264,6 +298,8 @@ class _State:
     averages: list[tuple[nn.Module, str, tuple[int, ...]]] = field(default_factory=list)  # with node and shape before
     open: _Affine | _Block | None = None
     behind: list[_Part] = field(default_factory=list)  # max pools between the product and its ReLU
+    pads: tuple[int, ...] = ()  # zeros left, right, above and below, before the next product
+    affine: tuple[Tensor, Tensor] | None = None  # factor and shift per channel behind a ReLU, before the next product
 
 
 class _Reader:
@@ -277,13 +313,15 @@ class _Reader:
         self.images = None if unit else fs.Normalize(low, high - low, saturate=True)
         self.scale, self.shift = torch.tensor([1.0 if unit else high - low]), torch.tensor([low])  # x = scale u + shift
         self.border: tuple[int, int] = (0, 0)
+        self.steps, self.cap = 255, math.inf  # of the input's window; a clip of the images
+        self.approximated: list[str] = []  # nodes whose rounding a net of windows does not have
         self.at_input = True
         self.dominators: dict[fx.Node, fx.Node] = {}
 
     def encoder(self) -> list[nn.Module]:
         """What makes spikes of images."""
         fill = (-self.shift / self.scale).clamp(0, 1).tolist() if any(self.border) else [0.0]
-        return [*([] if self.images is None else [self.images]), fs.WindowedEncoder(padding=self.border, fill=fill)]
+        return [*([] if self.images is None else [self.images]), fs.WindowedEncoder(self.steps, self.border, fill)]
 
     def read(self) -> list[_Part]:
         """The parts of the net, the last of which is the readout."""
@@ -307,8 +345,17 @@ class _Reader:
         state = _State()
         self._chain(state, end, first)
         last = state.open
+        if (
+            last is None
+            and state.parts
+            and not (state.averages or state.pads or state.affine)
+            and len(self.source.shapes[end.name]) == 2
+        ):
+            outputs = self.source.shapes[end.name][1]  # the net ends in a ReLU: scores are its values, in the finest levels
+            state.parts[-1].last.finest = True  # type: ignore[union-attr]
+            return [*state.parts, _Affine(end.name, torch.eye(outputs), torch.zeros(outputs))]
         if not isinstance(last, _Affine) or last.weight.dim() != 2 or state.behind:
-            _refuse(str(end), "is not a Linear, which gives the scores", "end with one, without softmax")
+            _refuse(str(end), "is not a Linear or a ReLU, which gives the scores", "end with one, without softmax")
         return [*state.parts, last]
 
     def _chain(self, state: _State, node: fx.Node, stop: fx.Node) -> None:
@@ -327,7 +374,7 @@ class _Reader:
         if len(read) != 2 or len(node.args) != 2 or node.kwargs:
             _refuse(name, "does not add two tensors", way)
         self._settle(state, name)
-        if state.open is not None or (self.at_input and bool(self.shift.any())):
+        if state.open is not None or state.affine is not None or (self.at_input and bool(self.shift.any())):
             _refuse(name, f"adds {fork.name}, which is not the output of a ReLU", "put a ReLU before the block")
         at_input, branches = self.at_input, []
         for end in read:
@@ -335,7 +382,8 @@ class _Reader:
             self._chain(branch, end, fork)
             branches.append(branch)
         side, body = sorted(branches, key=_size)
-        if not isinstance(body.open, _Affine) or body.behind or side.parts or side.averages or side.behind:
+        parts_of_side = side.parts or side.averages or side.behind or side.pads
+        if not isinstance(body.open, _Affine) or body.behind or parts_of_side or (side.affine and bool(side.affine[1].any())):
             _refuse(name, "is not the end of a residual block", way)
         shortcut = side.open
         if shortcut is not None:
@@ -343,52 +391,130 @@ class _Reader:
             if not isinstance(shortcut, _Affine) or not plain or any(shortcut.padding) or shortcut.groups != 1:
                 _refuse(name, "has a shortcut of another kind", way)
             body.open.bias = body.open.bias + shortcut.bias
-        state.open, self.at_input = _Block([*body.parts, body.open], shortcut), False
+        factor = torch.ones(1) if side.affine is None else side.affine[0]
+        state.open, self.at_input = _Block([*body.parts, body.open], shortcut, factor), False
 
     def _step(self, state: _State, node: fx.Node) -> None:
         module, name = self._module(node)
         shape = self.source.shapes[node.all_input_nodes[0].name]
         if isinstance(module, (nn.Identity, nn.Dropout, nn.Dropout2d)):
             return
-        if isinstance(module, (nn.Conv2d, nn.Linear)):
+        if isinstance(module, Levels):
+            self._levels(state, module, name, node)
+        elif isinstance(module, nn.ConstantPad2d):  # of which ZeroPad2d is one
+            if state.open is not None or state.averages or module.value != 0:
+                _refuse(name, "pads by another number than 0, or before a pool or ReLU", "pad right before a convolution")
+            state.pads = tuple(module.padding)
+        elif isinstance(module, (nn.Conv2d, nn.Linear)):
             self._product(state, module, name, shape)
         elif isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
-            if not isinstance(state.open, _Affine) or state.behind or module.running_mean is None:
-                _refuse(name, "does not follow a Conv2d or Linear, or has no statistics", "put it right behind one")
-            state.open.normalize(module)
-        elif isinstance(module, (nn.ReLU, nn.ReLU6)):
-            if state.open is not None:
-                last = state.open.last
-                last.node, last.read = last.node if state.behind else node.name, node.name
-                last.cap = 6.0 if isinstance(module, nn.ReLU6) else math.inf
-                state.parts += [state.open, *state.behind]
-                state.open, state.behind = None, []
-            elif self.at_input:
-                _refuse(name, "is applied to the images", "leave it out")
+            self._normalization(state, module, name)
+        elif isinstance(module, (nn.ReLU, nn.Hardtanh)):  # of which ReLU6 is one
+            self._rectify(state, module, name, node)
         elif isinstance(module, nn.MaxPool2d):
-            self._settle(state, name)
-            pool = _max_pool(module, name, shape)
-            if state.open is None:
-                if state.parts and isinstance(state.parts[-1], _Affine | _Block):
-                    state.parts[-1].last.read = node.name
-                state.parts.append(pool)
-            else:
-                if not state.behind:
-                    state.open.last.node = node.all_input_nodes[0].name  # before the ReLU: its positive values
-                state.behind.append(pool)
+            self._maximum(state, module, name, node, shape)
         elif isinstance(module, _AVERAGES):
             if state.open is not None:
-                _refuse(
-                    name,
-                    "averages values before a ReLU",
-                    "put it behind the ReLU, and a last 1x1 convolution behind it, as a Linear",
-                )
+                way = "put it behind the ReLU, and a last 1x1 convolution behind it, as a Linear"
+                _refuse(name, "averages values before a ReLU", way)
             state.averages.append((module, node.name, shape))
         elif isinstance(module, fs.Normalize) and self.at_input and not state.parts and not state.averages:
             self.shift = (self.shift - module.mean) / module.std
             self.scale = self.scale / module.std
+        elif isinstance(module, fs.Normalize) and state.open is None and state.affine is None and not state.pads:
+            state.affine = 1 / module.std, -module.mean / module.std
         else:
             _refuse(name, f"is a {type(module).__name__}", _WAYS)
+
+    def _rectify(self, state: _State, module: nn.ReLU | nn.Hardtanh, name: str, node: fx.Node) -> None:
+        cap = getattr(module, "max_val", math.inf)
+        if getattr(module, "min_val", 0) != 0:
+            _refuse(name, f"clips at {module.min_val}", "clip at 0, as a ReLU does")
+        if state.open is not None:
+            self._close(state, node).cap = cap
+        elif self.at_input and cap == math.inf:
+            _refuse(name, "is applied to the images", "leave it out")
+        elif self.at_input:
+            self.cap = cap
+
+    def _maximum(self, state: _State, module: nn.MaxPool2d, name: str, node: fx.Node, shape: tuple[int, ...]) -> None:
+        self._settle(state, name)
+        if state.pads or (state.affine is not None and bool((state.affine[0] < 0).any())):
+            _refuse(name, "follows a padding, or a batch normalisation with a negative factor", "put it before them")
+        pool = _max_pool(module, name, shape)
+        if state.open is None:
+            if state.parts and isinstance(state.parts[-1], _Affine | _Block):
+                state.parts[-1].last.read = node.name
+            state.parts.append(pool)
+        else:
+            if not state.behind:
+                state.open.last.node = node.all_input_nodes[0].name  # before the ReLU: its positive values
+            state.behind.append(pool)
+
+    def _close(self, state: _State, node: fx.Node) -> _Affine:
+        """End the open product with a ReLU, and return the layer that fires."""
+        assert state.open is not None
+        last = state.open.last
+        last.node, last.read = last.node if state.behind else node.name, node.name
+        state.parts += [state.open, *state.behind]
+        state.open, state.behind = None, []
+        return last
+
+    def _levels(self, state: _State, module: Levels, name: str, node: fx.Node) -> None:
+        """The rounding of a quantised net: of its images, of the layer before it, or one that only a signed number needs."""
+        if self.at_input and state.open is None and not state.parts and not state.averages:
+            self._input_levels(module, name)
+            return
+        if module.low < 0:
+            self.approximated.append(name)
+            return
+        if state.open is not None:
+            self._close(state, node)
+        elif state.averages:
+            self._settle(state, name)
+        fired = [part for part in state.parts if isinstance(part, _Affine | _Block)]
+        if not fired or state.affine is not None or not 1 <= module.high <= checks.MAX_WINDOW:
+            _refuse(name, f"rounds to {module.high + 1} levels, or not the output of a ReLU", "use 1 to 8 bits behind a ReLU")
+        last = fired[-1].last
+        if last.levels is not None and not (last.levels.high == module.high and torch.equal(last.levels.unit, module.scale)):
+            _refuse(name, f"rounds what {last.name} has rounded to other levels", "use one quantiser")
+        if last.levels is None:
+            last.levels = self._within(module, last.cap, name)
+        last.steps, last.clip = last.levels.high, last.levels.scale * last.levels.high
+
+    def _within(self, module: Levels, cap: float, name: str) -> Levels:
+        """The levels that a clip at `cap` leaves."""
+        top = float((cap / module.scale).max())
+        if top >= module.high:
+            return module
+        if float((cap / module.scale - round(top)).abs().max()) > 1e-3:
+            self.approximated.append(name)
+        return Levels(module.scale, module.low, max(round(top), 1), module.unit)
+
+    def _input_levels(self, module: Levels, name: str) -> None:
+        module = self._within(module, self.cap, name)
+        steps = module.high - module.low
+        if not 1 <= steps <= checks.MAX_WINDOW:
+            _refuse(name, f"rounds the images to {steps + 1} levels", "use at most 8 bits")
+        width, begin = (1.0, 0.0) if self.images is None else (self.images.std, self.images.mean)
+        std = width / self.scale
+        mean = begin - self.shift * std  # a number x of the images enters the net as (x - mean) / std
+        low, span = (mean + module.low * module.scale * std), steps * module.scale * std
+        plain = bool((low == 0).all()) and bool((span == 1).all())
+        self.images = None if plain else fs.Normalize(low.tolist(), span.tolist(), saturate=True)
+        self.scale, self.shift, self.steps = steps * module.unit, module.low * module.unit, steps
+
+    def _normalization(self, state: _State, norm: nn.BatchNorm1d | nn.BatchNorm2d, name: str) -> None:
+        """Batch normalisation goes into the product before it, or behind a ReLU into the one after it."""
+        if norm.running_mean is None or norm.running_var is None:
+            _refuse(name, "has no running statistics", "train with track_running_stats=True")
+        if isinstance(state.open, _Affine) and not state.behind:
+            state.open.normalize(norm)
+            return
+        if state.open is not None or self.at_input or state.affine is not None or state.pads:
+            _refuse(name, "follows neither a Conv2d or Linear nor their ReLU", "put it right behind one")
+        factor = (norm.running_var + norm.eps).rsqrt() * (1 if norm.weight is None else norm.weight)
+        state.affine = factor.detach(), ((0 if norm.bias is None else norm.bias) - norm.running_mean * factor).detach()
 
     def _module(self, node: fx.Node) -> tuple[nn.Module, str]:
         """The part of a node as a module, and its name in the net."""
@@ -423,8 +549,18 @@ class _Reader:
             affine.stride, affine.groups = (module.stride[0], module.stride[1]), module.groups
             padding = 0 if module.padding == "valid" else module.padding
             affine.padding = padding_of(padding, _pair(module.kernel_size), affine.stride)
+            if state.pads:
+                _pad(affine, state.pads)
         elif len(shape) != 2:
             _refuse(name, f"is applied to each row of {shape}", "put a Flatten before it")
+        elif state.pads:
+            _refuse(name, "follows a padding", "pad before a convolution")
+        if state.affine is not None:
+            factor, constant = state.affine
+            if any(affine.padding) and bool(constant.any()):
+                _refuse(name, "pads the output of a batch normalisation", "put the batch normalisation before its ReLU")
+            affine.bias = affine.bias + (affine.weight * affine.per_input(constant)).flatten(1).sum(1)
+            affine.weight = affine.weight * affine.per_input(factor)
         factors = [_factor(pool, before) for pool, _, before in state.averages]
         if all(factors):
             affine.avg_pool = math.prod(factors)
@@ -434,7 +570,7 @@ class _Reader:
             self._settle(state, name)
         if self.at_input:
             self._fold_shift(affine, bool(state.parts), name)
-        state.averages, state.open, self.at_input = [], affine, False
+        state.averages, state.open, state.pads, state.affine, self.at_input = [], affine, (), None, False
 
     def _fold_shift(self, affine: _Affine, pooled: bool, name: str) -> None:
         """The images' shift goes to the bias; borders are then of the pixel that was 0 before it."""
@@ -461,6 +597,14 @@ class _Reader:
         state.averages = []
 
 
+def _pad(affine: _Affine, pads: tuple[int, ...]) -> None:
+    """Add zeros left, right, above and below: where two sides differ, the kernel gets zeros on the side with fewer."""
+    left, right, top, bottom = pads
+    (rows, columns), (height, width) = affine.padding, (max(top, bottom), max(left, right))
+    affine.padding = rows + height, columns + width
+    affine.weight = nn.functional.pad(affine.weight, (width - left, width - right, height - top, height - bottom))
+
+
 def _size(branch: _State) -> tuple[int, int]:
     """What makes a branch the body of a block: the number of its layers, then its last kernel."""
     kernel = 0 if branch.open is None else branch.open.last.weight[0].numel()
@@ -481,7 +625,7 @@ def _emit(parts: Sequence[_Part], scale: Tensor) -> tuple[list[nn.Module], Tenso
     modules: list[nn.Module] = []
     for part in parts:
         modules.append(part.module(scale) if isinstance(part, _Affine | _Block) else part)
-        scale = part.last.clip if isinstance(part, _Affine | _Block) else scale
+        scale = part.last.units if isinstance(part, _Affine | _Block) else scale
     return modules, scale
 
 

@@ -16,7 +16,7 @@ import firstspike
 from firstspike import data, functional, models
 from firstspike import nn as fs
 
-from .samples import Refusal, generator, refusals
+from ..samples import Refusal, generator, refusals
 
 
 def block(inputs: int, outputs: int, kernel: int = 3, **how: Any) -> list[nn.Module]:
@@ -39,6 +39,27 @@ class Basic(nn.Module):
         y = self.body(x)
         y += x if self.shortcut is None else self.shortcut(x)
         return F.relu(y, inplace=True)
+
+
+def shifted(channels: int) -> nn.BatchNorm2d:
+    """A batch normalisation that shifts its input."""
+    norm = nn.BatchNorm2d(channels)
+    nn.init.constant_(norm.bias, 0.25)
+    return norm
+
+
+class Keras(nn.Module):
+    """What nets from other frameworks have: zeros on one side of a map, a batch normalisation behind a ReLU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(1, 8, 3, stride=2), nn.ReLU())
+        self.body = nn.Sequential(nn.ZeroPad2d((1, 0, 0, 1)), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.BatchNorm2d(8))
+        self.middle, self.norm, self.last = nn.Linear(72, 24), nn.BatchNorm1d(24), nn.Linear(24, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.body(self.stem(F.pad(x, (0, 1, 0, 1))))
+        return self.last(self.norm(F.relu(self.middle(x.flatten(1)))))
 
 
 class ResNet(nn.Module):
@@ -86,6 +107,7 @@ NETS: dict[str, Callable[[], nn.Module]] = {
         *(*block(16, 32, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10)),
     ),
     "functional": Functional,
+    "keras": Keras,
 }
 
 
@@ -258,13 +280,14 @@ BAD: dict[str, Refusal] = {
     "activation": (sequential(nn.Linear(6, 3), nn.GELU(), nn.Linear(3, 3)), ValueError, "1 is a GELU"),
     "no ReLU": (sequential(nn.Linear(6, 3), nn.Linear(3, 3)), ValueError, "1 follows 0 without"),
     "softmax": (sequential(nn.Linear(6, 3), nn.Softmax(1)), ValueError, "1 is a Softmax"),
-    "no scores": (sequential(nn.Linear(6, 3), nn.ReLU()), ValueError, "is not a Linear"),
+    "no scores": (sequential(nn.Linear(6, 3), nn.ReLU(), nn.BatchNorm1d(3)), ValueError, "is not a Linear"),
     "ReLU before the addition": (sequential(Twice()), ValueError, "add"),
-    "normalisation of spikes": (
-        sequential(nn.Linear(6, 3), nn.ReLU(), nn.BatchNorm1d(3), nn.Linear(3, 3)),
+    "normalisation before a padding": (
+        of_maps(nn.Conv2d(1, 2, 3), nn.ReLU(), shifted(2), nn.Conv2d(2, 2, 3, padding=1), nn.ReLU()),
         ValueError,
-        "2 does not follow",
+        "3 pads the output of a batch normalisation",
     ),
+    "reflecting padding": (of_maps(nn.ReflectionPad2d(1), nn.Conv2d(1, 2, 3), nn.ReLU()), ValueError, "ReflectionPad2d"),
     "dilation": (of_maps(nn.Conv2d(1, 2, 3, dilation=2), nn.ReLU()), ValueError, "0 is dilated"),
     "average before a ReLU": (of_maps(nn.Conv2d(1, 2, 3), nn.AvgPool2d(2), nn.ReLU()), ValueError, "1 averages"),
     "unequal windows": (
@@ -284,3 +307,14 @@ BAD: dict[str, Refusal] = {
 }
 
 test_refusals = refusals(**BAD)
+
+
+@torch.no_grad()
+def test_a_net_that_ends_in_a_relu() -> None:
+    net = nn.Sequential(nn.Linear(6, 20), nn.ReLU(), nn.Linear(20, 4), nn.ReLU())
+    for parameter in net.parameters():
+        parameter.copy_(torch.randn(parameter.shape, generator=generator(1)))
+    images = torch.rand(200, 6, generator=generator(0))
+    made = firstspike.convert(net, images, 64)
+    assert made.report["steps"].tolist() == [64, 255]
+    assert (made(images) - net(images)).norm() < 0.03 * net(images).norm()
