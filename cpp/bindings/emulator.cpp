@@ -5,11 +5,12 @@
 #include <algorithm>
 #include <stdexcept>
 #include <string>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "../emulator/constant.h"
 #include "../emulator/run.h"
-#include "../emulator/windows.h"
 #include "errors.h"
 #include "geometry.h"
 
@@ -33,92 +34,98 @@ Array<T> exact(const py::handle& value, const char* name, int dims) {
     return array;
 }
 
-// An entry of a layer's record; KeyError or TypeError naming it.
+// Attribute `name` of a record of Python; AttributeError, or TypeError that names it.
 template <class T>
-T field(const py::dict& d, const char* key) {
-    if (!d.contains(key)) throw py::key_error(std::string("layer has no ") + key);
+T of(const py::handle& record, const char* name) {
+    const py::object value = record.attr(name);
     try {
-        return d[key].cast<T>();
+        return value.cast<T>();
     } catch (const py::cast_error&) {
-        throw py::type_error(std::string(key) + " has the wrong type, or does not fit: " + py::repr(d[key]).cast<std::string>());
+        throw py::type_error(std::string(name) + " has the wrong type, or does not fit: " + py::repr(value).cast<std::string>());
     }
 }
 
-em::Register read_register(const py::dict& d) {
-    return {field<int64_t>(d, "low"), field<int64_t>(d, "high"), field<int>(d, "bits"), field<bool>(d, "wrap")};
+// An array of signed integers that T holds, as contiguous T.
+template <class T>
+Array<T> integers(const py::handle& record, const char* name) {
+    const auto value = of<py::object>(record, name);
+    if (!py::isinstance<py::array>(value)) throw py::type_error(std::string(name) + " must be a numpy array");
+    const auto array = py::reinterpret_borrow<py::array>(value);
+    if (array.dtype().kind() != 'i' || array.itemsize() > static_cast<py::ssize_t>(sizeof(T)))
+        throw py::type_error(std::string(name) + " must hold signed integers of at most " + std::to_string(sizeof(T)) + " bytes");
+    return exact<T>(py::array_t < T, py::array::c_style | py::array::forcecast > ::ensure(array), name,
+                    static_cast<int>(array.ndim()));
 }
 
-// The sizes of a layer, or of its synapses from one source.
-void read_geometry(const py::dict& d, em::Layer& a) {
-    const auto number = [&](const char* key) { return field<int>(d, key); };
-    a.conv = field<bool>(d, "conv");
-    a.in_h = number("in_h"), a.in_w = number("in_w"), a.in_c = number("in_c"), a.pool = number("pool");
-    a.kernel_h = number("kernel_h"), a.kernel_w = number("kernel_w");
-    a.stride_h = number("stride_h"), a.stride_w = number("stride_w"), a.pad_h = number("pad_h"), a.pad_w = number("pad_w");
-    a.out_h = number("out_h"), a.out_w = number("out_w"), a.out_c = number("out_c");
+em::Register register_of(const py::handle& record, const char* name) {
+    const auto r = of<py::object>(record, name);
+    return {of<int64_t>(r, "low"), of<int64_t>(r, "high"), of<int>(r, "bits"), of<std::string>(r, "policy") == "wrap"};
 }
 
-void add_layer(em::Network& network, const std::string& name, const py::dict& d) {
+em::Synapses synapses_of(const py::handle& record) {
+    em::Synapses s{};
+    const auto kind = of<std::string>(record, "kind");
+    if (kind == "conv")
+        s.kind = em::Synapses::Kind::conv;
+    else if (kind == "diagonal")
+        s.kind = em::Synapses::Kind::diagonal;
+    else if (kind != "linear")
+        fail("synapses must be linear, conv or diagonal, got " + kind);
+    using Pair = std::pair<int, int>;
+    std::tie(s.in_h, s.in_w, s.in_c) = of<std::tuple<int, int, int>>(record, "in_shape");
+    std::tie(s.stride_h, s.stride_w) = of<Pair>(record, "stride");
+    std::tie(s.pad_h, s.pad_w) = of<Pair>(record, "padding");
+    s.source = of<int>(record, "source"), s.delay = of<int>(record, "delay");
+    s.pool = of<int>(record, "pool"), s.groups = of<int>(record, "groups");
+    return s;
+}
+
+// The fields of a neuron, by its kind; true if it has a `rise`.
+bool read_neuron(const py::handle& record, em::Layer& a) {
+    const auto kind = of<std::string>(record, "kind");
+    a.strict = of<std::string>(record, "fire") == "gt";
+    a.start = of<int>(record, "start"), a.stop = of<int>(record, "stop");
+    if (kind == "windowed") return a.neuron = em::Layer::Neuron::windowed, true;
+    if (kind == "pool") return a.neuron = em::Layer::Neuron::pool, false;
+    if (kind != "step") fail("neurons of kind " + kind + " do not run on cores");
+    a.neuron = em::Layer::Neuron::step;
+    a.fires = of<bool>(record, "fires"), a.by_event = of<std::string>(record, "update") == "event";
+    a.by_shift = of<std::string>(record, "leak") == "shift";
+    a.keep = of<int>(record, "keep"), a.decay_bits = of<int>(record, "decay_bits");
+    a.has_current = !of<py::object>(record, "current").is_none();
+    a.current_keep = a.has_current ? of<int>(record, "current") : 0;
+    return false;
+}
+
+// layer: a firstspike.emulator.program.layers.Layer, or another record with its attributes.
+void add_layer(em::Network& network, const py::object& layer) {
     em::LayerSpec spec{};
     em::Layer& a = spec.layer;
-    const auto number = [&](const char* key) { return field<int>(d, key); };
-    spec.name = name;
-    read_geometry(d, a);
-    a.fires = field<bool>(d, "fires");
-    a.by_event = field<bool>(d, "by_event");
-    spec.strict = field<bool>(d, "strict");
-    a.delay = number("delay"), a.start = number("start"), a.stop = number("stop");
-    a.shift = number("shift"), a.keep = number("keep"), a.decay_bits = number("decay_bits");
-    a.by_shift = field<bool>(d, "by_shift"), a.has_current = !field<py::object>(d, "current").is_none();
-    a.current_keep = a.has_current ? number("current") : 0;
-    a.accumulator = read_register(field<py::dict>(d, "accumulator"));
-    a.membrane = read_register(field<py::dict>(d, "membrane"));
-    const auto weights = exact<int32_t>(field<py::object>(d, "weights"), "weights", 1);
-    const auto theta = exact<int64_t>(field<py::object>(d, "theta"), "theta", 1),
-               bias = exact<int64_t>(field<py::object>(d, "bias"), "bias", 1);
-    spec.weights = weights.data(), spec.weight_count = weights.size();
-    spec.theta = theta.data(), spec.theta_count = theta.size();
-    spec.bias = bias.data(), spec.bias_count = bias.size();
-    const auto shortcut = field<py::object>(d, "shortcut");
-    if (shortcut.is_none()) return network.add(spec);
-    if (!py::isinstance<py::dict>(shortcut)) throw py::type_error("shortcut must be a dict or None");
-    const auto beside = py::reinterpret_borrow<py::dict>(shortcut);
-    const auto of = [&](const char* key) { return field<int>(beside, key); };
-    const auto taps = exact<int32_t>(field<py::object>(beside, "weights"), "weights of the shortcut", 1);
-    if (taps.size() == 0) fail("weights of the shortcut must hold at least one");
-    a.shortcut = {of("source"), of("in_h"), of("in_w"), of("in_c"), of("stride_h"), of("stride_w"), of("delay"), taps.data()};
-    spec.shortcut_count = taps.size();
-    network.add(spec);
-}
-
-void add_window_layer(em::WindowNetwork& network, const std::string& name, const py::dict& d) {
-    em::WindowSpec spec{};
-    em::WindowLayer& a = spec.layer;
-    spec.name = name, spec.strict = field<bool>(d, "strict"), spec.shift = field<int>(d, "shift");
-    a.out_h = field<int>(d, "out_h"), a.out_w = field<int>(d, "out_w"), a.out_c = field<int>(d, "out_c");
-    a.steps = field<int>(d, "steps"), a.pools = field<bool>(d, "pools");
-    a.current = read_register(field<py::dict>(d, "accumulator")), a.membrane = read_register(field<py::dict>(d, "membrane"));
-    const auto theta = exact<int64_t>(field<py::object>(d, "theta"), "theta", 1),
-               start = exact<int64_t>(field<py::object>(d, "bias"), "bias", 1),
-               rise = exact<int64_t>(field<py::object>(d, "rise"), "rise", 1);
-    a.theta = theta.data(), a.start = start.data(), a.rise = rise.data();
-    spec.theta_count = theta.size(), spec.start_count = start.size(), spec.rise_count = rise.size();
+    spec.name = of<std::string>(layer, "name");
+    std::tie(a.out_h, a.out_w, a.out_c) = of<std::tuple<int, int, int>>(layer, "out_shape");
+    a.accumulator = register_of(layer, "accumulator"), a.membrane = register_of(layer, "membrane");
+    a.shift = of<int>(layer, "shift");
+    const auto neuron = of<py::object>(layer, "neuron");
+    const bool rises = read_neuron(neuron, a);
+    const auto theta = integers<int64_t>(neuron, "theta"), bias = integers<int64_t>(neuron, "bias");
+    const auto rise = rises ? integers<int64_t>(neuron, "rise") : Array<int64_t>(0);
+    spec.theta = {theta.data(), static_cast<std::size_t>(theta.size())};
+    spec.bias = {bias.data(), static_cast<std::size_t>(bias.size())};
+    spec.rise = {rise.data(), static_cast<std::size_t>(rise.size())};
     std::vector<Array<int32_t>> weights;
-    for (const py::handle& given : field<py::list>(d, "inputs")) {
-        const auto input = py::cast<py::dict>(given);
-        if (a.input_count == 2) fail("a layer has at most two inputs");
-        em::Synapses& in = a.inputs[a.input_count];
-        read_geometry(input, in.map);
-        in.source = field<int>(input, "source"), in.groups = field<int>(input, "groups");
-        weights.push_back(exact<int32_t>(field<py::object>(input, "weights"), "weights", 1));
-        in.weights = weights.back().data(), spec.weight_count[a.input_count++] = weights.back().size();
+    for (const py::handle& part : of<py::tuple>(layer, "inputs")) {
+        const int k = a.input_count++;
+        if (k == 2) fail("a layer has at most two inputs");
+        a.inputs[k] = synapses_of(part);
+        const auto& weight = weights.emplace_back(integers<int32_t>(part, "weight"));
+        spec.weights[k] = {weight.data(), static_cast<std::size_t>(weight.size())};
+        spec.weight_shape[k].assign(weight.shape(), weight.shape() + weight.ndim());
     }
-    network.add(spec);
+    network.add(std::move(spec));
 }
 
 // Spike times [batch, sources] of a network's input.
-template <class Network>
-Array<uint8_t> times_of(const Network& network, const py::object& given, int threads) {
+Array<uint8_t> times_of(const em::Network& network, const py::object& given, int threads) {
     auto times = exact<uint8_t>(given, "times", 2);
     if (network.layers().empty()) fail("the network has no layer");
     if (times.shape(1) != network.sources())
@@ -156,21 +163,23 @@ void add_zeros(bool wanted, std::vector<py::ssize_t> shape, py::list& arrays, st
 py::dict run(const em::Network& network, const py::object& times_in, int threads, bool early_exit, bool all_times, bool trace) {
     const auto times = times_of(network, times_in, threads);
     const auto& layers = network.layers();
-    const bool fires = layers.back().fires;
-    if (early_exit && !fires) fail("early exit needs a last layer that fires");
+    const em::Layer& last = layers.back();
+    const bool steps = network.by_step();
+    if (early_exit && !(steps && last.fires)) fail("early exit needs a last layer that fires, of a step-by-step net");
     const py::ssize_t samples = times.shape(0), count = static_cast<py::ssize_t>(layers.size());
     auto counters = zeros<int64_t>({samples, count, em::kCounters});
     auto steps_run = zeros<int32_t>({samples});
-    em::Results results{counters.mutable_data(), steps_run.mutable_data(), {}, {}, nullptr};
+    em::Results results{counters.mutable_data(), steps_run.mutable_data(), {}, {}, nullptr, nullptr};
     py::list layer_times, layer_trace;
     for (const em::Layer& layer : layers) {
-        const bool last = &layer == &layers.back();
-        add_zeros(all_times || last, {samples, layer.neurons()}, layer_times, results.times);
-        add_zeros(trace || (last && !fires), {samples, network.total_steps(), layer.neurons()}, layer_trace, results.trace);
+        const bool shown = trace || (&layer == &last && !last.fires), whole = trace || steps;
+        add_zeros(all_times || &layer == &last || !steps, {samples, layer.neurons()}, layer_times, results.times);
+        add_zeros(shown, {samples, whole ? em::updated_steps(network, layer) : 1, layer.neurons()}, layer_trace, results.trace);
+        if (!whole) results.last = std::exchange(results.trace.back(), nullptr);
     }
     py::object overshoot = py::none();
-    if (fires) {
-        auto array = zeros<int64_t>({samples, layers.back().neurons()});
+    if (steps && last.fires) {
+        auto array = zeros<int64_t>({samples, last.neurons()});
         results.overshoot = array.mutable_data();
         overshoot = array;
     }
@@ -184,44 +193,26 @@ py::dict run(const em::Network& network, const py::object& times_in, int threads
     return out;
 }
 
-py::dict run_windows(const em::WindowNetwork& network, const py::object& times_in, int threads, bool trace) {
-    const auto times = times_of(network, times_in, threads);
-    const auto& layers = network.layers();
-    const py::ssize_t samples = times.shape(0), count = static_cast<py::ssize_t>(layers.size());
-    auto counters = zeros<int64_t>({samples, count, em::kCounters});
-    auto last = zeros<int64_t>({samples, layers.back().neurons()});
-    em::WindowResults results{counters.mutable_data(), {}, {}, last.mutable_data()};
-    py::list layer_times, layer_trace;
-    for (const em::WindowLayer& layer : layers) {
-        add_zeros(true, {samples, layer.neurons()}, layer_times, results.times);
-        add_zeros(true, {samples, trace ? em::WindowNetwork::updated(layer) : 0, layer.neurons()}, layer_trace, results.trace);
-        if (!trace) results.trace.back() = nullptr;
-    }
-    {
-        const py::gil_scoped_release released;
-        em::run(network, times.data(), samples, threads, results);
-    }
-    py::dict out;
-    out["counters"] = counters, out["times"] = layer_times, out["membrane"] = layer_trace, out["last"] = last;
-    return out;
-}
-
-// Spike times uint8 [samples, sites, channels] of sums of that shape.
-Array<uint8_t> constant_times(const py::object& sums_in, const py::object& coarse_in, const py::object& reached_in, int64_t high,
-                              int lift, int keep, int decay_bits, int steps, int threads) {
+// Spike times uint8 [samples, sites, channels] of sums of that shape, by the neurons of a layer that takes pixels.
+Array<uint8_t> constant_times(const py::object& sums_in, const py::object& layer, int threads) {
     using firstspike::bindings::checked;
     const auto sums = exact<int32_t>(sums_in, "sums", 3);
-    const auto coarse = exact<int64_t>(coarse_in, "coarse", 1), reached = exact<int64_t>(reached_in, "reached", 1);
+    const auto neuron = of<py::object>(layer, "neuron");
+    const auto coarse = integers<int64_t>(neuron, "coarse"), reached = integers<int64_t>(neuron, "reached");
     const py::ssize_t channels = sums.shape(2);
-    if (coarse.size() != channels || reached.size() != channels) fail("coarse and reached must have one number per channel");
+    if (coarse.size() != channels || reached.size() != channels) fail("coarse and theta must have one number per channel");
     for (py::ssize_t c = 0; c < channels; ++c)
-        checked("coarse", coarse.data()[c], 0, 31), checked("reached", reached.data()[c], 1, int64_t{1} << 46);
-    checked("high", high, 1, (int64_t{1} << 31) - 1), checked("lift", lift, 0, 16), checked("keep", keep, 0, 1 << 16);
-    checked("decay_bits", decay_bits, 0, 16), checked("steps", steps, 1, 254), checked("threads", threads, 1, 1024);
-    if (decay_bits > 0 && keep > 1 << decay_bits) fail("keep must be at most 2^decay_bits");
+        checked("coarse", coarse.data()[c], 0, 31), checked("theta", reached.data()[c], 1, int64_t{1} << 46);
+    const auto number = [](const py::object& record, const char* name, int64_t low, int64_t high) {
+        return static_cast<int>(checked(name, of<int64_t>(record, name), low, high));
+    };
+    const int high = number(neuron, "high", 1, (int64_t{1} << 31) - 1), shift = number(layer, "shift", 0, 16);
+    const int bits = number(neuron, "decay_bits", 0, 16), keep = number(neuron, "keep", 0, bits > 0 ? 1 << bits : 1 << 16);
+    const int steps = number(neuron, "stop", 1, 254);
+    const em::ConstantNeurons neurons{channels, coarse.data(), reached.data(), high, shift, keep, bits, steps};
+    checked("threads", threads, 1, 1024);
     Array<uint8_t> times({sums.shape(0), sums.shape(1), channels});
     uint8_t* const out = times.mutable_data();
-    const em::ConstantNeurons neurons{channels, coarse.data(), reached.data(), high, lift, keep, decay_bits, steps};
     const py::gil_scoped_release released;
     em::constant_times(neurons, sums.data(), sums.shape(0), sums.shape(1), threads, out);
     return times;
@@ -236,8 +227,8 @@ PYBIND11_MODULE(_emulator, m) {
         py::make_tuple("spikes", "events", "delivered", "effective", "active", "accumulator_overflows", "membrane_overflows");
     m.def("instruction_set", &em::instruction_set);
     py::class_<em::Network>(m, "Network")
-        .def(py::init<int, int>(), py::arg("steps"), py::arg("total_steps"))
-        .def("add", &add_layer, py::arg("name"), py::arg("layer"))
+        .def(py::init<int>(), py::arg("steps"))
+        .def("add", &add_layer, py::arg("layer"))
         .def("widths",
              [](const em::Network& network) {
                  py::list widths;
@@ -245,16 +236,5 @@ PYBIND11_MODULE(_emulator, m) {
                  return widths;
              })
         .def("run", &run, py::arg("times"), py::arg("threads"), py::arg("early_exit"), py::arg("all_times"), py::arg("trace"));
-    py::class_<em::WindowNetwork>(m, "WindowNetwork")
-        .def(py::init<int>(), py::arg("steps"))
-        .def("add", &add_window_layer, py::arg("name"), py::arg("layer"))
-        .def("widths",
-             [](const em::WindowNetwork& network) {
-                 py::list widths;
-                 for (const em::WindowLayer& a : network.layers()) widths.append(py::make_tuple(32, a.narrow ? 32 : 64));
-                 return widths;
-             })
-        .def("run", &run_windows, py::arg("times"), py::arg("threads"), py::arg("trace"));
-    m.def("constant_times", &constant_times, py::arg("sums"), py::arg("coarse"), py::arg("reached"), py::arg("high"),
-          py::arg("lift"), py::arg("keep"), py::arg("decay_bits"), py::arg("steps"), py::arg("threads"));
+    m.def("constant_times", &constant_times, py::arg("sums"), py::arg("layer"), py::arg("threads"));
 }

@@ -15,7 +15,7 @@ uint8_t time_of(const ConstantNeurons& n, int32_t sum, int64_t channel) {
     using FIRSTSPIKE_EMULATOR_ISA::leak_toward_zero;
     const int64_t coarse = n.coarse[channel], reached = n.reached[channel];
     const int64_t rounded = (int64_t{sum} + ((int64_t{1} << coarse) >> 1)) >> coarse;
-    const int64_t current = std::clamp(rounded, int64_t{0}, n.high) << n.lift;
+    const int64_t current = std::clamp(rounded, int64_t{0}, n.high) << n.shift;
     if (current == 0) return kSilent;
     int64_t step = 0;
     if (n.decay_bits == 0)

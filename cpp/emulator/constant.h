@@ -10,7 +10,7 @@ struct ConstantNeurons {
     const int64_t* coarse;   // [channels], bits by which a sum is rounded, 0 to 31
     const int64_t* reached;  // [channels], the smallest membrane that fires, 1 to 2^46
     int64_t high;            // largest current, below 2^31
-    int lift, keep, decay_bits, steps;
+    int shift, keep, decay_bits, steps;
 };
 
 // Spike times [samples, sites, channels] of sums of that shape.

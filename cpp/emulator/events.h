@@ -38,8 +38,8 @@ inline int32_t append_fired(const Layer& layer, const State& state, int t) {
     const uint64_t pattern = 0x0101010101010101 * static_cast<uint64_t>(t);
     int32_t at = state.out.begin[t];
     for (int site = 0; site < layer.sites(); ++site) {
-        const uint8_t* times = state.times + static_cast<int64_t>(site) * layer.stride;
-        for (int c = 0; c < layer.stride; c += 8) {
+        const uint8_t* times = state.times + static_cast<int64_t>(site) * layer.padded;
+        for (int c = 0; c < layer.padded; c += 8) {
             uint64_t word;
             __builtin_memcpy(&word, times + c, 8);
             if constexpr (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__) word = __builtin_bswap64(word);

@@ -1,4 +1,4 @@
-// Which weight row an event takes to which site: `visit(site, row)` is called for every one, rows in elements.
+// Which weights an event takes to which site: `visit` is called for every one.
 #pragma once
 
 #include "isa.h"
@@ -7,40 +7,49 @@
 namespace firstspike::emulator {
 namespace FIRSTSPIKE_EMULATOR_ISA {
 
+// Channel and place in the pooled map of an event; `lies` is false beyond the last whole block.
+struct Pooled {
+    int c, y, x;
+    bool lies;
+};
+
+[[gnu::always_inline]] inline Pooled pooled(const Synapses& s, int32_t event) {
+    const int c = event % s.in_c, at = event / s.in_c, y = at / s.in_w / s.pool, x = at % s.in_w / s.pool;
+    return {c, y, x, y < s.in_h / s.pool && x < s.in_w / s.pool};
+}
+
+// visit(site, row), the row in elements of the weights.
 template <class Visit>
-[[gnu::always_inline]] inline void visit_linear(const Layer& layer, int32_t event, Visit visit) {
+[[gnu::always_inline]] inline void visit_linear(const Synapses& s, int32_t event, Visit visit) {
     int32_t row = event;
-    if (layer.pool > 1) {
-        const int c = event % layer.in_c, at = event / layer.in_c;
-        const int y = at / layer.in_w / layer.pool, x = at % layer.in_w / layer.pool;
-        if (y >= layer.in_h / layer.pool || x >= layer.in_w / layer.pool) return;
-        row = (y * (layer.in_w / layer.pool) + x) * layer.in_c + c;
+    if (s.pool > 1) {
+        const Pooled p = pooled(s, event);
+        if (!p.lies) return;
+        row = (p.y * (s.in_w / s.pool) + p.x) * s.in_c + p.c;
     }
-    visit(0, static_cast<int64_t>(row) * layer.stride);
+    visit(0, static_cast<int64_t>(row) * s.row);
 }
 
 template <class Visit>
-[[gnu::always_inline]] inline void visit_conv(const Layer& layer, int32_t event, Visit visit) {
-    const int c = event % layer.in_c, at = event / layer.in_c;
-    const int y = at / layer.in_w / layer.pool, x = at % layer.in_w / layer.pool;
-    if (y >= layer.in_h / layer.pool || x >= layer.in_w / layer.pool) return;
-    int64_t row = static_cast<int64_t>(c) * layer.kernel_h * layer.kernel_w * layer.stride;
-    for (int ky = 0; ky < layer.kernel_h; ++ky) {
-        const int ny = y + layer.pad_h - ky, oy = ny / layer.stride_h;
-        const bool in_y = ny >= 0 && ny % layer.stride_h == 0 && oy < layer.out_h;
-        for (int kx = 0; kx < layer.kernel_w; ++kx, row += layer.stride) {
-            const int nx = x + layer.pad_w - kx, ox = nx / layer.stride_w;
-            if (in_y && nx >= 0 && nx % layer.stride_w == 0 && ox < layer.out_w) visit(oy * layer.out_w + ox, row);
+[[gnu::always_inline]] inline void visit_conv(const Synapses& s, int32_t event, Visit visit) {
+    const Pooled p = pooled(s, event);
+    if (!p.lies) return;
+    int64_t row = static_cast<int64_t>(p.c) * s.kernel_h * s.kernel_w * s.row;
+    for (int ky = 0; ky < s.kernel_h; ++ky) {
+        const int ny = p.y + s.pad_h - ky, oy = ny / s.stride_h;
+        const bool in_y = ny >= 0 && ny % s.stride_h == 0 && oy < s.out_h;
+        for (int kx = 0; kx < s.kernel_w; ++kx, row += s.row) {
+            const int nx = p.x + s.pad_w - kx, ox = nx / s.stride_w;
+            if (in_y && nx >= 0 && nx % s.stride_w == 0 && ox < s.out_w) visit(oy * s.out_w + ox, row);
         }
     }
 }
 
-// Which neuron an event of the shortcut's source takes its one synapse to: `visit(site, channel)`.
+// visit(site, channel): an event has one synapse.
 template <class Visit>
-[[gnu::always_inline]] inline void visit_shortcut(const Layer& layer, int32_t event, Visit visit) {
-    const Shortcut& s = layer.shortcut;
-    const int c = event % s.in_c, at = event / s.in_c, y = at / s.in_w, x = at % s.in_w;
-    if (y % s.stride_h == 0 && x % s.stride_w == 0) visit(y / s.stride_h * layer.out_w + x / s.stride_w, c);
+[[gnu::always_inline]] inline void visit_diagonal(const Synapses& s, int32_t event, Visit visit) {
+    const Pooled p = pooled(s, event);
+    if (p.lies && p.y % s.stride_h == 0 && p.x % s.stride_w == 0) visit(p.y / s.stride_h * s.out_w + p.x / s.stride_w, p.c);
 }
 
 }  // namespace FIRSTSPIKE_EMULATOR_ISA

@@ -73,32 +73,32 @@ template <class W, class S>
 inline void deliver_linear(const Layer& layer, const State& state, Arrivals events, int64_t* counters) {
     constexpr int kRows = 8;
     S* __restrict sum = static_cast<S*>(state.sum);
-    const W* weights = static_cast<const W*>(layer.weights);
+    const W* weights = static_cast<const W*>(layer.inputs[0].weights);
     const W* rows[kRows];
     int waiting = 0;
     for (int32_t e = 0; e < events.count; ++e)
-        visit_linear(layer, events.index[e], [&](int site, int64_t row) {
+        visit_linear(layer.inputs[0], events.index[e], [&](int site, int64_t row) {
             count_synapses(layer, state, site, counters);
             if (state.all_unspent == 0) return;
             rows[waiting++] = weights + row;
             if (waiting < kRows) return;
             waiting = 0;
-            add_rows<kRows>(sum, rows, layer.stride);
+            add_rows<kRows>(sum, rows, layer.padded);
         });
     int done = 0;
-    if (waiting >= 4) add_rows<4>(sum, rows, layer.stride), done = 4;
-    for (; done < waiting; ++done) add_row(sum, rows[done], layer.stride);
+    if (waiting >= 4) add_rows<4>(sum, rows, layer.padded), done = 4;
+    for (; done < waiting; ++done) add_row(sum, rows[done], layer.padded);
 }
 
 template <class W, class S>
 inline void deliver_conv(const Layer& layer, const State& state, Arrivals events, int64_t* counters) {
     S* sum = static_cast<S*>(state.sum);
-    const W* weights = static_cast<const W*>(layer.weights);
+    const W* weights = static_cast<const W*>(layer.inputs[0].weights);
     for (int32_t e = 0; e < events.count; ++e)
-        visit_conv(layer, events.index[e], [&](int site, int64_t row) {
+        visit_conv(layer.inputs[0], events.index[e], [&](int site, int64_t row) {
             count_synapses(layer, state, site, counters);
             if (state.unspent[site] == 0) return;
-            add_row(sum + static_cast<int64_t>(site) * layer.stride, weights + row, layer.stride);
+            add_row(sum + static_cast<int64_t>(site) * layer.padded, weights + row, layer.padded);
         });
 }
 
@@ -108,10 +108,10 @@ template <class S>
     S* sum = static_cast<S*>(state.sum);
     const S* alive = static_cast<const S*>(state.alive);
     for (int32_t e = 0; e < events.count; ++e)
-        visit_shortcut(layer, events.index[e], [&](int site, int c) {
-            const int64_t at = static_cast<int64_t>(site) * layer.stride + c;
+        visit_diagonal(layer.inputs[1], events.index[e], [&](int site, int c) {
+            const int64_t at = static_cast<int64_t>(site) * layer.padded + c;
             count_shortcut(state, site, alive[at] != 0, counters);
-            sum[at] += static_cast<S>(layer.shortcut.weights[c]);
+            sum[at] += static_cast<S>(static_cast<const int32_t*>(layer.inputs[1].weights)[c]);
         });
 }
 
@@ -127,8 +127,8 @@ template <class S, bool kMemWrap>
 [[gnu::noinline]] void deliver_shortcut_events(const Layer& layer, State& state, Arrivals events, int t, int64_t* counters) {
     const S* alive = static_cast<const S*>(state.alive);
     for (int32_t e = 0; e < events.count; ++e)
-        visit_shortcut(layer, events.index[e], [&](int site, int c) {
-            const int64_t at = static_cast<int64_t>(site) * layer.stride + c;
+        visit_diagonal(layer.inputs[1], events.index[e], [&](int site, int c) {
+            const int64_t at = static_cast<int64_t>(site) * layer.padded + c;
             count_shortcut(state, site, alive[at] != 0, counters);
             settle(state, site, event_neuron<S, kMemWrap>(layer, state, at, c, t), state, counters);
         });
@@ -138,7 +138,7 @@ template <class S, bool kMemWrap>
 template <class W, class S, class Update>
 [[gnu::always_inline]] inline void step_sites(const Layer& layer, State& state, const Inputs& events, bool all, int64_t* counters,
                                               const Update& update) {
-    if (layer.conv)
+    if (layer.inputs[0].kind == Synapses::Kind::conv)
         deliver_conv<W, S>(layer, state, events.own, counters);
     else
         deliver_linear<W, S>(layer, state, events.own, counters);
@@ -147,7 +147,7 @@ template <class W, class S, class Update>
         const bool due = (all || state.touched[site]) && state.unspent[site] > 0;
         state.touched[site] = kUntouched;
         if (!due) continue;
-        settle(state, site, update(static_cast<int64_t>(site) * layer.stride), state, counters);
+        settle(state, site, update(static_cast<int64_t>(site) * layer.padded), state, counters);
     }
 }
 
@@ -173,28 +173,28 @@ inline void step_by_event(const Layer& layer, State& state, const Inputs& events
     S *v = static_cast<S*>(state.v), *alive = static_cast<S*>(state.alive);
     if (layer.leaks)
         for (int site = 0; site < layer.sites(); ++site)
-            leak_site(layer, v + static_cast<int64_t>(site) * layer.stride, alive + static_cast<int64_t>(site) * layer.stride);
-    const W* weights = static_cast<const W*>(layer.weights);
+            leak_site(layer, v + static_cast<int64_t>(site) * layer.padded, alive + static_cast<int64_t>(site) * layer.padded);
+    const W* weights = static_cast<const W*>(layer.inputs[0].weights);
     const auto visit = [&](int site, int64_t row) {
         count_synapses(layer, state, site, counters);
         if (state.unspent[site] == 0) return;
-        const int64_t at = static_cast<int64_t>(site) * layer.stride;
+        const int64_t at = static_cast<int64_t>(site) * layer.padded;
         settle(state, site,
                event_site<W, S, kMemWrap>(layer, weights + row, layer.shift, v + at, alive + at, state.times + at, t), state,
                counters);
     };
     for (int32_t e = 0; e < events.own.count; ++e) {
-        if (layer.conv)
-            visit_conv(layer, events.own.index[e], visit);
+        if (layer.inputs[0].kind == Synapses::Kind::conv)
+            visit_conv(layer.inputs[0], events.own.index[e], visit);
         else
-            visit_linear(layer, events.own.index[e], visit);
+            visit_linear(layer.inputs[0], events.own.index[e], visit);
     }
     if (events.shortcut.count) deliver_shortcut_events<S, kMemWrap>(layer, state, events.shortcut, t, counters);
     const bool all = layer.has_bias || layer.leaks || t == layer.start;
     for (int site = 0; site < layer.sites(); ++site) {
         state.touched[site] = kUntouched;
         if (!all || state.unspent[site] == 0) continue;
-        const int64_t at = static_cast<int64_t>(site) * layer.stride;
+        const int64_t at = static_cast<int64_t>(site) * layer.padded;
         settle(state, site,
                event_site<S, S, kMemWrap>(layer, static_cast<const S*>(layer.bias), 0, v + at, alive + at, state.times + at, t),
                state, counters);

@@ -38,7 +38,7 @@ inline Outcome step_site(const Layer& layer, S* __restrict v, S* __restrict sum,
     const S* __restrict bias = static_cast<const S*>(layer.bias);
     const S keep = static_cast<S>(layer.keep), fires = layer.fires ? -1 : 0;
     S acc_changed = 0, mem_changed = 0, fired = 0;
-    for (int i = 0; i < layer.stride; ++i) {
+    for (int i = 0; i < layer.padded; ++i) {
         const S raw = shift_left(sum[i], layer.shift);
         const S input = acc.template apply<kAccWrap>(raw);
         const S old = kLeak ? leak_toward_zero(v[i], keep, layer.decay_bits) : v[i];
@@ -70,7 +70,7 @@ template <class S>
         return wraps ? limits.template apply<true>(x) : limits.template apply<false>(x);
     };
     Outcome made;
-    for (int i = 0; i < layer.stride; ++i) {
+    for (int i = 0; i < layer.padded; ++i) {
         S raw = shift_left(sum[i], layer.shift);
         sum[i] = 0;
         if (!alive[i]) continue;
@@ -113,7 +113,7 @@ inline Outcome event_site(const Layer& layer, const W* __restrict weight, int sh
     const S* __restrict theta = static_cast<const S*>(layer.theta);
     const S fires = layer.fires ? -1 : 0;
     S changed = 0, fired = 0;
-    for (int i = 0; i < layer.stride; ++i)
+    for (int i = 0; i < layer.padded; ++i)
         add_and_test<S, kMemWrap>(mem, shift_left(static_cast<S>(weight[i]), shift), theta[i], fires, v[i], alive[i], times[i], t,
                                   changed, fired);
     return {0, static_cast<int64_t>(changed), static_cast<int32_t>(fired)};
@@ -122,7 +122,8 @@ inline Outcome event_site(const Layer& layer, const W* __restrict weight, int sh
 // The event of a shortcut into the neuron `at` of channel c.
 template <class S, bool kMemWrap>
 inline Outcome event_neuron(const Layer& layer, const State& state, int64_t at, int c, int t) {
-    const S add = shift_left(static_cast<S>(layer.shortcut.weights[c]), layer.shift), fires = layer.fires ? -1 : 0;
+    const S add = shift_left(static_cast<S>(static_cast<const int32_t*>(layer.inputs[1].weights)[c]), layer.shift),
+            fires = layer.fires ? -1 : 0;
     S changed = 0, fired = 0;
     add_and_test<S, kMemWrap>(Limits<S>(layer.membrane), add, static_cast<const S*>(layer.theta)[c], fires,
                               static_cast<S*>(state.v)[at], static_cast<S*>(state.alive)[at], state.times[at], t, changed, fired);
@@ -132,7 +133,7 @@ inline Outcome event_neuron(const Layer& layer, const State& state, int64_t at, 
 template <class S>
 inline void leak_site(const Layer& layer, S* __restrict v, const S* __restrict alive) {
     const S keep = static_cast<S>(layer.keep);
-    for (int i = 0; i < layer.stride; ++i) v[i] = alive[i] ? leak_toward_zero(v[i], keep, layer.decay_bits) : v[i];
+    for (int i = 0; i < layer.padded; ++i) v[i] = alive[i] ? leak_toward_zero(v[i], keep, layer.decay_bits) : v[i];
 }
 
 }  // namespace FIRSTSPIKE_EMULATOR_ISA

@@ -44,7 +44,7 @@ def rewritten(change):
         ("TypeError", lambda h: h.update(layers=7)),
         (r"layers\[0\]\.extra", lambda h: h["layers"][0].update(extra=1)),
         (r"layers\[0\]\.inputs\[0\]\.in_shape", lambda h: h["layers"][0]["inputs"][0].update(in_shape=[1 << 20] * 3)),
-        ("IndexError", lambda h: h["layers"][0]["inputs"][0].update(kind="conv")),
+        ("layer 0:TTFSLinear: the weight", lambda h: h["layers"][0]["inputs"][0].update(kind="conv")),
         (r"layers\[0\]\.neuron", lambda h: h["layers"][0]["neuron"].update(kind="windowed")),
         ("steps", lambda h: h["layers"][0]["neuron"].update(start=200)),
         (r"layers\[0\]\.membrane\.low", lambda h: h["layers"][0]["membrane"].update(low=5)),

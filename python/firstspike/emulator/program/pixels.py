@@ -61,12 +61,9 @@ def sums(layer: Layer, pixels: NDArray[np.uint8]) -> NDArray[np.int32]:
 
 def times(layer: Layer, pixels: NDArray[np.uint8], threads: int | None = None) -> NDArray[np.uint8]:
     """Spike times, uint8 [B, neurons], of `pixels` [B, sources]; 255 is silent."""
-    neuron = layer.neuron_as(PixelNeuron)
     spikes = np.empty((len(pixels), layer.neurons), np.uint8)
-    coarse, reached = map(np.ascontiguousarray, (neuron.coarse, neuron.reached))
-    settings = (coarse, reached, neuron.high, layer.shift, neuron.keep, neuron.decay_bits, neuron.stop)
     workers, every = cores() if threads is None else threads, max(1, _BLOCK // layer.neurons)
     for begin in range(0, len(pixels), every):
         part = sums(layer, pixels[begin : begin + every])
-        spikes[begin : begin + every] = _emulator.constant_times(part, *settings, workers).reshape(len(part), -1)
+        spikes[begin : begin + every] = _emulator.constant_times(part, layer, workers).reshape(len(part), -1)
     return spikes

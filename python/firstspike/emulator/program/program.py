@@ -23,7 +23,7 @@ from ...nn.image_scaling import as_float
 from ...spikes import SpikeTimes
 from . import pixels
 from .host import Encoder, Readout
-from .layers import Layer, PixelNeuron, Register, StepNeuron, Synapses
+from .layers import Layer, PixelNeuron, Synapses
 from .profile import Profile
 
 #: Layers of a program, neurons of all of them: work grows with both, not with the file.
@@ -73,8 +73,9 @@ class OverflowRefused(ValueError):
 class Raw:
     """Results of the core. B samples, L layers, T total steps, N neurons of a layer.
 
-    counters: [B, L, 7] in the order of COUNTERS. times: a layer's [B, N], 255 = silent, in global steps. membrane: a layer's
-    [B, T, N]. overshoot: [B, N] of a last layer that fires: V - theta, at least 0 where it fired.
+    counters: [B, L, 7] in the order of COUNTERS. times: a layer's [B, N], 255 = silent, in steps of the run, or of the layer's
+    own window. membrane: a layer's [B, T, N], in all steps in which it is updated; without `trace` a readout of windows has [B,
+    1, N], at the end. overshoot: [B, N] of a last layer that fires: V - theta, at least 0 where it fired.
     """
 
     counters: NDArray[np.int64]
@@ -88,17 +89,14 @@ class Engine:
     """Layers loaded into the C++ core. Raises ValueError for layers that it cannot hold exactly."""
 
     def __init__(self, layers: Sequence[Layer], steps: int) -> None:
-        self.layers, total = layers, max(steps, *(layer.stop for layer in layers))
-        self._windowed, self._total = layers[0].timing == "windowed", total
-        self._network: Any = _emulator.WindowNetwork(steps) if self._windowed else _emulator.Network(steps, total)
-        for index, layer in enumerate(layers):
-            self._network.add(layer.name, (_windowed_description if self._windowed else _description)(layer, index))
+        self.layers, self._network = layers, _emulator.Network(steps)
+        for layer in layers:
+            self._network.add(layer)
 
     @property
     def widths(self) -> list[tuple[int, int]]:
         """(weight bits, state bits) that the core uses for each layer: the narrowest that are exact."""
-        widths: list[tuple[int, int]] = self._network.widths()
-        return widths
+        return self._network.widths()
 
     def run(
         self,
@@ -116,7 +114,7 @@ class Engine:
         membranes. first: the number of the first sample. OverflowRefused names the first sample that overflows, and its layer.
         """
         workers = cores() if threads is None else threads
-        raw = self._run(np.ascontiguousarray(times), workers, early_exit, all_times, trace)
+        raw = Raw(**self._network.run(np.ascontiguousarray(times), workers, early_exit, all_times, trace))
         registers = [(layer.accumulator, layer.membrane) for layer in self.layers]
         strict = np.array([[register.policy == "error" for register in pair] for pair in registers])
         for sample, n, which in np.argwhere((raw.counters[:, :, -2:] > 0) & strict)[:1]:
@@ -126,86 +124,6 @@ class Engine:
                 f"{raw.counters[sample, n, which - 2]} times in sample {first + sample}, and its policy is error"
             )
         return raw
-
-    def _run(self, times: NDArray[np.uint8], threads: int, early_exit: bool, all_times: bool, trace: bool) -> Raw:
-        if not self._windowed:
-            return Raw(**self._network.run(times, threads, early_exit, all_times, trace))
-        made = self._network.run(times, threads, trace)
-        membrane: list[NDArray[np.int64] | None] = list(made["membrane"]) if trace else [None] * len(self.layers)
-        if not trace:
-            membrane[-1] = made["last"][:, None]
-        return Raw(made["counters"], np.full(len(times), self._total, np.int32), list(made["times"]), membrane, None)
-
-
-def _description(layer: Layer, index: int) -> dict[str, Any]:
-    """A layer as the core takes it."""
-    neuron, shortcut = layer.neuron, layer.shortcut
-    assert isinstance(neuron, StepNeuron)
-    return _geometry(layer, layer.inputs[0]) | {
-        "fires": layer.fires,
-        "by_event": neuron.update == "event",
-        "strict": neuron.fire == "gt",
-        **{name: getattr(neuron, name) for name in ("start", "stop", "keep", "decay_bits", "current")},
-        "delay": layer.delay,
-        "shift": layer.shift,
-        "by_shift": neuron.leak == "shift",
-        "accumulator": _register(layer.accumulator),
-        "membrane": _register(layer.membrane),
-        "weights": np.ascontiguousarray(layer.weight, np.int32).ravel(),
-        "theta": np.ascontiguousarray(neuron.theta),
-        "bias": np.ascontiguousarray(neuron.bias),
-        "shortcut": None
-        if shortcut is None
-        else {
-            "source": shortcut.source,
-            **dict(zip(("in_h", "in_w", "in_c"), shortcut.in_shape, strict=True)),
-            **dict(zip(("stride_h", "stride_w"), shortcut.stride, strict=True)),
-            "delay": shortcut.delay,
-            "weights": np.ascontiguousarray(shortcut.weight, np.int32),
-        },
-    }
-
-
-def _geometry(layer: Layer, part: Synapses) -> dict[str, Any]:
-    return {
-        "conv": part.kind != "linear",
-        "pool": part.pool,
-        **dict(zip(("in_h", "in_w", "in_c"), part.in_shape, strict=True)),
-        **dict(zip(("out_h", "out_w", "out_c"), layer.out_shape, strict=True)),
-        **dict(zip(("kernel_h", "kernel_w"), part.kernel, strict=True)),
-        **dict(zip(("stride_h", "stride_w"), part.stride, strict=True)),
-        **dict(zip(("pad_h", "pad_w"), part.padding, strict=True)),
-    }
-
-
-def _register(r: Register) -> dict[str, Any]:
-    return {"low": r.low, "high": r.high, "bits": r.bits, "wrap": r.policy == "wrap"}
-
-
-def _windowed_description(layer: Layer, index: int) -> dict[str, Any]:
-    neuron, inputs = layer.neuron, []
-    for part in reversed(layer.inputs):
-        weight, groups = part.weight, part.groups
-        if part.kind == "diagonal":
-            groups = len(weight)
-        elif groups > 1:  # [channels of a group, y, x, outputs] to [channels, y, x, outputs of a group]
-            grouped = weight.reshape(*weight.shape[:3], groups, -1)
-            weight = grouped.transpose(3, 0, 1, 2, 4)
-        weights = np.ascontiguousarray(weight, np.int32).ravel()
-        inputs.append(_geometry(layer, part) | {"source": part.source, "groups": groups, "weights": weights})
-    return {
-        "strict": neuron.fire == "gt",
-        **dict(zip(("out_h", "out_w", "out_c"), layer.out_shape, strict=True)),
-        "shift": layer.shift,
-        "steps": layer.steps,
-        "pools": neuron.kind == "pool",
-        "accumulator": _register(layer.accumulator),
-        "membrane": _register(layer.membrane),
-        "theta": np.ascontiguousarray(neuron.theta),
-        "bias": np.ascontiguousarray(getattr(neuron, "bias", neuron.theta * 0)),
-        "rise": np.ascontiguousarray(getattr(neuron, "rise", neuron.theta * 0)),
-        "inputs": inputs,
-    }
 
 
 class Program(Record):

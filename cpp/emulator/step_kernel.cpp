@@ -42,8 +42,8 @@ template <class S>
 void reset_state(const Layer& layer, State& state, int total_steps) {
     S *v = static_cast<S*>(state.v), *sum = static_cast<S*>(state.sum), *alive = static_cast<S*>(state.alive);
     for (int site = 0; site < layer.sites(); ++site) {
-        const int64_t at = static_cast<int64_t>(site) * layer.stride;
-        for (int i = 0; i < layer.stride; ++i) {
+        const int64_t at = static_cast<int64_t>(site) * layer.padded;
+        for (int i = 0; i < layer.padded; ++i) {
             v[at + i] = sum[at + i] = 0;
             if (layer.has_current || layer.by_shift) static_cast<S*>(state.current)[at + i] = 0;
             alive[at + i] = i < layer.out_c ? -1 : 0;
@@ -60,7 +60,7 @@ template <class S>
 void read_membrane(const Layer& layer, const State& state, int64_t* out) {
     const S *v = static_cast<const S*>(state.v), *alive = static_cast<const S*>(state.alive);
     for (int site = 0; site < layer.sites(); ++site) {
-        const int64_t at = static_cast<int64_t>(site) * layer.stride;
+        const int64_t at = static_cast<int64_t>(site) * layer.padded;
         for (int c = 0; c < layer.out_c; ++c) *out++ = alive[at + c] ? v[at + c] : 0;
     }
 }
@@ -77,8 +77,8 @@ void step_layer(const Layer& layer, State& state, const Events& source, const Ev
         state.out.begin[t + 1] = state.out.begin[t];
         return;
     }
-    const Inputs events{sent_in(source, t - layer.delay),
-                        shortcut ? sent_in(*shortcut, t - layer.shortcut.delay) : Arrivals{nullptr, 0}};
+    const Inputs events{sent_in(source, t - layer.inputs[0].delay),
+                        shortcut ? sent_in(*shortcut, t - layer.inputs[1].delay) : Arrivals{nullptr, 0}};
     counters[kEvents] += events.own.count;
     const int64_t before = counters[kSpikes];
     if (layer.state_bytes == 4)
@@ -93,8 +93,8 @@ void step_layer(const Layer& layer, State& state, const Events& source, const Ev
 
 }  // namespace
 
-int run_sample(const Sample& sample) {
-    bucket_events(sample.times, sample.layers[0].sources(), sample.total_steps, sample.input);
+int run_steps(const StepSample& sample) {
+    bucket_events(sample.input, sample.layers[0].inputs[0].sources(), sample.total_steps, sample.events);
     for (int l = 0; l < sample.layer_count; ++l) {
         if (sample.layers[l].state_bytes == 4)
             reset_state<int32_t>(sample.layers[l], sample.states[l], sample.total_steps);
@@ -103,12 +103,12 @@ int run_sample(const Sample& sample) {
         for (int k = 0; k < kCounters; ++k) sample.counters[l * kCounters + k] = 0;
     }
     const int last = sample.layer_count - 1;
-    const auto fired_in = [&](int source) -> const Events& { return source < 0 ? sample.input : sample.states[source].out; };
+    const auto fired_in = [&](int source) -> const Events& { return source < 0 ? sample.events : sample.states[source].out; };
     for (int t = 0; t < sample.total_steps; ++t) {
         for (int l = 0; l < sample.layer_count; ++l) {
             const Layer& layer = sample.layers[l];
-            step_layer(layer, sample.states[l], fired_in(l - 1),
-                       layer.shortcut.weights ? &fired_in(layer.shortcut.source) : nullptr, t, sample.counters + l * kCounters);
+            const Events* const shortcut = layer.input_count > 1 ? &fired_in(layer.inputs[1].source) : nullptr;
+            step_layer(layer, sample.states[l], fired_in(l - 1), shortcut, t, sample.counters + l * kCounters);
             if (!sample.trace[l]) continue;
             int64_t* out = sample.trace[l] + static_cast<int64_t>(t) * layer.neurons();
             if (layer.state_bytes == 4)

@@ -1,8 +1,8 @@
-// One sample through a net of windows, layer by layer and step by step. Compiled once per instruction set (isa.h).
+// One sample through layers of windows, layer by layer and step by step. Compiled once per instruction set (isa.h).
 #include "events.h"
 #include "geometry.h"
+#include "kernel.h"
 #include "neuron.h"
-#include "window.h"
 
 namespace firstspike::emulator {
 namespace FIRSTSPIKE_EMULATOR_ISA {
@@ -11,36 +11,45 @@ namespace {
 // The neurons of one layer; fired: kSilent for a neuron that is not spent.
 template <class S>
 struct Neurons {
-    const WindowLayer& layer;
+    const Layer& layer;
     S *current, *v, *theta;
     uint8_t* fired;
     int64_t* counters;
+
+    bool pools() const { return layer.neuron == Layer::Neuron::pool; }
 };
+
+// Weights from `row` on into as many neurons of a site, from `first` on.
+template <class S>
+[[gnu::always_inline]] inline void deliver_row(const Neurons<S>& to, int site, int first, const int32_t* __restrict row,
+                                               int count) {
+    const int64_t at = static_cast<int64_t>(site) * to.layer.out_c + first;
+    S* __restrict current = to.current + at;
+    const uint8_t* fired = to.fired + at;
+    for (int i = 0; i < count; ++i) current[i] += row[i];
+    int spent = 0;  // only a pool has such neurons while events arrive
+    for (int i = 0; to.pools() && i < count; ++i) spent += fired[i] != kSilent;
+    to.counters[kDelivered] += count;
+    to.counters[kEffective] += count - spent;
+}
 
 template <class S>
 void deliver(const Neurons<S>& to, const Synapses& from, int32_t event) {
-    const int wide = from.map.stride, group = event % from.map.in_c / (from.map.in_c / from.groups);
-    const auto visit = [&](int site, int64_t row) {
-        const int64_t at = static_cast<int64_t>(site) * from.map.out_c + group * wide;
-        S* __restrict current = to.current + at;
-        const int32_t* __restrict weights = from.weights + row;
-        const uint8_t* fired = to.fired + at;
-        for (int i = 0; i < wide; ++i) current[i] += weights[i];
-        int spent = 0;  // only a pool has such neurons while events arrive
-        for (int i = 0; to.layer.pools && i < wide; ++i) spent += fired[i] != kSilent;
-        to.counters[kDelivered] += wide;
-        to.counters[kEffective] += wide - spent;
-    };
-    if (from.map.conv)
-        visit_conv(from.map, event, visit);
-    else
-        visit_linear(from.map, event, visit);
+    const auto* const weights = static_cast<const int32_t*>(from.weights);
+    const int first = event % from.in_c / (from.in_c / from.groups) * from.row;
+    const auto visit = [&](int site, int64_t row) { deliver_row(to, site, first, weights + row, from.row); };
+    switch (from.kind) {
+        case Synapses::Kind::linear: return visit_linear(from, event, visit);
+        case Synapses::Kind::conv: return visit_conv(from, event, visit);
+        case Synapses::Kind::diagonal:
+            return visit_diagonal(from, event, [&](int site, int c) { deliver_row(to, site, c, weights + c, 1); });
+    }
 }
 
 // V = V + I of every neuron that is not spent. kFires: one that passes theta is spent at `step`. kPools: I is that of one step.
 template <class S, bool kCurrentWrap, bool kMembraneWrap, bool kFires, bool kPools>
 void update(const Neurons<S>& n, int step) {
-    const Limits<S> current(n.layer.current), membrane(n.layer.membrane);
+    const Limits<S> current(n.layer.accumulator), membrane(n.layer.membrane);
     S spent = 0, active = 0, current_changed = 0, membrane_changed = 0;  // of one step: at most 2^24
     S* __restrict input = n.current, * __restrict v = n.v;
     const S* __restrict theta = n.theta;
@@ -67,69 +76,70 @@ void update(const Neurons<S>& n, int step) {
 }
 
 template <class S, bool kCurrentWrap, bool kMembraneWrap>
-void run_layer(const Neurons<S>& n, const WindowSample& sample, int64_t* trace) {
-    const WindowLayer& layer = n.layer;
+void run_layer(const Neurons<S>& n, const WindowedSample& sample, int64_t* trace) {
+    const Layer& layer = n.layer;
     const int count = layer.neurons();
     const auto traced = [&] {
         if (!trace) return;
         for (int i = 0; i < count; ++i) *trace++ = n.fired[i] == kSilent ? n.v[i] : 0;
     };
-    const auto set = [&](S* values, const int64_t* of_channel) {
+    const auto set = [&](S* values, const void* of_channel) {
         for (int i = 0; i < count; i += layer.out_c)
-            for (int c = 0; c < layer.out_c; ++c) values[i + c] = of_channel ? static_cast<S>(of_channel[c]) : 0;
+            for (int c = 0; c < layer.out_c; ++c) values[i + c] = of_channel ? static_cast<const S*>(of_channel)[c] : 0;
     };
     for (int i = 0; i < count; ++i) n.fired[i] = kSilent;
-    set(n.v, layer.start);
+    set(n.v, layer.bias);
     set(n.theta, layer.theta);
-    const int own = layer.inputs[layer.input_count - 1].source;
-    for (int first = 0, last; first < layer.input_count; first = last) {
-        const Synapses& source = layer.inputs[first];
-        for (last = first + 1; last < layer.input_count && layer.inputs[last].source == source.source;) ++last;
+    const Synapses &own = layer.inputs[0], &last = layer.inputs[layer.input_count - 1];
+    // The window of a shortcut's source comes first, unless it is that of the layer's own source.
+    for (int window = last.source == own.source; window < 2; ++window) {
+        const Synapses& from = window ? own : last;
         set(n.current, nullptr);
-        bucket_events(sample.times[source.source + 1], source.map.sources(), source.steps, sample.events);
-        for (int t = 0; t < source.steps; ++t) {
+        bucket_events(from.source < 0 ? sample.input : sample.times[from.source], from.sources(), from.steps, sample.events);
+        for (int t = 0; t < from.steps; ++t) {
             const int32_t begin = sample.events.begin[t], end = sample.events.begin[t + 1];
-            for (int k = first; k < last; ++k)
-                for (int32_t e = begin; e < end; ++e) deliver(n, layer.inputs[k], sample.events.index[e]);
-            if (source.source == own) n.counters[kEvents] += end - begin;
-            if (!layer.pools)
+            for (int k = 0; k < layer.input_count; ++k)
+                for (int32_t e = begin; e < end && layer.inputs[k].source == from.source; ++e)
+                    deliver(n, layer.inputs[k], sample.events.index[e]);
+            if (window) n.counters[kEvents] += end - begin;
+            if (!n.pools())
                 update<S, kCurrentWrap, kMembraneWrap, false, false>(n, t);
             else if (begin < end)
                 update<S, kCurrentWrap, kMembraneWrap, true, true>(n, t);
             traced();
         }
     }
-    if (layer.pools) return;
+    if (n.pools()) return;
     set(n.current, layer.rise);
-    for (int t = 0; t < layer.steps; ++t) {
+    for (int t = 0; t < layer.steps(); ++t) {
         update<S, kCurrentWrap, kMembraneWrap, true, false>(n, t);
         traced();
     }
 }
 
 template <class S>
-void run_typed(const WindowSample& sample, int l) {
-    const WindowLayer& layer = sample.layers[l];
+void run_typed(const WindowedSample& sample, int l) {
+    const Layer& layer = sample.layers[l];
     const Neurons<S> n{layer,
                        static_cast<S*>(sample.current),
                        static_cast<S*>(sample.v),
                        static_cast<S*>(sample.theta),
-                       sample.times[l + 1],
+                       sample.times[l],
                        sample.counters + static_cast<int64_t>(l) * kCounters};
     const bool membrane = layer.membrane.wrap;
-    if (layer.current.wrap)
+    if (layer.accumulator.wrap)
         membrane ? run_layer<S, true, true>(n, sample, sample.trace[l]) : run_layer<S, true, false>(n, sample, sample.trace[l]);
     else
         membrane ? run_layer<S, false, true>(n, sample, sample.trace[l]) : run_layer<S, false, false>(n, sample, sample.trace[l]);
-    if (l + 1 < sample.layer_count) return;
+    if (l + 1 < sample.layer_count || !sample.last) return;
     for (int i = 0; i < layer.neurons(); ++i) sample.last[i] = n.v[i];
 }
 
 }  // namespace
 
-void run_windows(const WindowSample& sample) {
+void run_windows(const WindowedSample& sample) {
     for (int l = 0; l < sample.layer_count; ++l)
-        sample.layers[l].narrow ? run_typed<int32_t>(sample, l) : run_typed<int64_t>(sample, l);
+        sample.layers[l].state_bytes == 4 ? run_typed<int32_t>(sample, l) : run_typed<int64_t>(sample, l);
 }
 
 }  // namespace FIRSTSPIKE_EMULATOR_ISA
