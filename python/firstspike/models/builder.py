@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Callable
 from typing import Any, Literal
 
 from torch import Generator, nn
@@ -159,7 +160,10 @@ def from_config(config: dict[str, Any], *, generator: Generator | None = None) -
 
 
 class _Maker:
-    """Makes a net; the layers of each timing are in the classes below."""
+    """Makes a net; the classes below make the layers of a timing: one with weights, and a block of them."""
+
+    layer: Callable[..., nn.Module]
+    block: Callable[..., nn.Module]
 
     def __init__(self, spec: str, settings: Any, generator: Generator | None) -> None:
         self.spec, self.settings, self.generator = spec, settings, generator
@@ -187,14 +191,6 @@ class _Maker:
     def pool(self, token: Pool) -> nn.Module:
         """A pool that is not a factor of the layer after it."""
         return (fs.MaxPool2d if token.kind == "max" else fs.EarliestPool2d)(token.factor)
-
-    def layer(self, item: SizedLayer, factor: int, dropout: float, *, first: bool = False, last: bool = False) -> nn.Module:
-        """A layer with weights after an average pool of a factor."""
-        raise NotImplementedError
-
-    def block(self, item: SizedLayer, body: list[nn.Module], factor: int, before: list[nn.Module]) -> nn.Module:
-        """A residual block of layers."""
-        raise NotImplementedError
 
 
 class _StepMaker(_Maker):

@@ -23,8 +23,6 @@ from .relu import ReluNet, relu_counterpart
 
 FILE = "model.safetensors"  # of the net in the folder of a run
 FORMAT, VERSION = "firstspike-net", "1"
-# Bounds of a description: modules, modules within modules, every number, characters of every text.
-_PARTS, _DEPTH, _NUMBER, _TEXT = 4096, 32, 2**31, 4096
 # The kinds that their settings describe: classes of `firstspike.nn`, and torch's with the attributes that are settings.
 _OTHERS = (fs.FiringLayer, fs.Residual, fs.Synapses)
 _KINDS: dict[str, type[nn.Module]] = {
@@ -147,7 +145,6 @@ def rebuild(described: Any, weights: Mapping[str, Tensor]) -> nn.Module:
 
 def planned(described: Any) -> dict[str, tuple[int, ...]]:
     """The shapes of the tensors of the module of a description, without memory for them."""
-    _check_size([described])
     with torch.device("meta"):
         return _shapes(build(described).state_dict())
 
@@ -212,23 +209,8 @@ def _described_scaling(normalize: nn.Module | None, name: str) -> dict[str, Any]
     return {} if normalize is None else {"normalize": _describe(normalize, f"{name}.normalize")}
 
 
-def _check_size(values: list[Any]) -> None:
-    """Raise ValueError for a description of too many parts, too many levels or too large numbers, before any work."""
-    parts = depth = 0
-    while values:
-        depth += 1
-        parts += sum(isinstance(value, dict) and "kind" in value for value in values)
-        if depth > 2 * _DEPTH or parts > _PARTS:
-            raise ValueError(f"a description may hold {_PARTS} parts and {_DEPTH} levels")
-        large = (isinstance(value, int) and abs(value) > _NUMBER for value in values)
-        if any(large) or any(isinstance(value, str) and len(value) > _TEXT for value in values):
-            raise ValueError("a number or a text in its description of the net is too large")
-        inner = [value for value in values if isinstance(value, (dict, list))]
-        values = [part for value in inner for part in (value.values() if isinstance(value, dict) else value)]
-
-
 def build(described: Any) -> nn.Module:
-    """The module of a description with newly drawn weights; `rebuild` checks its size first and fills it."""
+    """The module of a description with newly drawn weights, which `rebuild` fills."""
     if not isinstance(described, dict):
         raise ValueError("a part of its description is not a module")
     kind, settings = described["kind"], dict(described.get("settings", {}))

@@ -261,12 +261,14 @@ class TTFSNet(nn.Module):
         return signal.flatten(1) if self.flat and isinstance(signal, (Tensor, SpikeTimes)) else signal
 
     def _image(self, x: Tensor) -> Tensor:
-        """Checked and scaled images, float32."""
-        pixels = isinstance(x, Tensor) and x.dtype == torch.uint8
-        x = as_float("x", x) if pixels else checks.float32("x", x)
-        self._check_shape(x.shape)
-        if not pixels:
+        """Checked and scaled images, float32; pixels that nothing scales stay so for an encoder of windows, which takes them."""
+        if isinstance(x, Tensor) and x.dtype == torch.uint8:
+            taken = self.normalize is None and getattr(self.encoder, "timing", None) == "windowed"
+            x = x if taken else as_float("x", x)
+        else:
+            x = checks.float32("x", x)
             checks.finite("x", x)
+        self._check_shape(x.shape)
         return x if self.normalize is None else self.normalize(x)
 
     def _check_shape(self, shape: torch.Size) -> None:
