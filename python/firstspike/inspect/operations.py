@@ -19,7 +19,6 @@ from .._base.modules import evaluating
 from ..energy import EnergyTable
 from ..functional.layer import full_precision
 from ..nn import Synapses, TTFSNode
-from ..nn.windowed import WindowedShortcut
 from ..spikes import SpikeTimes
 from .monitor import Call, Monitor, Seen, Watch
 
@@ -313,9 +312,8 @@ def _run(net: nn.Module, x: Any, batch: int) -> tuple[list[dict[str, Any]], floa
             for name, layer in seen.layers.items():
                 if isinstance(layer.module, Synapses):
                     about = {"layer": name, "kind": layer.kind, "convolution": layer.module.weight.dim() == 4}
-                    neurons = (
-                        0 if isinstance(layer.module, WindowedShortcut) else layer.neurons
-                    )  # the block's last layer has them
+                    current = layer.spikes is None and layer.module is not seen.readout and layer.module.timing == "windowed"
+                    neurons = 0 if current else layer.neurons  # a shortcut's are those of the block's last layer
                     rows.append({**about, "neurons": neurons, **_counts(layer)})
             if seen.decision_step is not None:
                 steps = (seen.decision_step + 1).clamp(max=seen.readout_steps)

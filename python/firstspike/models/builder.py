@@ -108,8 +108,7 @@ def build(
     given = {name: value for name, value in locals().items() if name in _DEFAULTS and value != _DEFAULTS[name]}
     settings, shape = settings_of(timing, {"steps": steps, **given}), check_input_shape(input_shape)
     sized = layer_sizes(spec, shape, pooling)
-    maker = _StepMaker if isinstance(settings, StepSettings) else _WindowedMaker
-    net = maker(spec, settings, generator).net(sized, shape)  # type: ignore[arg-type]  # each gets its settings
+    net: TTFSNet = _MAKERS[timing](spec, settings, generator).net(sized, shape)
     net._config = {"spec": spec, "input_shape": list(shape), **settings.to_dict()}
     return net
 
@@ -279,6 +278,9 @@ class _WindowedMaker(_Maker):
             sizes: dict[str, Any] = {"stride": stride, "avg_pool": factor, "generator": self.generator}
             shortcut = fs.WindowedShortcut(item.inputs, item.outputs, **sizes)
         return fs.Residual(body, shortcut)
+
+
+_MAKERS: dict[str, Any] = {"step": _StepMaker, "windowed": _WindowedMaker}
 
 
 def _layer(item: SizedLayer, outputs: int, convolution: Any, linear: Any, dropout: dict[str, float], **options: Any) -> nn.Module:
