@@ -1,10 +1,11 @@
-"""Everything on a CUDA device in one command: build, check against the CPU, time, compare.
+"""Everything on a device in one command: check against the CPU, time, compare.
 
     python -m benchmarks.gpu [--minutes 8] [--results FOLDER]
 
+Nets of windows run on every device of torch; they come first. Then the kernels of step-by-step nets are built, with CUDA alone.
 Prints tables and writes benchmarks/results/gpu/*.json with the card's name. Exits with 2 and the reason where nothing can
 be run. SpikingJelly is compared where it is installed (its wheel can be put on PYTHONPATH). No record is committed yet:
-these kernels have not been run on a device.
+nothing here has been run on a device.
 """
 
 from __future__ import annotations
@@ -39,14 +40,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=RESULTS / "gpu", help="folder of the records")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    reason = obstacle()
-    if reason is not None:
-        print(f"Nothing was run: {reason}. This command needs a CUDA device; the CUDA tests on the processor do not:\n"
-              "    pytest tests/cuda", file=sys.stderr)  # fmt: skip
-        return 2
-    if not options.inside:
-        return _build_and_start_again(options)
     deadline = time.monotonic() + 60 * options.minutes
+    if not options.inside:
+        windows, reason = _windows(options.results, 30 * options.minutes), obstacle()
+        if reason is not None:
+            print(f"The kernels of step-by-step nets were not run: {reason}. Their tests on the processor need no device:\n"
+                  "    pytest tests/cuda", file=sys.stderr)  # fmt: skip
+            return 0 if windows else 2
+        return _build_and_start_again(options, deadline)
     if subprocess.run([sys.executable, "-m", "pytest", "-q", CHECKS], cwd=ROOT).returncode:
         print("The checks failed: nothing is timed.", file=sys.stderr)
         return 1
@@ -55,12 +56,30 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _build_and_start_again(options: argparse.Namespace) -> int:
+def _windows(results: Path, seconds: float) -> bool:
+    """Measure nets of windows on the device that torch sees; False where it sees none."""
     import torch
 
-    began = time.monotonic()
+    device = torch.accelerator.current_accelerator()
+    if device is None:
+        print("Nothing of windows was run: torch sees no device.", file=sys.stderr)
+        return False
+    card = torch.cuda.get_device_name() if device.type == "cuda" else device.type
+    record = SectionRecord(results, "windows", resume=False)
+    for row in _rows("benchmarks.cuda.windows", device.type, {}, seconds):
+        record.add(row["net"], device=card, **row)
+        shares = ", ".join(f"{name} {value:.3g}" for name, value in row["agreement"].items())
+        print(f"{row['net']:5} of windows, T={row['steps']}, beside the CPU: {shares}")
+        for name, took in row["milliseconds"].items():
+            print(f"{row['net']:5} {name:30} {took:8.3f} ms")
+    return True
+
+
+def _build_and_start_again(options: argparse.Namespace, deadline: float) -> int:
+    import torch
+
     site = build("".join(map(str, torch.cuda.get_device_capability())))
-    left = options.minutes - (time.monotonic() - began) / 60
+    left = (deadline - time.monotonic()) / 60
     command = [sys.executable, "-m", "benchmarks.gpu", "--inside", "--minutes", f"{left:.2f}"]
     command += ["--results", str(options.results.resolve())]
     paths = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -98,21 +117,22 @@ def _steps(record: SectionRecord, deadline: float) -> None:
     rows = []
     for side, environment in sides:
         label, left = ", ".join([side, *environment.values()]), deadline - time.monotonic()
-        for row in _rows(side, environment, left) if left > 20 else []:
+        for row in _rows("benchmarks.cuda.steps", side, environment, left) if left > 20 else []:
             row["side"] = label
             rows.append(row)
             record.add(f"{row['net']} T={row['steps']}, {label}", device=card, **row)
     table(rows)
 
 
-def _rows(side: str, environment: dict[str, str], seconds: float) -> list[dict[str, Any]]:
-    command = [sys.executable, "-m", "benchmarks.cuda.steps", side]
+def _rows(module: str, argument: str, environment: dict[str, str], seconds: float) -> list[dict[str, Any]]:
+    """The lines that a module prints."""
+    command = [sys.executable, "-m", module, argument]
     started = {"cwd": ROOT, "env": {**os.environ, **environment}, "timeout": seconds}
     try:
         output = subprocess.run(command, stdout=subprocess.PIPE, text=True, **started).stdout  # type: ignore[call-overload]
     except subprocess.TimeoutExpired as late:
         output = late.stdout.decode() if isinstance(late.stdout, bytes) else late.stdout or ""
-        print(f"{side} {environment}: the time is up")
+        print(f"{argument} {environment}: the time is up")
     return [json.loads(line) for line in output.splitlines() if line.startswith("{")]
 
 

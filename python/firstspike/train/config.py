@@ -89,7 +89,8 @@ class Config(Record):
     limit : number of training images to use, drawn per class (0: all), for quick trials.
     clip : largest norm of the gradient of all parameters together; a longer one is scaled down to it (0: never).
     image_size : pixels per side to which a folder's images are scaled (0: as they are); the `size` of `data.load_images`.
-    device : of `torch.device`, such as "cpu", "cuda", "cuda:1", "mps" or "xpu" (docs/cuda.md says which net runs where).
+    device : of `torch.device`, such as "cpu", "cuda", "cuda:1", "mps" or "xpu" (docs/windowed.md, "On other devices"); without
+        kernels there, step-by-step nets need the CPU.
     precision : of products in training, "float32", or "bfloat16" (`torch.autocast`) with timing "windowed" or model "relu". The
         weights that are trained and evaluation stay float32. For processors with AVX512-BF16 or AMX.
 
