@@ -1,18 +1,21 @@
-// Which instruction sets the processor and the system offer on x86-64. Read from the processor itself: __builtin_cpu_supports
-// says no to everything where the compiler's runtime library leaves its table empty, as zig's does.
+// Which instruction sets the processor and the system offer. Read from the processor itself on x86-64: __builtin_cpu_supports says
+// no to everything where the compiler's runtime library leaves its table empty, as zig's does.
 #pragma once
 
 #include <cstdint>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
 #endif
 
 namespace firstspike {
 
 struct Processor {
     bool v2 = false, v3 = false, v4 = false;  // x86-64-v2, v3, v4
-    bool vnni = false;                        // v4 and AVX512_VNNI
+    bool dots = false;                        // integer dot products: v4 and AVX512_VNNI, arm64's ASIMDDP
 };
 
 inline Processor this_processor() {
@@ -37,7 +40,9 @@ inline Processor this_processor() {
     const bool foundation = has(second, 16), dq = has(second, 17), cd = has(second, 28), bw = has(second, 30),
                vl = has(second, 31);
     found.v4 = found.v3 && (kept & 0xe6u) == 0xe6u && foundation && dq && cd && bw && vl;
-    found.vnni = found.v4 && has(third, 11);
+    found.dots = found.v4 && has(third, 11);
+#elif defined(__aarch64__) && defined(__linux__)
+    found.dots = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
 #endif
     return found;
 }

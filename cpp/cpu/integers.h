@@ -8,6 +8,8 @@
 
 namespace firstspike {
 
+struct IntegerDot;
+
 struct IntegerMap {
     int64_t height, width, channels;
 
@@ -50,10 +52,10 @@ class IntegerNet {
  private:
     struct Stage {
         IntegerLayer layer;
-        bool bytes;                    // packed as bytes, four rows together; else as 16 bits, two together
-        int64_t rows;                  // of all inputs, as packed
-        int64_t most_groups;           // whose sums fit a processor's parts
-        std::vector<int8_t> packed;    // [blocks of columns][rows / together][columns][together]
+        const IntegerDot* dot;         // of a dense layer
+        int64_t rows;                  // of all inputs' weights
+        int64_t most_groups;           // whose sums fit a part (integer_dot.h)
+        std::vector<int8_t> packed;    // blocks of weights
         std::vector<int32_t> highest;  // rise * steps
         std::vector<float> inverse;    // of rise, a little too small
         int64_t at;                    // of its levels in a sample's memory
@@ -64,9 +66,11 @@ class IntegerNet {
     }
     int64_t most_of(int64_t source) const { return source < 0 ? 255 : stages_[static_cast<size_t>(source)].layer.steps; }
 
+    // largest: value of its inputs.
+    static Stage packed(const IntegerLayer& layer, int64_t rows, int64_t largest, bool byte_weights);
     void run_stage(const Stage& stage, const uint8_t* const* sources, int64_t samples, uint8_t* levels, int32_t* sums) const;
     static void finish(const Stage& stage, const int32_t* sums, int64_t first, int64_t count, uint8_t* levels, int32_t* sums_out);
-    template <class Dot>
+    template <class Value>
     void product(const Stage& stage, const uint8_t* const* sources, int64_t samples, uint8_t* levels, int32_t* sums) const;
     template <class Value>
     void depthwise(const Stage& stage, const uint8_t* source, int64_t samples, uint8_t* levels) const;

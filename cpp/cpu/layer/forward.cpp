@@ -63,13 +63,14 @@ void each_tile_by_sample(const Synapses& s, const ForwardPlan& plan, Run&& run, 
     });
 }
 
-template <class Run, class End>
+// kSynaptic: the current enters a synaptic one, so that membranes of all steps at once are none.
+template <bool kSynaptic, class Run, class End>
 void each_tile_by_field(const Synapses& s, const ForwardPlan& plan, const Neuron& neuron, Run&& run, End&& end) {
     const Layer& l = s.layer;
     const Tiles tiles{l.outputs};
     const PackedLayer packed(s, plan.pack_whole);
     std::optional<SilentSite> silent;
-    if (neuron.decay == 1.0f && neuron.synaptic_decay == 0.0f) silent.emplace(l, packed.bias, neuron);
+    if (!kSynaptic && neuron.decay == 1.0f) silent.emplace(l, packed.bias, neuron);
     const int64_t height = l.out_height(), width = l.out_width();
     parallel_for(plan.tasks, s.threads, [&](int64_t task) {
         SpikesByField spikes(l, s.times);
@@ -82,11 +83,13 @@ void each_tile_by_field(const Synapses& s, const ForwardPlan& plan, const Neuron
                     constexpr int N = decltype(vectors)::value;
                     for (int64_t x = 0; x < width; ++x) {
                         const FieldEvents events = spikes.site(x);
-                        if (silent)
-                            run(task, line * width + x, tile, vectors,
-                                FieldMembranes<N>(*silent, tile, weights, events, l.steps, sums.data()));
-                        else
-                            run(task, line * width + x, tile, vectors, ListedCurrent<FieldEvents>{weights, bias, events});
+                        if constexpr (!kSynaptic)
+                            if (silent) {
+                                run(task, line * width + x, tile, vectors,
+                                    FieldMembranes<N>(*silent, tile, weights, events, l.steps, sums.data()));
+                                continue;
+                            }
+                        run(task, line * width + x, tile, vectors, ListedCurrent<FieldEvents>{weights, bias, events});
                     }
                 });
             }
@@ -161,11 +164,11 @@ void each_tile_by_line(const Synapses& s, const ForwardPlan& plan, Run&& run, En
 
 // Calls run(task, site, tile, vectors, current) for every tile of neurons; calls with the same `task` come one after another, and
 // then end(task).
-template <class Run, class End>
+template <bool kSynaptic, class Run, class End>
 void each_tile(const Synapses& s, const ForwardPlan& plan, const Neuron& neuron, Run&& run, End&& end) {
     switch (plan.lists) {
         case SpikeLists::by_sample: return each_tile_by_sample(s, plan, run, end);
-        case SpikeLists::by_field: return each_tile_by_field(s, plan, neuron, run, end);
+        case SpikeLists::by_field: return each_tile_by_field<kSynaptic>(s, plan, neuron, run, end);
         case SpikeLists::by_line: return each_tile_by_line(s, plan, run, end);
     }
 }
@@ -230,7 +233,6 @@ Support fire(const Synapses& s, const Neuron& neuron, const Surrogate& surrogate
     const FiringRule rule(neuron, surrogate);
     SupportRecord found(record, plan.tasks, sites * tiles.number(), sites * s.layer.outputs);
     const auto run = [&](int64_t task, int64_t site, int64_t tile, auto vectors, const auto& own) {
-        if constexpr (Complete::kSynaptic && std::remove_cvref_t<decltype(own)>::kWhole) return;  // each_tile makes none
         constexpr int N = decltype(vectors)::value;
         const int used = tiles.used(tile);
         const auto& current = complete.template of<N>(own, site, tile);
@@ -257,7 +259,7 @@ Support fire(const Synapses& s, const Neuron& neuron, const Surrogate& surrogate
             firing.write_times(times, used);
         }
     };
-    each_tile(s, plan, neuron, run, [&](int64_t task) {
+    each_tile<Complete::kSynaptic>(s, plan, neuron, run, [&](int64_t task) {
         if (s.threads == 1) found.end_task(task);
     });
     return found.join(s.threads);
@@ -270,14 +272,13 @@ void integrate(const Synapses& s, const Neuron& neuron, float* membrane, const C
     const ForwardPlan plan = plan_layer(s.layer, s.threads).forward;
     announce("forward", plan);
     const auto run = [&](int64_t, int64_t site, int64_t tile, auto vectors, const auto& own) {
-        if constexpr (Complete::kSynaptic && std::remove_cvref_t<decltype(own)>::kWhole) return;  // each_tile makes none
         constexpr int N = decltype(vectors)::value;
         const auto& current = complete.template of<N>(own, site, tile);
         Vec v[N] = {};
         walk(v, current, s.layer.steps, neuron,
              Membranes<N>{membrane + site * s.layer.outputs + tile * kTile, sites * s.layer.outputs, tiles.used(tile)});
     };
-    each_tile(s, plan, neuron, run, [](int64_t) {});
+    each_tile<Complete::kSynaptic>(s, plan, neuron, run, [](int64_t) {});
 }
 
 }  // namespace

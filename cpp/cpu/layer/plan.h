@@ -1,6 +1,6 @@
-// The plan of a layer: which algorithm and which block sizes its passes use. Every threshold and block size of the CPU kernels
-// stands here (but for the store of memory, runtime/scratch.cpp, and the width of a tile, tiles.h); the kernels obey what
-// plan_layer says, and `firstspike.explain` prints it.
+// The plan of a layer: which algorithm and which block sizes its passes use; the kernels obey what plan_layer says, and
+// `firstspike.explain` prints it. Every threshold and block size of the CPU kernels stands here, but for the store of memory
+// (runtime/scratch.cpp) and the width of a tile (tiles.h). Limits of sizes and of numbers stand where they are checked.
 //
 // `nox -s bench -- --sweep` measures both sides of small fields and kStepsOfTiles on the processor at hand.
 //
@@ -84,6 +84,11 @@ constexpr int64_t kWindowParts = 64;        // layers of windows, ...
 constexpr int64_t kRowsPerPart = 256;       // ... of so many rows (of windowed.cpp) at least, ...
 constexpr int64_t kRowsPerSum = 32;         // ... of which so many are summed in single precision
 constexpr int64_t kNormalizedVectors = 64;  // weight normalisation: vectors summed in single precision
+
+// Nets in integers
+constexpr int64_t kHeadLevels = int64_t{1} << 18;   // of the head's maps but the last, of all its samples: a cache's
+constexpr int64_t kTailSamples = 64;                // in the tail together, at most
+constexpr int64_t kPanelValues = int64_t{1} << 15;  // of the positions that are multiplied together
 
 // Fetching ahead
 constexpr int64_t kFetchedToPack = 128;  // weights of an output: they are too few for the processor to see it
