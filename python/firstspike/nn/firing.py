@@ -132,7 +132,6 @@ class FiringLayer(StepSynapses, NeuronSettings):
 
     fires = True
     theta: Tensor | None
-    fires = True
 
     def __init__(
         self,
