@@ -121,6 +121,7 @@ def test_sizes_timing_and_neuron(case: Case) -> None:
     assert layer.fires == isinstance(output, SpikeTimes) and len(values(output)) in (case.shape[0], 8)
     if layer.fires:
         assert layer.steps == output.steps == case.options["steps"]
+        assert isinstance(layer.neuron, tuple) and set(layer.neuron._fields) > {"clip" if case.windowed else "threshold"}
 
 
 @every

@@ -63,6 +63,19 @@ def test_support_of_a_fused_layer(channels: int, size: tuple[int, ...]) -> None:
     assert lost.any() and not found[0][1][lost & (functional.ramp(current, 8).times != SILENT)].any()
 
 
+@pytest.mark.parametrize("shape", [(4, 7), (3, 5, 4, 2)])
+def test_values_of_windows(shape: tuple[int, ...]) -> None:
+    """Dropped neurons of layers of windows have the value and the gradient 0; the others keep theirs."""
+    x = torch.rand(shape, generator=generator(0)).requires_grad_()
+    spikes = functional.windowed_encode(x, 255)
+    left = functional.dropout(spikes, 0.4, seed=seed_of(3))
+    kept = ~functional.dropout(SpikeTimes(torch.zeros(shape, dtype=torch.uint8), 4), 0.4, seed=seed_of(3)).silent
+    assert torch.equal(left.times, spikes.times.where(kept, SILENT)) and left.steps == 255
+    gradient = torch.randn(shape, generator=generator(1))
+    functional.windowed_values(left).backward(gradient)
+    assert torch.equal(x.grad, gradient * kept)
+
+
 def test_share_and_independence() -> None:
     """As many stay as asked for, in every channel, and neighbours and seeds do not go together."""
     ones = SpikeTimes(torch.zeros(4096, 33, dtype=torch.uint8), 4)

@@ -141,15 +141,19 @@ class WindowedLayer(WindowedSynapses):
         clips = outputs if checks.boolean("clip_per_channel", clip_per_channel) else 1
         self.clip = nn.Parameter(torch.full((clips,), first))
 
+    @property
+    def neuron(self) -> Neurons:
+        """The neurons as they are in this mode: in training they normalise by the batch, else by running statistics."""
+        batch = self.gamma is not None and self.training
+        return Neurons(self.clip, self.steps, self.gamma, self.bias, None if batch else self.running, self.eps, batch)
+
     def forward(self, spikes: SpikeTimes, current: Tensor | None = None) -> SpikeTimes:
         """Spikes [B, O] or [B, O, H', W'] in the layer's window, of spikes in any other.
 
         current: float32 of the shape of the output, added to W x before the normalisation; a shortcut's.
         """
-        (weight, bias), gamma, running = self._rounded(self.weight, self.bias), self.gamma, self.running
-        assert bias is not None
-        normalize = gamma is not None and self.training
-        neurons = Neurons(self.clip, self.steps, gamma, bias, None if normalize else running, self.eps, normalize)
+        weight, bias = self._rounded(self.weight, self.bias)
+        neurons = self.neuron._replace(bias=bias)
         if current is None and self.training and torch.is_grad_enabled():
             spikes, weight = self.drop(spikes, weight)  # type: ignore[assignment]
             fired, moments = windowed.layer_of(spikes, weight, self._product(), neurons)
@@ -161,10 +165,10 @@ class WindowedLayer(WindowedSynapses):
                     raise ValueError(f"current must have the shape of the output, {_shape(z)}, got {_shape(current)}")
                 z = z + current
             fired, moments = windowed.fired_of(z, neurons)
-        if normalize and running is not None:
-            if fired.times.numel() < 2 * bias.shape[0]:
+        if neurons.batch and self.running is not None:
+            if fired.times.numel() < 2 * len(weight):
                 raise ValueError(f"spikes must give two values per channel in training, got {tuple(spikes.shape)}")
-            running.lerp_(moments, self.momentum)
+            self.running.lerp_(moments, self.momentum)
         return fired
 
     def effective_weight_and_bias(self) -> tuple[Tensor, Tensor]:

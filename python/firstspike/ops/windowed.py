@@ -34,7 +34,10 @@ class Product(NamedTuple):
 
 
 class Neurons(NamedTuple):
-    """What turns currents into times, in the order of the schemas; see cpp/cpu/kernels.h."""
+    """a = clamp(floor(T v / clip + 1/2), 0, T), a spike at T - a, none for a = 0; in the order of the schemas.
+
+    With moments or `batch` v = gamma (current - mean) / sqrt(variance + eps) + bias, else current + bias.
+    """
 
     clip: Tensor  # [1] or [C]
     steps: int
