@@ -20,7 +20,6 @@ from ..functional import windowed_values
 from ..models import TTFSNet, as_net
 from ..models.relu import ReluNet
 from ..nn.image_scaling import as_float
-from ..nn.windowed import WindowedLayer
 from .brevitas import plain
 from .levels import Levels
 from .onnx import read
@@ -123,7 +122,7 @@ def convert(module: nn.Module | str | os.PathLike[str], images: Tensor, steps: i
         values[layer.node].clamp_(max=layer.cap)
         layer.clip = _clip(values[layer.read], layer.steps) if layer.levels is None else layer.clip
     net = as_net(nn.Sequential(*reader.encoder(), *_emit(parts, reader.scale)[0]), tuple(images.shape[1:])).eval()
-    firing: list[Any] = [part for part in net.modules() if isinstance(part, WindowedLayer)]
+    firing: list[Any] = [part for part in net.modules() if isinstance(part, fs.Synapses) and part.fires]
     exact = all(layer.levels is not None for layer in layers) and not reader.approximated
     for n, (layer, neurons) in enumerate(zip(layers, firing, strict=True)):
         if layer.levels is None:
@@ -191,10 +190,10 @@ class _Affine:
         by_group = values.view(self.groups, 1, -1).expand(-1, len(self.weight) // self.groups, -1)
         return by_group.reshape(len(self.weight), -1, 1, 1)
 
-    def module(self, scale: Tensor) -> WindowedLayer | fs.WindowedReadout:
+    def module(self, scale: Tensor) -> Any:
         """The layer for inputs in units of `scale`."""
         outputs, inputs, *kernel = self.weight.shape
-        made: WindowedLayer | fs.WindowedReadout
+        made: Any
         shared: dict[str, Any] = {"avg_pool": self.avg_pool, "generator": Generator()}
         firing = {"steps": self.steps, "normalization": False, "clip_per_channel": len(self.clip) > 1} | shared
         moves: dict[str, Any] = {"stride": self.stride, "padding": self.padding, "groups": self.groups}
@@ -205,8 +204,8 @@ class _Affine:
         else:
             made = fs.WindowedLinear(inputs, outputs, **firing)
         made.weight.data.copy_(self.weight * self.per_input(scale))
-        made.get_parameter("bias").data.copy_(self.bias)
-        if isinstance(made, WindowedLayer):
+        made.bias.data.copy_(self.bias)
+        if made.fires:
             made.clip.data.copy_(self.clip)
         return made
 

@@ -13,11 +13,10 @@ from .. import functional
 from .._base import checks
 from .._base.geometry import shortcut_is_aligned
 from ..spikes import SpikeTimes
-from .firing import FiringLayer
 from .settings import Timing
 from .synapses import Synapses
 from .ttfs import TTFSConv2d, TTFSLinear
-from .windowed import WindowedLayer, WindowedShortcut
+from .windowed import WindowedShortcut
 
 
 class Residual(nn.Module):
@@ -67,7 +66,7 @@ class Residual(nn.Module):
         checks.optional("shortcut", shortcut, WindowedShortcut, "a WindowedShortcut or None")
         self.layers = nn.ModuleList(checks.in_order("layers", layers, nn.Module, "modules"))
         last: Any = self.layers[-1] if len(self.layers) else None
-        windowed = isinstance(last, WindowedLayer)
+        windowed = isinstance(last, Synapses) and last.fires and last.timing == "windowed"
         if not windowed and not all(isinstance(layer, TTFSConv2d | TTFSLinear) for layer in self.layers):
             kinds = [type(layer).__name__ for layer in self.layers]
             raise TypeError(
@@ -107,7 +106,7 @@ class Residual(nn.Module):
         for layer in layers:
             signal = layer(signal)
         output: SpikeTimes
-        if isinstance(last, WindowedLayer):
+        if self.timing == "windowed":
             output = last(signal, self._current(spikes, last))
         else:
             output = last(signal, spikes, shortcut_scale=self.scale)
@@ -115,13 +114,12 @@ class Residual(nn.Module):
                 self.check_places(spikes.shape[2:], output.shape[2:])
         return output
 
-    def _current(self, spikes: SpikeTimes, last: WindowedLayer) -> Tensor:
+    def _current(self, spikes: SpikeTimes, last: Any) -> Tensor:
         """The shortcut's current into a layer of windows."""
-        if self.scale is None:
-            assert self.shortcut is not None
+        if self.shortcut is not None:
             current: Tensor = self.shortcut(spikes, last)
             return current
-        scale = last.round_shortcut(self.scale).view(-1, *[1] * (len(spikes.shape) - 2))
+        scale: Tensor = last.round_shortcut(self.scale).view(-1, *[1] * (len(spikes.shape) - 2))
         return functional.windowed_values(spikes, avg_pool=getattr(self.layers[0], "avg_pool", 1)) * scale
 
     @property
@@ -195,9 +193,8 @@ def fold_layers(module: nn.Module) -> None:
     # Shortcuts of all blocks first: two blocks may share their last layer, which is folded once.
     shortcuts: list[tuple[Any, str, Any]] = []
     for block in blocks:
-        last = block.layers[-1]
-        assert isinstance(last, FiringLayer | WindowedLayer)
-        owner, name = (block, "scale") if block.scale is not None else (block.shortcut, "weight")
+        last: Any = block.layers[-1]
+        owner, name = (block, "scale") if block.shortcut is None else (block.shortcut, "weight")
         shortcuts.append((owner, name, last.effective_shortcut_scale(getattr(owner, name))))
     for part in module.modules():
         if isinstance(part, Synapses):
