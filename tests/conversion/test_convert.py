@@ -204,6 +204,7 @@ def test_clips_are_of_what_a_max_pool_keeps(relu: Callable[[], nn.Module]) -> No
     """With the pool before or behind the ReLU, the values are as well met, and ReLU6 ends at 6 in both."""
     convolution, last = nn.Conv2d(1, 6, 3), nn.Linear(6 * 9, 4)
     nn.init.uniform_(convolution.weight, -2, 4, generator=generator(1))
+    nn.init.uniform_(last.weight, -0.1, 0.2, generator=generator(3))
     images = torch.rand(300, 1, 8, 8, generator=generator(2))
     before, behind = ([nn.MaxPool2d(2), relu()], [relu(), nn.MaxPool2d(2)])
     for pair in (before, behind):
