@@ -46,7 +46,7 @@ def test_damage_is_told(folder, tmp_path_factory, at, cut, bit):
     try:
         found = checkpoint.load(damaged)
     except BadCheckpoint as error:
-        assert "resume=False starts over" in str(error)
+        assert "resume=False" in str(error)
     else:  # white space of the header
         assert not cut and found.progress == checkpoint.load(folder).progress
 
@@ -57,7 +57,7 @@ def test_a_damaged_file_stops_a_run_and_starting_over_replaces_it(name, config, 
     if name != "result.json":
         (tmp_path / "result.json").unlink()
     (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-20])
-    with pytest.raises(BadCheckpoint, match=rf"{name}.*resume=False starts over"):
+    with pytest.raises(BadCheckpoint, match=rf"{name}.*resume=False"):
         run(config, sets, directory=tmp_path)
     assert len(run(config, sets, directory=tmp_path, resume=False).history) == 3
 

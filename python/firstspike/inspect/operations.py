@@ -360,11 +360,11 @@ def membrane_updates(seen: Seen) -> float:
     if layer.timing == "windowed" and isinstance(received, SpikeTimes):
         rising = sum(active_in_step((received.times <= step).float(), layer) for step in range(received.steps))
         return rising if fired is None else rising + float((fired.float() + 1).clamp(max=seen.steps).sum())
-    side = None if seen.shortcut is None or fired is None else shortcut_times(seen.shortcut, fired.shape)
+    beside = None if seen.shortcut is None or fired is None else shortcut_times(seen.shortcut, fired.shape)
 
     def active(events: Tensor, step: int) -> float:
         alive = None if fired is None else fired >= step
-        return active_in_step(events, layer, None if side is None else side == step, alive)
+        return active_in_step(events, layer, None if beside is None else beside == step, alive)
 
     if isinstance(received, SpikeTimes):
         return sum(active((received.times == step).float(), step) for step in range(received.steps))

@@ -91,8 +91,8 @@ def build(
     decay : float
         Of every neuron, in (0, 2] and at most 2^(32/T); above 1 early spikes count more (docs/model.md, section "Neuron").
     synaptic_decay : float
-        Of the current of every neuron and of the readout, in [0, 1]: 0, it lasts one step; 1, it stays on, so that times tell
-        more (docs/model.md, section "Neuron"). Above 0 on the CPU alone.
+        Of the current of every neuron and of the readout, in [0, 1]. At 0 a current lasts one step. At 1 it stays on, so that
+        spike times carry more information (docs/model.md, section "Neuron"). Values above 0 run on the CPU alone.
     surrogate, output_surrogate, generator : Surrogate, Surrogate, Generator, optional
         A `firstspike.surrogate` of every neuron; of an output layer that fires; draws the weights.
     hidden_gain, output_gain : float, optional
@@ -105,8 +105,8 @@ def build(
     >>> net(torch.rand(4, 1, 8, 8)).shape
     torch.Size([4, 10])
     """
-    given = {name: value for name, value in locals().items() if name in _DEFAULTS and value != _DEFAULTS[name]}
-    settings, shape = settings_of(timing, {"steps": steps, **given}), check_input_shape(input_shape)
+    changed = {name: value for name, value in locals().items() if name in _DEFAULTS and value != _DEFAULTS[name]}
+    settings, shape = settings_of(timing, {"steps": steps, **changed}), check_input_shape(input_shape)
     sized = layer_sizes(spec, shape, pooling)
     net: TTFSNet = _MAKERS[timing](spec, settings, generator).net(sized, shape)
     net._config = {"spec": spec, "input_shape": list(shape), **settings.to_dict()}

@@ -118,10 +118,10 @@ def describe(module: nn.Module, name: str = "net") -> dict[str, Any]:
     Raises TypeError naming a part of another kind, or a tensor that `rebuild` would not make.
     """
     described = _describe(module, name)
-    wanted, present = planned(described), _shapes(module.state_dict())
-    for key in [*present, *wanted]:
-        if wanted.get(key) != present.get(key):
-            raise TypeError(f"{name}.{key} must have its layer's shape, {wanted.get(key)}, got {present.get(key)}")
+    expected, present = planned(described), _shapes(module.state_dict())
+    for key in [*present, *expected]:
+        if expected.get(key) != present.get(key):
+            raise TypeError(f"{name}.{key} must have its layer's shape, {expected.get(key)}, got {present.get(key)}")
     return described
 
 

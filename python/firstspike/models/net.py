@@ -274,8 +274,8 @@ class TTFSNet(nn.Module):
     def _check_shape(self, shape: torch.Size) -> None:
         size = tuple(shape[1:])
         if size != self.input_shape and not (self.flat and size == (math.prod(self.input_shape),)):
-            wanted = ", ".join(map(str, self.input_shape))
-            raise ValueError(f"x must have shape [batch, {wanted}], got {tuple(shape)}")
+            expected = ", ".join(map(str, self.input_shape))
+            raise ValueError(f"x must have shape [batch, {expected}], got {tuple(shape)}")
 
 
 def make_encoder(name: str, steps: int) -> nn.Module:

@@ -174,14 +174,14 @@ def _potential(layer: Seen) -> Tensor:
 def _window_potential(layer: Seen, sample: int) -> Tensor:
     """V of a readout of windows, [T, classes]: a spike adds its weight / T in each step, from its own to the window's end."""
     received: Any = layer.received
-    given = received[sample : sample + 1]
+    spikes = received[sample : sample + 1]
 
     def until(step: int) -> SpikeTimes:
-        later = given.times.long() + (given.steps - 1 - step)
-        return SpikeTimes(later.where(later < given.steps, SILENT).to(torch.uint8), given.steps)
+        later = spikes.times.long() + (spikes.steps - 1 - step)
+        return SpikeTimes(later.where(later < spikes.steps, SILENT).to(torch.uint8), spikes.steps)
 
     with evaluating(layer.module):
-        return torch.cat([layer.module.forward(until(step)) for step in range(given.steps)])
+        return torch.cat([layer.module.forward(until(step)) for step in range(spikes.steps)])
 
 
 def _lines(axis: Any, lines: Tensor, ranking: list[int], *, neurons_per_class: int, times: Tensor | None = None) -> None:
@@ -256,11 +256,11 @@ def _pictures(weight: Tensor, channel: int, shape: tuple[int, int] | None) -> Te
     if weight.dim() == 4:
         integer("channel", channel, 0, weight.shape[1] - 1)
         return weight[:, channel]
-    side = math.isqrt(weight.shape[1])
-    height, width = (side, side) if shape is None else pair("shape", shape, 1)
+    root = math.isqrt(weight.shape[1])
+    height, width = (root, root) if shape is None else pair("shape", shape, 1)
     if height * width != weight.shape[1]:
-        given = f"got {height} x {width}" if shape else "give it"
-        raise ValueError(f"shape must be (height, width) with {weight.shape[1]} elements, {given}")
+        remedy = f"got {height} x {width}" if shape else "give it"
+        raise ValueError(f"shape must be (height, width) with {weight.shape[1]} elements, {remedy}")
     return weight.reshape(-1, height, width)
 
 

@@ -204,8 +204,8 @@ def loader_batches(
     with seeded(seed or 0, "order", epoch, processes.device):
         if seed is not None:
             for part in (loader, *samplers):
-                if isinstance(own := getattr(part, "generator", None), torch.Generator):
-                    own.manual_seed(torch.initial_seed())
+                if isinstance(source := getattr(part, "generator", None), torch.Generator):
+                    source.manual_seed(torch.initial_seed())
         iterator = iter(loader)
         item = next(iterator, None)
     while item is not None:

@@ -119,11 +119,11 @@ def read_result(folder: Path) -> Result | None:
 
 def check_same(folder: Path, mine: RunInfo, kept: RunInfo) -> None:
     """Raise BadCheckpoint if the run in a folder is another one, or has more epochs."""
-    found = mine.differences(kept) if mine.id != kept.id else []
+    changes = mine.differences(kept) if mine.id != kept.id else []
     if kept.epoch > mine.config.epochs:
-        found.append(f"epochs: {mine.config.epochs}, not the {kept.epoch} that are done")
-    if found:
-        lines = "\n  ".join(found)
+        changes.append(f"epochs: {mine.config.epochs}, not the {kept.epoch} that are done")
+    if changes:
+        lines = "\n  ".join(changes)
         raise BadCheckpoint(
             f"{folder} holds another run:\n  {lines}\nTake another one, or start over (resume=False, --no-resume)."
         )

@@ -125,9 +125,9 @@ def fit(
         trained = nn.ModuleDict({"model": uncompiled(net)})
         if isinstance(loss, nn.Module):
             trained["loss"] = uncompiled(loss).to(device)
-        made, base = _optimizer(config, optimizer, trained)
+        stepper, base = _optimizer(config, optimizer, trained)
         method = Method(config, processes, loss, base, shown=progress and processes.first)
-        return _Run(mine, net, parts, method, folder, trained, made).train(callbacks, resume)
+        return _Run(mine, net, parts, method, folder, trained, stepper).train(callbacks, resume)
 
 
 def _present(device: torch.device) -> torch.device:
@@ -179,12 +179,12 @@ def _optimizer(
     """The config's optimizer, or the one that `make` makes and its learning rates, which the schedule scales."""
     if make is None:
         return build_optimizer(config, trained["model"]), None
-    made = make(trained["model"])
-    checks.instance("optimizer", made, torch.optim.Optimizer, "a function that returns a torch.optim.Optimizer")
+    optimizer = make(trained["model"])
+    checks.instance("optimizer", optimizer, torch.optim.Optimizer, "a function that returns a torch.optim.Optimizer")
     known = set(trained.parameters())
-    if any(parameter not in known for group in made.param_groups for parameter in group["params"]):
+    if any(parameter not in known for group in optimizer.param_groups for parameter in group["params"]):
         raise ValueError("optimizer must have parameters of the net that it is given, or of a loss that is a module")
-    return made, tuple(float(group["lr"]) for group in made.param_groups)
+    return optimizer, tuple(float(group["lr"]) for group in optimizer.param_groups)
 
 
 def _finished(folder: Path, mine: RunInfo) -> Result | None:
@@ -263,23 +263,23 @@ class _Run:
 
     def _begin(self, resume: bool) -> Progress:
         """The progress of an earlier session, its tensors put into net and optimizer; a new one if there is none."""
-        found = None if self.folder is None or not resume else checkpoint.load(self.folder)
+        earlier = None if self.folder is None or not resume else checkpoint.load(self.folder)
         self.method.processes.wait()  # until all have read
         if self.folder is not None and self.method.processes.first:
             sweep(self.folder) if resume else checkpoint.clear(self.folder)
-        if found is None:
+        if earlier is None:
             return Progress(run=self.info, net=_description(self.net))
-        checkpoint.check_same(found.path.parent, self.info, found.progress.run)
-        epoch = found.progress.run.epoch
-        if found.progress.run.config.epochs != self.info.config.epochs:
-            found = found.without("average")  # of other epochs
+        checkpoint.check_same(earlier.path.parent, self.info, earlier.progress.run)
+        epoch = earlier.progress.run.epoch
+        if earlier.progress.run.config.epochs != self.info.config.epochs:
+            earlier = earlier.without("average")  # of other epochs
         elif epoch:
             self._average(epoch - 1)
-        found.restore(self.trained, self.optimizer)
-        threads = found.progress.sessions[-1].get("threads") if epoch else None
+        earlier.restore(self.trained, self.optimizer)
+        threads = earlier.progress.sessions[-1].get("threads") if epoch else None
         if threads and not self.info.config.threads:  # torch's products may have other bits with another number
             torch.set_num_threads(threads)
-        return found.progress.replace(run=self.info.replace(epoch=epoch))
+        return earlier.progress.replace(run=self.info.replace(epoch=epoch))
 
     def _entry(self, epoch: int, measured: nn.Module, metrics: Metrics, times: dict[str, float]) -> Epoch:
         """Measure the net after an epoch."""

@@ -60,11 +60,11 @@ def load_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
 
 
 def last_weights(folder: Path, epoch: int) -> dict[str, Tensor]:
-    """The tensors of the net of a finished run of so many epochs; pruned ones as they are, if it has still its checkpoint."""
-    found = checkpoint.load(folder)
-    if found is None or found.progress.run.epoch != epoch:
+    """Return the tensors of a finished run's net after this epoch; pruned weights stay pruned if its checkpoint is there."""
+    kept = checkpoint.load(folder)
+    if kept is None or kept.progress.run.epoch != epoch:
         return files.load_weights(folder)
-    return found.net_weights()
+    return kept.net_weights()
 
 
 def put_weights(net: nn.Module, weights: dict[str, Tensor], origin: str) -> None:
@@ -127,23 +127,23 @@ def load_data(
     kept = info.data["train" if train else "test"]
     recipe = kept.to_dict()["recipe"]
     if images is not None:
-        found = data.load_images(images, train=train, size=info.config.image_size)
-        check_classes(found, recipe or {})
+        dataset = data.load_images(images, train=train, size=info.config.image_size)
+        check_classes(dataset, recipe or {})
     elif recipe is None:
         ways = "train.evaluate takes them there; or name a folder of images (--images)"
         raise ValueError(f"the run's data ({kept.name}) were given in Python: {ways}")
     else:
-        found = data.reload(recipe, train=train, root=root, download=download)
-    if kept.fingerprint not in (None, found.fingerprint()):
-        warnings.warn(f"the {'training' if train else 'test'} data are not the run's: {found.source} has changed", stacklevel=2)
-    return found
+        dataset = data.reload(recipe, train=train, root=root, download=download)
+    if kept.fingerprint not in (None, dataset.fingerprint()):
+        warnings.warn(f"the {'training' if train else 'test'} data are not the run's: {dataset.source} has changed", stacklevel=2)
+    return dataset
 
 
 def _running(path: Path) -> checkpoint.Checkpoint | None:
     """The checkpoint of a folder whose run has not ended."""
     if not path.is_dir() or (path / files.FILE).exists():
         return None
-    found = checkpoint.load(path)
-    if found is None:
+    kept = checkpoint.load(path)
+    if kept is None:
         raise ValueError(f"path must be a run's folder or a model file; {str(path)!r} has no checkpoint")
-    return found
+    return kept

@@ -44,7 +44,7 @@ def recipe(config: Config, profile: str | os.PathLike[str] | Profile, *, input_s
     asked, changed = config, set[str]()
     while not (checked := check(build_model(config, input_shape=input_shape), profile)).fits:
         named = [finding.setting for finding in checked.findings]
-        fresh = [one for one in named if one and not changed & set(one) and set(one) <= set(Config.model_fields)]
+        fresh = [new for new in named if new and not changed & set(new) and set(new) <= set(Config.model_fields)]
         if not fresh:
             raise ValueError(_with_changes(checked.text().strip(), config, asked))
         try:

@@ -141,12 +141,12 @@ class RunInfo(Record):
 
     def differences(self, other: RunInfo) -> list[str]:
         """In what the run differs from another, each as "name: mine, not other's"."""
-        found = [line for line in self.config.differences(other.config) if not line.startswith("epochs:")]
+        differences = [line for line in self.config.differences(other.config) if not line.startswith("epochs:")]
         for name in self.data:
             mine, theirs = self.data[name], other.data[name]
             if mine.identity != theirs.identity:
-                found.append(f"{name} data: {mine!r:.300}, not {theirs!r:.300}")
-        return found + ([f"tag: {self.tag!r}, not {other.tag!r}"] if self.tag != other.tag else [])
+                differences.append(f"{name} data: {mine!r:.300}, not {theirs!r:.300}")
+        return differences + ([f"tag: {self.tag!r}, not {other.tag!r}"] if self.tag != other.tag else [])
 
 
 class Result(Record):
