@@ -108,7 +108,7 @@ def measure(job: Job, folder: Path, root: str | None) -> Job:
         tag=job["net"],
         progress=False,
     )
-    given = images.images[: job["calibration"]]
+    given = images.images[: job["calibration"]] / 255  # as `train.fit` gives pixels to its nets
     converted = {}
     for steps in job["steps"]:
         began = time.perf_counter()

@@ -173,7 +173,7 @@ def measure(session: Session) -> None:
     for name, (spec, shipped) in NETS.items():
         steps = models.load_pretrained(shipped)
         net = relu(spec, train.images, train.labels)
-        windows = firstspike.convert(net, train.images[:500], steps=LEVELS)
+        windows = firstspike.convert(net, train.images[:500] / 255, steps=LEVELS)
         programs = {
             f"step by step, T = {steps.steps}": em.quantize(steps, calibration=train.images[:200], name=shipped),
             f"windows, T = {LEVELS}": em.quantize(windows, calibration=train.images[:200], name=f"{shipped} of windows"),

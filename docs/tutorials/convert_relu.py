@@ -47,14 +47,14 @@ print(f"ReLU: {right.float().mean():.1%}")
 
 # %%
 for steps in (2, 4, 16, 64):
-    net = firstspike.convert(relu, digits.images[:300], steps=steps)
+    net = firstspike.convert(relu, digits.images[:300] / 255, steps=steps)
     print(f"T = {steps:2}: {train.evaluate(net, test).accuracy:.1%}")
 
 # %% [markdown]
 # The report says for each layer which share of values was clipped, and how large the errors are.
 
 # %%
-net = firstspike.convert(relu, digits.images[:300], steps=16)
+net = firstspike.convert(relu, digits.images[:300] / 255, steps=16)
 net.report
 
 # %% [markdown]

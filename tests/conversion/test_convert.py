@@ -136,7 +136,7 @@ def test_digits(trained: nn.Module) -> None:
     hits = (expected.argmax(1) == labels).double().mean()
     assert hits > 0.7
     for steps in (4, 16, 64, 255):
-        net = firstspike.convert(trained, digits[:400], steps)
+        net = firstspike.convert(trained, digits[:400] / 255, steps)
         scores = net(digits)
         torch.testing.assert_close(net(test), scores)
         errors.append(float((scores - expected).norm() / expected.norm()))
@@ -205,6 +205,8 @@ def test_clips_are_of_what_a_max_pool_keeps(relu: Callable[[], nn.Module]) -> No
     convolution, last = nn.Conv2d(1, 6, 3), nn.Linear(6 * 9, 4)
     nn.init.uniform_(convolution.weight, -2, 4, generator=generator(1))
     nn.init.uniform_(last.weight, -0.1, 0.2, generator=generator(3))
+    for layer in (convolution, last):
+        nn.init.zeros_(layer.bias)
     images = torch.rand(300, 1, 8, 8, generator=generator(2))
     before, behind = ([nn.MaxPool2d(2), relu()], [relu(), nn.MaxPool2d(2)])
     for pair in (before, behind):
@@ -319,3 +321,18 @@ def test_a_net_that_ends_in_a_relu() -> None:
     made = firstspike.convert(net, images, 64)
     assert made.report["steps"].tolist() == [64, 255]
     assert (made(images) - net(images)).norm() < 0.03 * net(images).norm()
+
+
+@torch.no_grad()
+def test_a_net_keeps_the_range_of_its_images() -> None:
+    """Pixels of 8 bits count as p / 255, so a net for numbers up to 255 refuses them, and convert does not guess."""
+    net = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3))
+    pixels = torch.randint(0, 256, (50, 1, 4, 4), dtype=torch.uint8, generator=generator(0))
+    with pytest.raises(ValueError, match="images must be floats"):
+        firstspike.convert(net, pixels)
+    wide = firstspike.convert(net, pixels.float(), 255)
+    assert (wide(pixels.float()) - net(pixels.float())).norm() < 0.03 * net(pixels.float()).norm()
+    with pytest.raises(ValueError, match="floats up to"):
+        wide(pixels)
+    unit = firstspike.convert(net, pixels / 255, 255)
+    torch.testing.assert_close(unit(pixels), unit(pixels / 255))

@@ -70,8 +70,8 @@ def convert(module: nn.Module | str | os.PathLike[str], images: Tensor, steps: i
         QuantIdentity are taken as well. A path is an ONNX file (extra `onnx`): of a float net, of a net with QuantizeLinear
         and DequantizeLinear, or of QONNX.
     images : Tensor
-        Some hundred training images, of any float type, [B, ...] as `module` takes them, or uint8 [B, ...], which count as
-        p / 255. Images in [0, 1] enter as 255 steps, 8 bits exactly; others are scaled from their range to [0, 1] first. A net
+        Some hundred training images, of any float type, [B, ...] as `module` takes them. Pixels of 8 bits are refused, since
+        nets are trained on p / 255 or on p; a `models.relu_counterpart` takes them. Images in [0, 1] enter as 255 steps, 8 bits exactly; others are scaled from their range to [0, 1] first. A net
         that quantises its images has as many steps as it has levels.
     steps : int or sequence of int
         T of all layers that fire, 1 to 255, or one per layer in their order; a quantised layer has its own.
@@ -100,6 +100,8 @@ def convert(module: nn.Module | str | os.PathLike[str], images: Tensor, steps: i
         module = read(module)
     checks.instance("module", module, nn.Module, "a module, or the path of an ONNX file")
     module = plain(module)
+    if getattr(images, "dtype", None) == torch.uint8 and not isinstance(module, ReluNet):
+        raise ValueError("images must be floats, as module was trained on them: images / 255, or images.float() from 0 to 255")
     images = as_float("images", images)
     if images.ndim not in (2, 4) or len(images) < 2:
         raise ValueError(f"images must be at least two, [B, N] or [B, C, H, W], got {tuple(images.shape)}")

@@ -261,9 +261,9 @@ class TTFSNet(nn.Module):
         return signal.flatten(1) if self.flat and isinstance(signal, (Tensor, SpikeTimes)) else signal
 
     def _image(self, x: Tensor) -> Tensor:
-        """Checked and scaled images, float32; pixels that nothing scales stay so for an encoder of windows, which takes them."""
+        """Checked and scaled images, float32; pixels stay so for `normalize`, or for an encoder of windows."""
         if isinstance(x, Tensor) and x.dtype == torch.uint8:
-            taken = self.normalize is None and getattr(self.encoder, "timing", None) == "windowed"
+            taken = self.normalize is not None or getattr(self.encoder, "timing", None) == "windowed"
             x = x if taken else as_float("x", x)
         else:
             x = checks.float32("x", x)

@@ -11,6 +11,7 @@ from torch import Tensor
 from .._base import checks
 from .settings import Settings
 
+_BRIGHTEST = 1.001  # the largest number that pixels of 8 bits count as, and rounding
 _SMALLEST = 1e-6  # the least standard deviation of a channel, relative to its largest value
 
 
@@ -115,6 +116,9 @@ class Normalize(Settings):
     def forward(self, images: Tensor) -> Tensor:
         """Return the scaled images, float32, of images [B, C, H, W] or features [B, F]; uint8 counts as p / 255."""
         x = as_float("images", images)
+        if self.saturate and images.dtype == torch.uint8 and float((self.mean + self.std).max()) > _BRIGHTEST:
+            largest = float((self.mean + self.std).max())
+            raise ValueError(f"images must be floats up to {largest:.6g}: pixels of 8 bits count as p / 255; give images.float()")
         if x.ndim < 2 or len(self.mean) not in (1, x.shape[1]):
             raise ValueError(f"images must have shape [batch, {len(self.mean)}, ...], got {tuple(x.shape)}")
         per_channel = (-1, *[1] * (x.ndim - 2))

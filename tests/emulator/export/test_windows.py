@@ -62,7 +62,7 @@ def test_normalised_images(tmp_path):
     torch.manual_seed(0)
     layers = [torch.nn.Conv2d(2, 4, 3, padding=1), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(4 * 36, 3)]
     images = torch.randint(0, 256, (40, 2, 6, 6), dtype=torch.uint8)
-    net = firstspike.convert(torch.nn.Sequential(nn.Normalize((0.3, 0.5), (0.4, 0.2)), *layers).eval(), images, steps=9)
+    net = firstspike.convert(torch.nn.Sequential(nn.Normalize((0.3, 0.5), (0.4, 0.2)), *layers).eval(), images / 255, steps=9)
     program = em.quantize(net, calibration=images)
     assert em.export_c(program, tmp_path, samples=images).integer_bits == 32
     assert compiled(tmp_path)[0] == 0

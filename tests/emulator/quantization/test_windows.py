@@ -132,7 +132,7 @@ def test_converted_nets():
         torch.nn.Linear(6 * 36, 5),
     ).eval()
     images = torch.randint(0, 256, (60, 2, 12, 12), dtype=torch.uint8)
-    net = firstspike.convert(relu, images, steps=64)
+    net = firstspike.convert(relu, images / 255, steps=64)
     program = quantize(net, profile.load("generic8").replace(weight_bits=12))
     result = run(program, images)
     assert [layer.neuron.kind == "pool" for layer in program.layers] == [False, False, True, False]
