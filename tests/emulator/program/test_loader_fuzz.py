@@ -71,7 +71,7 @@ def _value(data: bytes, draw: random.Random) -> bytes:
     try:
         outer = json.loads(header)
         program = json.loads(outer["__metadata__"][serialization.KEY])
-        change_one(draw.choice, program, depth=5)
+        change_one(draw.choice, program, depth=7)  # into the shapes of a layer's synapses
     except (ValueError, KeyError, TypeError, IndexError):
         return _bytes(data, draw)
     outer["__metadata__"][serialization.KEY] = json.dumps(program)
