@@ -14,7 +14,8 @@ from firstspike.models.grammar import POOLS, Conv, Linear, Pool
 
 NUMBERS = st.integers(1, 300)
 CONVS = st.builds("{}C{}".format, NUMBERS, st.sampled_from([1, 3, 5, 7]))
-POOLED = st.builds("{}-{}{}".format, CONVS, st.sampled_from(sorted(POOLS)), NUMBERS)
+WINDOWS = st.tuples(NUMBERS, NUMBERS).map(lambda n: f"{n[0]}" if n[0] == n[1] else f"{n[0]}x{n[1]}")
+POOLED = st.builds("{}-{}{}".format, CONVS, st.sampled_from(sorted(POOLS)), WINDOWS)
 WIDTHS = st.lists(NUMBERS.map(str), min_size=1, max_size=4)
 NETS = st.one_of(
     st.lists(NUMBERS.map(str), min_size=2, max_size=5),
@@ -24,13 +25,14 @@ NETS = st.one_of(
 
 def test_cnn() -> None:
     assert models.parse("32C3-AP2-64C5-MP3-10") == [
-        Conv(0, 4, 32, (3, 3)),
-        Pool(5, 8, "avg", 2),
-        Conv(9, 13, 64, (5, 5)),
-        Pool(14, 17, "max", 3),
+        Conv(0, 4, 32, (3, 3), (1, 1), (1, 1)),
+        Pool(5, 8, "avg", (2, 2)),
+        Conv(9, 13, 64, (5, 5), (1, 1), (2, 2)),
+        Pool(14, 17, "max", (3, 3)),
         Linear(18, 20, 10),
     ]
-    assert models.parse("8C1-EP2-10")[1] == Pool(4, 7, "earliest", 2)
+    assert models.parse("8C1-EP2-10")[1] == Pool(4, 7, "earliest", (2, 2))
+    assert models.parse("8C1-MP1x2-10")[1] == Pool(4, 9, "max", (1, 2))
 
 
 @given(NETS)
@@ -64,6 +66,8 @@ WRONG = [
     ("8C3x3-10", "8C3x3"),
     ("8C3s1-10", "8C3s1"),
     ("8C3s0-10", "8C3s0"),
+    ("8C3-AP2x2-10", "AP2x2"),
+    ("8C3-AP1x0-10", "AP1x0"),
     ("784-4x0-10", "4x0"),
     ("32C3-AX2-10", "AX2"),
     ("32C3-XP2-10", "XP2"),

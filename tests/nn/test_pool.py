@@ -34,8 +34,11 @@ def hidden(shape: tuple[int, ...], steps: int, seed: int) -> tuple[Tensor, Spike
     return current, functional.ramp(current, steps, surrogate=surrogate.triangle(1.5))
 
 
-@given(st.integers(0, 2**31), st.integers(1, 3), st.sampled_from([1, 3, 254]))
-def test_earliest_is_the_minimum(seed: int, k: int, steps: int) -> None:
+WINDOWS = st.integers(1, 3) | st.tuples(st.integers(1, 3), st.integers(1, 3))
+
+
+@given(st.integers(0, 2**31), WINDOWS, st.sampled_from([1, 3, 254]))
+def test_earliest_is_the_minimum(seed: int, k: int | tuple[int, int], steps: int) -> None:
     times = spike_times((2, 3, 6, 7), steps, "mixed", generator(seed))
     expected = -torch.nn.functional.max_pool2d(-times.float(), k)
     dense = SpikeTimes(times, steps).dense().requires_grad_()
@@ -51,6 +54,23 @@ def test_earliest_keeps_the_entries_of_the_winners(seed: int, k: int, steps: int
     assert torch.equal(out.times, expected.times) and out._support is not None
     grad = torch.randn((steps, *out.shape), generator=generator(1))
     assert torch.equal(*(torch.autograd.grad(y.dense(), current, grad, retain_graph=True)[0] for y in (out, expected)))
+
+
+def test_pools_of_one_direction_and_their_gradients() -> None:
+    _, spikes = hidden((2, 3, 4, 6), 8, 0)
+    dense, earliest = spikes.dense(), nn.EarliestPool2d((1, 2))(spikes)
+    assert torch.equal(earliest.times, _earliest_dense(spikes, (1, 2)).times) and earliest.requires_grad
+    pool = nn.MaxPool2d((1, 2))
+    train = pool(spikes)
+    expected = F.max_pool2d(dense.flatten(0, 1), (1, 2)).unflatten(0, (8, 2))
+    assert isinstance(train, Tensor) and torch.equal(train, expected)
+    assert int(pool.units) == 2 * 3 * 4 * 3 and int(pool.repeated) == int((expected.sum(0) > 1).sum())
+    layer = nn.WindowedConv2d(2, 3, 1, steps=8, generator=generator(0))
+    valued = layer(SpikeTimes(spike_times((2, 2, 4, 6), 8, "mixed", generator(1)), 8))
+    pooled = [kind((2, 1))(valued) for kind in (nn.EarliestPool2d, nn.WindowedMaxPool2d)]
+    assert pooled[0] == pooled[1]
+    ours, theirs = (torch.autograd.grad(functional.windowed_values(x).sum(), layer.weight, retain_graph=True)[0] for x in pooled)
+    assert torch.equal(ours, theirs) and ours.abs().sum() > 0
 
 
 def test_a_window_may_be_wider_than_the_kernel_takes() -> None:

@@ -63,6 +63,7 @@ INGREDIENTS = {
     "averaging from the last epoch": {**CNN, "average_epochs": 1, "validation": 30},
     "learned thresholds": {"learn_threshold": True, "lr": 0.1},
     "augmentation": {"augmentation": Augmentation(shift=1, flip=True, erase=0.5), "unerased_epochs": 1},
+    "pools of one direction": {"spec": "4C3-AP1x2-6C3-AP2x1-4"},
     "dropout": {**CNN, "dropout": 0.4},
     "spiking readout": {"readout": "twd-exp"},
 }

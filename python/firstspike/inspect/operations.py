@@ -133,7 +133,7 @@ def synaptic_operations(events: Tensor, layer: Any) -> float:
 
 def products(units: Tensor, layer: Any) -> float:
     """Sum over `units` [B, N] or [B, C, H, W], as they are after the layer's pooling, of the weights that each reaches."""
-    weight: Tensor = layer.weight
+    weight = _weight_of(layer)
     if weight.dim() == 2:
         return float(units.sum(dtype=torch.float64)) * weight.shape[0]
     ones, sums = units.new_ones(1, 1, *weight.shape[2:]), units.sum(1, keepdim=True)
@@ -183,7 +183,7 @@ def active_in_step(events: Tensor, layer: Any, shortcut: Tensor | None = None, a
     shortcut: spikes that reach neurons one by one, bool [B, M] or [B, M, H, W], of the first M channels. alive: the neurons that
     have not fired before, bool [B, O] or [B, O, H, W]; None for all.
     """
-    weight: Tensor = layer.weight
+    weight = _weight_of(layer)
     pool = getattr(layer, "avg_pool", 1)
     if pool > 1:
         events = F.max_pool2d(events, pool)  # it leaves out the rows and columns that average pooling leaves out
@@ -215,13 +215,20 @@ def _check_countable(name: str, layer: Any) -> None:
         raise ValueError(f"{name} must pad with zeros, got padding_mode {layer.padding_mode!r}")
 
 
+def _weight_of(layer: Any) -> Tensor:
+    """The weight on the layer's input, whose shape counts."""
+    weight: Tensor = layer._tied_weight() if isinstance(layer, Synapses) else layer.weight
+    return weight
+
+
 def _check_size(events: Tensor, layer: Any) -> None:
     """Raise ValueError for pooled events that the layer would not take."""
-    shape, inputs = tuple(events.shape), layer.weight.shape[1] * getattr(layer, "groups", 1)
-    if layer.weight.dim() == 2:
+    shape, weight = tuple(events.shape), _weight_of(layer)
+    inputs = weight.shape[1] * getattr(layer, "groups", 1)
+    if weight.dim() == 2:
         fits = len(shape) > 1 and inputs in (shape[-1], math.prod(shape[1:]))
     else:
-        fits = len(shape) == layer.weight.dim() and shape[1] == inputs
+        fits = len(shape) == weight.dim() and shape[1] == inputs
     if not fits:
         raise ValueError(f"events must have {inputs} inputs or channels, after pooling, and a batch, got shape {shape}")
 

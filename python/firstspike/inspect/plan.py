@@ -74,6 +74,6 @@ def explain(
         shape = checks.size("batch", batch, 0), layer.in_features
     if len(shape) not in ((4,) if isinstance(layer, TTFSConv2d) else (2, 4)):
         raise ValueError(f"batch must have 4 dimensions, [B, C, H, W], or 2 for a flat input, [B, N], got {shape}")
-    geometry = layer_geometry(layer, shape, layer.weight)
+    geometry = layer_geometry(layer, shape, layer.effective_weight_and_bias()[0])
     passes: dict[str, Any] = kernels.cpu.plan_layer(geometry, threads)
     return Plan(kernels.ISA, threads, **passes)

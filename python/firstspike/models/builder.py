@@ -51,8 +51,9 @@ def build(
     """Build a TTFS net from a string such as "784-400-400-10", "32C3-AP2-64C3-AP2-256-10" or "64C3-R(64C3-64C3)-AP2-10".
 
     The parts of the string: "784" neurons; "32C3" a convolution with 32 channels and a 3 x 3 kernel; "32C3x5" one with 3 rows
-    and 5 columns; "32C3s2" one with a stride of 2; "AP2", "MP2", "EP2" average, max and earliest pooling; "R(64C3-64C3)" a
-    residual block (`nn.Residual`, its scale the threshold). A `GrammarError` points at the part that does not fit.
+    and 5 columns; "32C3s2" one with a stride of 2; "AP2", "MP2", "EP2" average, max and earliest pooling, "AP1x2" of
+    pairs of columns; "R(64C3-64C3)" a residual block (`nn.Residual`, its scale the threshold). A `GrammarError` points at the
+    part that does not fit.
 
     Parameters
     ----------
@@ -174,7 +175,7 @@ class _Maker:
         for item in sized:
             token = item.token
             if isinstance(token, Pool) and token.kind == "avg":
-                factor = token.factor
+                factor = token.kernel[0] if token.square else 1  # one of one direction goes into the weights
                 continue
             dropout = self.settings.dropout if layers else 0.0  # the data keep all their spikes
             if isinstance(token, Pool):
@@ -183,13 +184,17 @@ class _Maker:
                 body = [self.layer(part, 1 if number else factor, dropout) for number, part in enumerate(item.body)]
                 layers.append(self.block(item, body, factor, layers))
             else:
-                layers.append(self.layer(item, factor, dropout, first=not layers, last=item is sized[-1]))
+                layer = self.layer(item.on_map(), factor, dropout, first=not layers, last=item is sized[-1])
+                if item.window != (1, 1):
+                    shape = None if isinstance(token, Conv) else item.shape
+                    fs.average_before(layer, item.window, shape)  # type: ignore[arg-type,type-var]
+                layers.append(layer)
             factor = 1
         return layers
 
     def pool(self, token: Pool) -> nn.Module:
         """A pool that is not a factor of the layer after it."""
-        return (fs.MaxPool2d if token.kind == "max" else fs.EarliestPool2d)(token.factor)
+        return (fs.MaxPool2d if token.kind == "max" else fs.EarliestPool2d)(token.kernel)
 
 
 class _StepMaker(_Maker):
@@ -257,7 +262,7 @@ class _WindowedMaker(_Maker):
 
     def pool(self, token: Pool) -> nn.Module:
         """The earliest spike has the largest value."""
-        return fs.EarliestPool2d(token.factor)
+        return fs.EarliestPool2d(token.kernel)
 
     def layer(self, item: SizedLayer, factor: int, dropout: float, *, first: bool = False, last: bool = False) -> nn.Module:
         """The readout, or a layer that fires."""

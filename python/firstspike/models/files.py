@@ -202,7 +202,9 @@ def _describe(module: nn.Module, name: str) -> dict[str, Any]:
     normal = getattr(module, "normalization", None)
     if isinstance(normal, nn.Module):
         settings["normalization"] = _describe(normal, f"{name}.normalization")
-    return {"kind": kind.__name__, "settings": settings}
+    averaging = getattr(module, "averaging", None)
+    average = {} if averaging is None else {"average": averaging._asdict()}
+    return {"kind": kind.__name__, "settings": settings} | average
 
 
 def _described_scaling(normalize: nn.Module | None, name: str) -> dict[str, Any]:
@@ -252,7 +254,8 @@ def build(described: Any) -> nn.Module:
             raise ValueError(f"a layer's normalization must be a WeightNormalization, got {type(normalization).__name__}")
     # A new generator leaves torch's own where it is; the meta device draws nothing.
     settings["generator"] = None if torch.get_default_device().type == "meta" else Generator()
-    return layer(**settings)
+    made = layer(**settings)
+    return fs.average_before(made, **described["average"]) if "average" in described else made
 
 
 def _scaling(described: dict[str, Any]) -> fs.Normalize | None:

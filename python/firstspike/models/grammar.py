@@ -9,10 +9,10 @@ POOLS = {"AP": "avg", "MP": "max", "EP": "earliest"}
 _N = r"0|[1-9][0-9]{0,8}"  # no leading zeros, so that a net has one string
 _TOKEN = re.compile(
     rf"(?P<channels>{_N})C(?P<kernel>{_N})(x(?P<columns>{_N}))?(s(?P<stride>{_N})(x(?P<across>{_N}))?)?"
-    rf"|(?P<pool>[A-Z]+P)(?P<factor>{_N})|(?P<width>{_N})"
+    rf"|(?P<pool>[A-Z]+P)(?P<high>{_N})(x(?P<wide>{_N}))?|(?P<width>{_N})"
 )
 _EXPECTED = (
-    "expected nCk (convolution; nCkxm, nCks2), APk, MPk or EPk (average, max, earliest pooling), n (fully connected) "
+    "expected nCk (convolution; nCkxm, nCks2), APk, MPk or EPk (average, max, earliest pooling; APkxm), n (fully connected) "
     "or R(...) (residual block)"
 )
 
@@ -53,12 +53,8 @@ class Conv(Token):
 
     channels: int
     kernel: tuple[int, int]
-    stride: tuple[int, int] = (1, 1)
-
-    @property
-    def padding(self) -> tuple[int, int]:
-        """Half the kernel."""
-        return self.kernel[0] // 2, self.kernel[1] // 2
+    stride: tuple[int, int]
+    padding: tuple[int, int]
 
     def __str__(self) -> str:
         kernel, stride = _pair(self.kernel), _pair(self.stride)
@@ -67,13 +63,18 @@ class Conv(Token):
 
 @dataclass(frozen=True)
 class Pool(Token):
-    """APk, MPk, EPk: k x k pooling with stride k; kind "avg", "max" or "earliest"."""
+    """APk, MPk, EPk: pooling of k x k units without overlap, APkxm of k x m; kind "avg", "max" or "earliest"."""
 
     kind: str
-    factor: int
+    kernel: tuple[int, int]
+
+    @property
+    def square(self) -> bool:
+        """True if it pools k x k units."""
+        return self.kernel[0] == self.kernel[1]
 
     def __str__(self) -> str:
-        return f"{next(name for name, kind in POOLS.items() if kind == self.kind)}{self.factor}"
+        return f"{next(name for name, kind in POOLS.items() if kind == self.kind)}{_pair(self.kernel)}"
 
 
 @dataclass(frozen=True)
@@ -99,10 +100,10 @@ class Residual(Token):
 def parse(spec: str) -> list[Token]:
     """The tokens of a net's string, checked for their order.
 
-    Tokens are joined by "-": nCk, APk, MPk, EPk, n, R(...). Convolutions and pools come first, a pool after a convolution or a
-    block of them; then the fully connected layers, of which the last one is the number of classes. A net without convolutions
-    starts with the size of its input. A block R(...) stands after a layer that fires, and holds convolutions or fully connected
-    layers. A GrammarError points at the token that does not fit.
+    Tokens are joined by "-": nCk, APk, MPk, EPk, n, R(...); APkxm pools k rows and m columns. Convolutions and pools come first,
+    a pool after a convolution or a block of them; then the fully connected layers, of which the last one is the number of
+    classes. A net without convolutions starts with the size of its input. A block R(...) stands after a layer that fires, and
+    holds convolutions or fully connected layers. A GrammarError points at the token that does not fit.
 
     Parameters
     ----------
@@ -152,15 +153,17 @@ def _token(spec: str, start: int, end: int) -> Token:
     number = {name: int(value) for name, value in match.groupdict().items() if value is not None and name != "pool"}
     if 0 in number.values():
         raise GrammarError(spec, start, end, f"the numbers in {text!r} must be at least 1")
-    if match["pool"]:
-        return Pool(start, end, POOLS[match["pool"]], number["factor"])
     if match["width"]:
         return Linear(start, end, number["width"])
-    kernel = number["kernel"], number.get("columns", number["kernel"])
-    stride = number.get("stride", 1), number.get("across", number.get("stride", 1))
-    if kernel[0] % 2 == 0 or kernel[1] % 2 == 0:
-        raise GrammarError(spec, start, end, f"the kernel of {text!r} must be odd, as its padding is k // 2")
-    token = Conv(start, end, number["channels"], kernel, stride)
+    token: Pool | Conv
+    if match["pool"]:
+        token = Pool(start, end, POOLS[match["pool"]], (number["high"], number.get("wide", number["high"])))
+    else:
+        kernel = number["kernel"], number.get("columns", number["kernel"])
+        stride = number.get("stride", 1), number.get("across", number.get("stride", 1))
+        if kernel[0] % 2 == 0 or kernel[1] % 2 == 0:
+            raise GrammarError(spec, start, end, f"the kernel of {text!r} must be odd, as its padding is k // 2")
+        token = Conv(start, end, number["channels"], kernel, stride, (kernel[0] // 2, kernel[1] // 2))
     if str(token) != text:
         raise GrammarError(spec, start, end, f"{text!r} must be written {str(token)!r}, so that a net has one string")
     return token

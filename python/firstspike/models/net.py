@@ -198,8 +198,8 @@ class TTFSNet(nn.Module):
             if isinstance(module, fs.Synapses) and module.fires:
                 layers.append(result[0] if isinstance(result, tuple) else result)  # with its membrane
             elif isinstance(module, fs.MaxPool2d):
-                repeated.append(result.repeated)
-                units.append(math.prod(result.shape))
+                repeated.append(module.repeated.clone())
+                units.append(int(module.units))
 
         hooks = [module.register_forward_hook(keep) for module in self.layers.modules()]
         try:

@@ -99,7 +99,7 @@ def _layers(sized: list[SizedLayer], dropout: float, normal: bool) -> list[nn.Mo
         elif isinstance(token, Residual):
             layers.append(Block(item, dropout, normal))
         elif isinstance(token, Pool):
-            layers.append(nn.AvgPool2d(token.factor) if token.kind == "avg" else nn.MaxPool2d(token.factor))
+            layers.append(nn.AvgPool2d(token.kernel) if token.kind == "avg" else nn.MaxPool2d(token.kernel))
         else:
             if dropout and layers[:-1]:
                 layers.insert(_behind_the_neurons(layers), nn.Dropout(dropout))

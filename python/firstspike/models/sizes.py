@@ -19,6 +19,16 @@ class SizedLayer:
     outputs: int
     body: tuple[SizedLayer, ...] = ()  # of a residual block
     positions: int = 1  # of the output's map: rows times columns
+    window: tuple[int, int] = (1, 1)  # of an average pool of one direction before it, on a map of this shape
+    shape: tuple[int, ...] = ()
+
+    def on_map(self) -> SizedLayer:
+        """The layer on the map before the pool, with the pool in its weights (`nn.average_before`)."""
+        if not isinstance(self.token, Conv):
+            return replace(self, inputs=self.inputs * math.prod(self.window))
+        sizes = (self.token.kernel, self.token.stride, self.token.padding)
+        kernel, stride, padding = ((a * self.window[0], b * self.window[1]) for a, b in sizes)
+        return replace(self, token=replace(self.token, kernel=kernel, stride=stride, padding=padding))
 
 
 def layer_sizes(spec: str, input_shape: tuple[int, ...], pooling: str | None = None) -> list[SizedLayer]:
@@ -38,16 +48,20 @@ def layer_sizes(spec: str, input_shape: tuple[int, ...], pooling: str | None = N
     elif len(input_shape) != 3:
         raise fail(spec, tokens[0], f"a convolution needs input_shape (channels, height, width), got {input_shape}")
     sized, size = [], input_shape
-    source, pool = size, 1  # the map that the next layer takes, and the window of an average pool between
+    source, pool = size, (1, 1)  # the map that the next layer takes, and the window of an average pool between
     for token in tokens:
         layer, size = _sized(spec, token, size)
+        if pool[0] != pool[1]:
+            if isinstance(token, Residual):
+                raise fail(spec, token, "a block cannot stand after an average pool of one direction")
+            layer = replace(layer, window=pool, shape=source)
         if isinstance(token, Residual) and isinstance(token.body[0], Conv):
             _check_shortcut(spec, token, source, pool, size)
         sized.append(layer)
         if isinstance(token, Pool) and token.kind == "avg":
-            pool *= token.factor
+            pool = token.kernel
         else:
-            source, pool = size, 1
+            source, pool = size, (1, 1)
     return sized
 
 
@@ -84,9 +98,11 @@ def _sized(spec: str, token: Token, before: tuple[int, ...]) -> tuple[SizedLayer
         rows, columns = (-(-size // stride) for size, stride in zip(before[1:], token.stride, strict=True))
         return SizedLayer(token, before[0], token.channels, positions=rows * columns), (token.channels, rows, columns)
     if isinstance(token, Pool):
-        size = (before[0], before[1] // token.factor, before[2] // token.factor)
+        size = (before[0], *(side // k for side, k in zip(before[1:], token.kernel, strict=True)))
         if 0 in size:
             raise fail(spec, token, f"the pool is larger than its map of {before[1]} x {before[2]}")
+        if token.kind == "avg" and not token.square and any(n % k for n, k in zip(before[1:], token.kernel, strict=True)):
+            raise fail(spec, token, f"an average pool of {token.kernel} must divide its map of {before[1]} x {before[2]}")
         return SizedLayer(token, before[0], before[0]), size
     if isinstance(token, Linear):
         if math.prod(before) >= 2**31:
@@ -102,10 +118,10 @@ def _sized(spec: str, token: Token, before: tuple[int, ...]) -> tuple[SizedLayer
     return SizedLayer(token, before[0], shape[0], tuple(body)), shape
 
 
-def _check_shortcut(spec: str, token: Residual, source: tuple[int, ...], pool: int, out: tuple[int, ...]) -> None:
+def _check_shortcut(spec: str, token: Residual, source: tuple[int, ...], pool: tuple[int, int], out: tuple[int, ...]) -> None:
     """Refuse a block whose shortcut would not lie under its output."""
     kernels = [part for part in token.body if isinstance(part, Conv)]
-    rows, columns = (pool * math.prod([part.stride[axis] for part in kernels]) for axis in (0, 1))
+    rows, columns = (pool[axis] * math.prod([part.stride[axis] for part in kernels]) for axis in (0, 1))
     if not shortcut_is_aligned(source[1:], out[1:], (rows, columns)):
         where = f"one row in {rows} and one column in {columns} of the map before it, {source[1:]}"
         raise fail(spec, token, f"{where}, must make its output, {out[1:]}")

@@ -1,5 +1,6 @@
 """Layers, encoders and decoders as torch modules. Layers take and return `SpikeTimes`."""
 
+from .averaging import average_before
 from .coders import FirstSpike, LatencyEncoder, MembraneReadout, SpikeInput, TemporalWeighting
 from .direct import DirectConv2d, DirectLinear
 from .firing import FiringLayer, StepNeuron, TTFSNode, bound_thresholds
@@ -48,5 +49,6 @@ __all__ = [
     "WindowedMaxPool2d",
     "WindowedReadout",
     "WindowedShortcut",
+    "average_before",
     "bound_thresholds",
 ]

@@ -15,7 +15,7 @@ from .. import ops
 from .._base import checks
 from .._base.geometry import from_sites
 from ..functional.layer import input_of, thinned
-from ..functional.windowed import earliest_of
+from ..functional.windowed import earliest_of, encoded, windowed_values
 from ..spikes import SpikeTimes, Support
 from .settings import Settings
 
@@ -112,21 +112,23 @@ pytree.register_pytree_node(
 
 
 class _Pool(Settings):
-    """Pooling of k x k windows with stride k; a remainder at the lower and right edge is dropped."""
+    """Pooling of windows without overlap; a remainder at the lower and right edge is dropped. kernel_size: k, or a pair."""
 
-    def __init__(self, kernel_size: int) -> None:
+    def __init__(self, kernel_size: int | tuple[int, int]) -> None:
         super().__init__()
-        self.kernel_size = checks.size("kernel_size", kernel_size)
+        rows, columns = checks.pair("kernel_size", kernel_size, 1)
+        self.kernel_size = rows if rows == columns else (rows, columns)
 
 
 class EarliestPool2d(_Pool):
-    """Pooling by the earliest spike of each k x k window: the minimum of the times, so that single spikes stay single.
+    """Pooling by the earliest spike of each window: the minimum of the times, so that single spikes stay single.
 
     A window of silent units is silent. Of equal times the first unit (row by row) wins, and the gradient goes to the winner.
 
     Parameters
     ----------
-    kernel_size : k; the stride is k, and a remainder at the lower and right edge is dropped.
+    kernel_size : k, or (rows, columns), whose gradient takes dense trains in step-by-step nets. A remainder at the lower and
+        right edge is dropped.
 
     Examples
     --------
@@ -136,9 +138,13 @@ class EarliestPool2d(_Pool):
     """
 
     def forward(self, spikes: SpikeTimes) -> SpikeTimes:
-        """Return spike times [B, C, H // k, W // k] of `spikes` [B, C, H, W]."""
+        """Return spike times [B, C, H // rows, W // columns] of `spikes` [B, C, H, W]."""
         k = self.kernel_size
         _check_map(spikes, k)
+        if isinstance(k, tuple):
+            if spikes._is_valued():
+                return encoded(F.max_pool2d(windowed_values(spikes), k), spikes.steps)
+            return _earliest_dense(spikes, k)
         if spikes._is_valued():
             return earliest_of(spikes, k)
         if spikes.device.type != "cpu" or k > ops.earliest.WIDEST or (spikes.requires_grad and spikes._support is None):
@@ -151,13 +157,14 @@ class EarliestPool2d(_Pool):
 
 
 class MaxPool2d(_Pool):
-    """Max pooling in every step, for comparison: a pooled unit fires whenever one of its k x k units does.
+    """Max pooling in every step, for comparison: a pooled unit fires whenever one of the units of its window does.
 
-    That may be several times, so it returns `PooledSpikes`, which the layers take.
+    That may be several times, so it returns `PooledSpikes`, which the layers take; with windows that are not square, a dense
+    train.
 
     Parameters
     ----------
-    kernel_size : k; the stride is k, and a remainder at the lower and right edge is dropped.
+    kernel_size : k, or (rows, columns). A remainder at the lower and right edge is dropped.
 
     Attributes
     ----------
@@ -175,29 +182,37 @@ class MaxPool2d(_Pool):
     repeated: Tensor
     units: Tensor
 
-    def __init__(self, kernel_size: int) -> None:
+    def __init__(self, kernel_size: int | tuple[int, int]) -> None:
         super().__init__(kernel_size)
         self.register_buffer("repeated", torch.zeros((), dtype=torch.int64), persistent=False)
         self.register_buffer("units", torch.zeros((), dtype=torch.int64), persistent=False)
 
-    def forward(self, spikes: SpikeTimes) -> PooledSpikes:
-        """Return the pooled spikes, [B, C, H // k, W // k], of `spikes` [B, C, H, W]."""
-        pooled = PooledSpikes(spikes, self.kernel_size)
+    def forward(self, spikes: SpikeTimes) -> PooledSpikes | Tensor:
+        """Return the pooled spikes, [B, C, H // rows, W // columns], of `spikes` [B, C, H, W]; dense ones have T before it."""
+        k = self.kernel_size
+        if isinstance(k, tuple):
+            _check_map(spikes, k)
+            dense = spikes.dense()
+            train = torch.unflatten(F.max_pool2d(dense.flatten(0, 1), k), 0, dense.shape[:2])
+            self.repeated.copy_((train.detach().sum(0) > 1).sum())
+            self.units.fill_(train[0].numel())
+            return train
+        pooled = PooledSpikes(spikes, k)
         self.repeated.copy_(pooled.repeated)
         self.units.fill_(math.prod(pooled.shape))
         return pooled
 
 
-def _check_map(spikes: SpikeTimes, kernel_size: int) -> None:
+def _check_map(spikes: SpikeTimes, kernel_size: int | tuple[int, int]) -> None:
     checks.instance("spikes", spikes, SpikeTimes, "SpikeTimes")
-    if len(spikes.shape) != 4 or min(spikes.shape[2:]) < kernel_size:
+    rows, columns = checks.pair("kernel_size", kernel_size, 1)
+    if len(spikes.shape) != 4 or spikes.shape[2] < rows or spikes.shape[3] < columns:
         raise ValueError(
-            f"spikes must be maps [batch, channels, height, width] of at least {kernel_size} x {kernel_size}, "
-            f"got {tuple(spikes.shape)}"
+            f"spikes must be maps [batch, channels, height, width] of at least {rows} x {columns}, got {tuple(spikes.shape)}"
         )
 
 
-def _earliest_dense(spikes: SpikeTimes, k: int) -> SpikeTimes:
+def _earliest_dense(spikes: SpikeTimes, k: int | tuple[int, int]) -> SpikeTimes:
     """Earliest pooling by torch's functions; a gradient takes dense trains."""
     times, winner = F.max_pool2d(-spikes.times.float(), k, return_indices=True)
     if not spikes.requires_grad:

@@ -123,12 +123,11 @@ class StepSynapses(Synapses, Leaky):
 
         A weight that a parametrization of torch gives in another precision under autocast is raised to float32.
         """
+        weight = self._tied_weight()
         if self.normalization is not None:
-            weight = self.normalization(self.weight, self.gamma)
+            weight = self.normalization(weight, self.gamma)
         elif self.gamma is not None:
-            weight = self.weight * self.gamma.view(-1, *[1] * (self.weight.dim() - 1))
-        else:
-            weight = self.weight
+            weight = weight * self.gamma.view(-1, *[1] * (weight.dim() - 1))
         weight = checks.float32("weight", weight)
         bias: Tensor | None = self.bias
         if bias is not None:

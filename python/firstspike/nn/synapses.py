@@ -13,6 +13,7 @@ from .._base.geometry import padding_of
 from .._base.modules import make_permanent
 from ..spikes import SpikeTimes
 from ..surrogate import Surrogate
+from .averaging import Averaging
 from .pool import PooledSpikes
 from .settings import Settings
 
@@ -92,11 +93,12 @@ class Synapses(Settings):
         self.dropout = dropout
         self.weight = nn.Parameter(torch.empty(shape, dtype=torch.float32))
         self.bias = self.quantizer = None
+        self.averaging: Averaging | None = None
 
     @property
     def fan_in(self) -> int:
         """The number of weights per output."""
-        return self.weight[0].numel()
+        return self._tied_weight()[0].numel()
 
     @property
     def dropout(self) -> float:
@@ -109,7 +111,11 @@ class Synapses(Settings):
 
     def effective_weight_and_bias(self) -> tuple[Tensor, Tensor | None]:
         """Return (weight, bias [O] or None) that act on the spikes, with everything folded in; differentiable."""
-        return self._rounded(self.weight, self.bias)
+        return self._rounded(self._tied_weight(), self.bias)
+
+    def _tied_weight(self) -> Tensor:
+        """The weight on the layer's input, of which `weight` is a part where `average_before` tied it."""
+        return self.weight if self.averaging is None else self.averaging(self.weight)
 
     def _rounded(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         return (weight, bias) if self.quantizer is None else self.quantizer(weight, bias)
@@ -145,7 +151,7 @@ class Synapses(Settings):
             weight, bias = self.effective_weight_and_bias()
         self.weight = nn.Parameter(weight.detach().clone(), requires_grad=trained)
         self.bias = None if bias is None else nn.Parameter(bias.detach().clone(), requires_grad=trained)
-        self.quantizer = None
+        self.quantizer = self.averaging = None
         return self
 
 

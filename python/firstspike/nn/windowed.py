@@ -69,7 +69,7 @@ class WindowedSynapses(Synapses):
 
     def current(self, spikes: SpikeTimes) -> Tensor:
         """Return the current W x of spikes of values x, float32 [B, O] or [B, O, H', W'], without bias and normalisation."""
-        current = self._current(spikes, self._rounded(self.weight, self.bias)[0])
+        current = self._current(spikes, self._rounded(self._tied_weight(), self.bias)[0])
         return current if self.weight.dim() == 2 else current.permute(0, 3, 1, 2)
 
     def _current(self, spikes: SpikeTimes, weight: Tensor, bias: Tensor | None = None) -> Tensor:  # in site order
@@ -152,7 +152,7 @@ class WindowedLayer(WindowedSynapses):
 
         current: float32 of the shape of the output, added to W x before the normalisation; a shortcut's.
         """
-        weight, bias = self._rounded(self.weight, self.bias)
+        weight, bias = self._rounded(self._tied_weight(), self.bias)
         neurons = self.neuron._replace(bias=bias)
         if current is None and self.training and torch.is_grad_enabled():
             spikes, weight = self.drop(spikes, weight)  # type: ignore[assignment]
@@ -173,7 +173,7 @@ class WindowedLayer(WindowedSynapses):
 
     def effective_weight_and_bias(self) -> tuple[Tensor, Tensor]:
         """Return weight and bias with the normalisation by running statistics in them."""
-        (weight, bias), factor = self._rounded(self.weight, self.bias), self.normalization_factor()
+        (weight, bias), factor = self._rounded(self._tied_weight(), self.bias), self.normalization_factor()
         assert bias is not None
         if factor is None or self.running is None:
             return weight, bias

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ... import nn as fs
+from ..._base import checks
 from ..._base.geometry import out_size, shortcut_stride
 from ...models import TTFSNet
 from ...nn.windowed import WindowedLayer
@@ -107,7 +108,7 @@ def _max_pool(part: CoreLayer, index: int, source: Population, profile: Profile)
     module: Any = part.module
     (height, width, channels), _, window = source
     plain = isinstance(module, fs.EarliestPool2d)
-    kernel = (module.kernel_size, module.kernel_size) if plain else module.kernel_size
+    kernel = checks.pair("kernel_size", module.kernel_size, 1)
     stride, padding = (kernel, (0, 0)) if plain else (module.stride, module.padding)
     theta, reached = _threshold(1, profile)
     shift, step = profile.window_shift or 0, profile.weight_step
