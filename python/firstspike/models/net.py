@@ -221,12 +221,12 @@ class TTFSNet(nn.Module):
     def _run(self, x: Tensor | SpikeTimes) -> tuple[SpikeTimes | Tensor, Tensor | None]:
         """The output of the last layer, and its membrane if the readout needs it."""
         signal: Any = self._encoded(x)
-        membrane = None
-        for n, layer in enumerate(self.layers, 1):
-            if n == len(self.layers) and self.compares_overshoots:
-                signal, membrane = layer(signal, membrane=True)
-            else:
-                signal = layer(signal)
+        layers, membrane = [*self.layers], None
+        last = layers.pop() if self.compares_overshoots else None
+        for layer in layers:
+            signal = layer(signal)
+        if last is not None:
+            signal, membrane = last(signal, membrane=True)
         return signal, membrane
 
     @property
@@ -267,7 +267,8 @@ class TTFSNet(nn.Module):
             x = x if taken else as_float("x", x)
         else:
             x = checks.float32("x", x)
-            checks.finite("x", x)
+            if not getattr(self.encoder, "unit_range", False):  # such an encoder compares all values
+                checks.finite("x", x)
         self._check_shape(x.shape)
         return x if self.normalize is None else self.normalize(x)
 
