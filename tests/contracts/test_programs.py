@@ -14,7 +14,7 @@ from firstspike import models, nn
 from firstspike._base.records import Record
 from firstspike.emulator.program import pixels, serialization
 
-from ..emulator import golden, golden_windows
+from ..emulator import golden, golden_windowed
 from ..emulator.export.test_exporting import compiled, needs_compiler
 
 SHAPE = (2, 8, 8)
@@ -71,7 +71,7 @@ def images():
 def golden_run(program, times):
     """Per layer (times, membranes, counters) of all samples, of the model in NumPy."""
     if program.timing == "windowed":
-        return golden_windows.step_by_step(program, times)
+        return golden_windowed.step_by_step(program, times)
     samples = [golden.run(program.layers, program.total_steps, sample) for sample in times]
     for n in range(len(program.layers)):
         yield tuple(np.stack(x) for x in zip(*((s.times[n], s.membrane[n], s.counters[n]) for s in samples), strict=True))

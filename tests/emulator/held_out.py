@@ -16,7 +16,7 @@ from firstspike import emulator as em
 from firstspike import models, nn
 from firstspike.emulator.program import pixels
 
-from . import golden, golden_windows
+from . import golden, golden_windowed
 from .export.test_exporting import compiled
 
 SPECS = ("12C3-AP2-18C3-AP2-40-5", "128-300-70-7", "9C5s2-30-6", "8C3-R(8C3-11C3)-AP2-20-5")
@@ -55,7 +55,7 @@ def compare(seed: int, folder: Path) -> tuple[int, int]:
     times, neurons = ran.trace["input_times"], [ran.trace[f"times.{n}"] for n in range(len(program.layers))]
     different = 0
     if program.pixels is None:
-        made = golden_windows.step_by_step(program, times)
+        made = golden_windowed.step_by_step(program, times)
         different += sum(int((fired != kept).sum()) for (fired, _, _), kept in zip(made, neurons, strict=True))
         different += int((made[-1][1][:, -1] != ran.scores).sum())
         different += int((em.IntegerNet(program)(images).numpy() != ran.scores).sum())  # the closed form

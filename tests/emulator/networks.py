@@ -142,7 +142,7 @@ def networks(draw, **options):
 
 
 @st.composite
-def window_programs(draw, exact=False):
+def windowed_programs(draw, exact=False):
     """(program, times uint8 [batch, sources]) of a net of windows; exact: no register overflows."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     steps = draw(windows)
@@ -151,9 +151,9 @@ def window_programs(draw, exact=False):
     made: list[Layer] = []
     populations = [(shape, 0, steps)]  # map, first step and steps of the window, of the input and of each layer
     for index in range(draw(st.integers(1, 4))):
-        made.append(draw(_window_layer(rng, index, populations, exact)))
+        made.append(draw(_windowed_layer(rng, index, populations, exact)))
         populations.append((made[-1].out_shape, made[-1].start, made[-1].steps))
-    last = draw(_window_layer(rng, len(made), populations, exact, readout=True))
+    last = draw(_windowed_layer(rng, len(made), populations, exact, readout=True))
     program = Program(layers=(*made, last), steps=steps, profile=profile, readout=Readout(kind="membrane"))
     sources = int(np.prod(shape))
     times = rng.integers(0, steps, size=(draw(st.integers(1, 3)), sources))
@@ -165,7 +165,7 @@ windows = st.integers(2, 12) | st.sampled_from((1, 254, 255))
 
 
 @st.composite
-def _window_layer(draw, rng, index, populations, exact, readout=False):
+def _windowed_layer(draw, rng, index, populations, exact, readout=False):
     shape, begin, window = populations[-1]
     height, width, channels = shape
     pools = not readout and min(shape[:2]) > 1 and draw(st.integers(0, 4)) == 0

@@ -15,11 +15,11 @@ from firstspike import SpikeTimes, emulator, models, nn
 from firstspike.ops.integers import IntegerInput, IntegerKernel, IntegerLayer
 
 from .nets import changed
-from .networks import window_programs
+from .networks import windowed_programs
 
 
 @settings(max_examples=200)
-@given(window_programs(exact=True), st.integers(1, 3))
+@given(windowed_programs(exact=True), st.integers(1, 3))
 def test_equals_the_core(made, threads):
     program, times = made
     net = _net(program)
@@ -37,7 +37,7 @@ def test_equals_the_core(made, threads):
 
 
 @settings(max_examples=20)
-@given(window_programs(exact=True))
+@given(windowed_programs(exact=True))
 def test_is_copied_and_pickled(made):
     program, times = made
     net, spikes = _net(program), _spikes(program, times)
@@ -45,7 +45,7 @@ def test_is_copied_and_pickled(made):
         assert torch.equal(again(spikes), net(spikes))
 
 
-@given(window_programs(exact=True))
+@given(windowed_programs(exact=True))
 @settings(max_examples=20)
 def test_refuses_more_than_16_bits(made):
     program, _ = made

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from firstspike import SpikeTimes, data, models, nn
 from firstspike import emulator as em
-from firstspike.emulator.export import steps
+from firstspike.emulator.export.steps import Steps
 from firstspike.emulator.program import profile, serialization
 from firstspike.emulator.program.host import Encoder, Readout
 from firstspike.emulator.program.layers import Register
@@ -143,7 +143,7 @@ def test_a_wrong_result_is_found(tmp_path):
     weight = first.weight.copy()
     weight[:, 3] = 127 - weight[:, 3] // 2
     other = program.replace(layers=[changed(first, weight=weight), *program.layers[1:]])
-    (tmp_path / "fs_network.c").write_text(steps.network_source(other))
+    (tmp_path / "fs_network.c").write_text(Steps(other).source())
     status, text = compiled(tmp_path)
     assert status == 1 and "values differ" in text
 
@@ -157,7 +157,7 @@ def test_an_overflow_under_policy_error_fails_the_run(tmp_path):
     strict = with_policy(program, "error")
     with pytest.raises(em.OverflowRefused):
         em.run(strict, x)
-    (tmp_path / "fs_network.c").write_text(steps.network_source(strict))
+    (tmp_path / "fs_network.c").write_text(Steps(strict).source())
     status, text = compiled(tmp_path)
     assert status == 1 and "class -1" in text
 

@@ -15,7 +15,7 @@ from firstspike.emulator.program.layers import Register, WindowedNeuron
 from firstspike.emulator.program.program import Engine, OverflowRefused, Program
 
 from ..nets import chained, dense
-from ..networks import networks, window_programs
+from ..networks import networks, windowed_programs
 
 
 def layer(**changes):
@@ -134,7 +134,7 @@ def spoiled(data, value):
 
 
 @settings(max_examples=200)
-@given(networks() | window_programs(), st.data())
+@given(networks() | windowed_programs(), st.data())
 def test_any_field_of_any_value_gives_an_error_or_works(made, data):
     """What AddressSanitizer watches in `nox -s sanitize`: no layer and no times that were spoiled do harm."""
     layers, steps, times = (made[0].layers, made[0].steps, made[1]) if isinstance(made[0], Program) else (*made[:2], made[3])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from firstspike.emulator import Program, profile
-from firstspike.emulator.export import steps
+from firstspike.emulator.export.steps import Steps
 from firstspike.emulator.program.layers import Register
 from firstspike.emulator.program.program import Engine
 
@@ -19,7 +19,7 @@ def test_weights_of_any_integer_type_make_the_same_layer():
     expected = Engine([made], 4).run(times, trace=True)
 
     def text(one):
-        return steps.network_source(Program(layers=[one], steps=4, profile=profile.load("generic8")))
+        return Steps(Program(layers=[one], steps=4, profile=profile.load("generic8"))).source()
 
     assert "int8_t weights_0" in text(made)
     for kind in (np.int16, np.int32, np.int64, ">i8"):

@@ -7,7 +7,6 @@ import os
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +17,11 @@ from ..._base.files import write_npz, write_text
 from ...spikes import SpikeTimes
 from ..program.program import Program
 from ..program.serialization import take_apart
-from . import steps, windows
-from .tables import input_of
+from .form import Form
+from .steps import Steps
+from .windowed import Windowed
 
+FORMS: dict[str, type[Form]] = {"step": Steps, "windowed": Windowed}
 _OF_KIND = ("fs_core.h", "fs_core.c")
 _SHARED = ("fs_common.h", "main.c", "Makefile", "README.txt")
 
@@ -107,15 +108,14 @@ def export_c(
         checks.batch("samples", samples, (Tensor, SpikeTimes), "a torch.Tensor or SpikeTimes")
         if not len(samples):
             raise ValueError("samples must hold at least one sample, or be None for no test vectors")
-    windowed = program.timing == "windowed"
-    form: Any = windows if windowed else steps
-    vectors = None if samples is None else form.vectors(program, samples)
+    form = FORMS[program.timing](program)
+    vectors = None if samples is None else form.vectors(samples)
     operations = None if vectors is None else vectors[2]
-    texts = {"fs_network.h": form.network_header(program, operations), "fs_network.c": form.network_source(program)}
+    texts = {"fs_network.h": form.header(operations), "fs_network.c": form.source()}
     fixed = resources.files(__package__)
     for name in (*_OF_KIND, *_SHARED):
         if samples is not None or name != "main.c":
-            part = "c_windows" if windowed and name in _OF_KIND else "c"
+            part = form.folder if name in _OF_KIND else "c"
             texts[name] = fixed.joinpath(part, name).read_text(encoding="utf-8")
     if vectors is not None:
         texts["fs_vectors.h"], texts["fs_vectors.c"], _ = vectors
@@ -131,9 +131,7 @@ def export_c(
     files = [write_text(folder / name, text) for name, text in texts.items()]
     files.append(write_npz(folder / "network.npz", {"header": np.array(json.dumps(header)), **arrays}))
     macs = 0 if program.pixels is None else program.pixels.synapses
-    table_bytes, state_bytes = form.sizes(program)
-    bits, takes = 64 if form.is_wide(program) else 32, input_of(program) is not None
-    return Exported(files, table_bytes, state_bytes, macs, operations, bits, takes)
+    return Exported(files, *form.sizes(), macs, operations, 8 * form.integer, form.images is not None)
 
 
 def _words(values: NDArray[np.integer]) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..program.layers import Layer, WindowedNeuron
 from ..program.program import Program, Refusal
 from .tables import input_of
-from .windows import levels_of
+from .windowed import levels_of
 
 Ints = NDArray[np.int64]
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..reporting.run import run
 from .layout import Layout
-from .windows import levels_of
+from .windowed import levels_of
 
 
 def expected(layout, ran, cycles, spikes=True):

@@ -4,25 +4,131 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
-from ...spikes import SpikeTimes
 from ..program.layers import Layer, PixelNeuron, Register, StepNeuron, Synapses
 from ..program.program import Program
-from ..reporting.run import run
+from ..reporting.run import Run
 from . import tables
+from .form import INT32, Constants, Form, Vectors
 
-_INT32 = (1 << 31) - 1
 _READOUTS = {"membrane": "FS_MEMBRANE", "temporal-weighting": "FS_TEMPORAL", "first-spike": "FS_FIRST_SPIKE"}
 _MODES = {"last": "FS_LAST", "mean": "FS_MEAN", "weighted": "FS_WEIGHTED", "index": "FS_INDEX"}
 
 
-def is_wide(program: Program) -> bool:
-    """Whether some membrane, sum or threshold needs 64 bits; else 32 bits hold all of them."""
-    first = program.pixels
-    if first is not None and int(first.reached.max()) + (first.neuron_as(PixelNeuron).high << first.shift) >= _INT32:
-        return True
-    return any(_largest(layer) >= _INT32 for layer in program.layers)
+class Steps(Form):
+    """A step-by-step program."""
+
+    folder = "c"
+
+    def __init__(self, program: Program) -> None:
+        self.neurons = [layer.neuron_as(StepNeuron) for layer in program.layers]
+        super().__init__(program)
+
+    def _largest(self) -> int:
+        first = self.program.pixels
+        largest = 0 if first is None else int(first.reached.max()) + (first.neuron_as(PixelNeuron).high << first.shift)
+        return max(largest, *map(_largest, self.program.layers))
+
+    def _weights(self) -> dict[str, tables.Weights]:
+        first = self.program.pixels
+        weights = {f"weights_{n}": tables.packed(layer.weight) for n, layer in enumerate(self.program.layers)}
+        return weights | ({} if first is None else {"weights_first": tables.packed(tables.by_row(first.weight))})
+
+    @property
+    def _has_currents(self) -> bool:
+        return any(neuron.current is not None for neuron in self.neurons)
+
+    @property
+    def _largest_sums(self) -> int:
+        first = 0 if self.program.pixels is None else self.program.pixels.out_shape[2]
+        return max(first, *(layer.neurons for layer in self.program.layers))
+
+    def _sizes(self) -> tuple[int, int]:
+        layers, first, width = self.program.layers, self.program.pixels, self.integer
+        constants = sum(2 * layer.out_shape[2] * width for layer in layers)
+        constants += sum(4 * len(layer.shortcut.weight) for layer in layers if layer.shortcut is not None)
+        constants += 0 if first is None else (2 * width + 1) * first.out_shape[2] + first.in_shape[2]
+        constants += 8 * self.program.steps if self._counts_times else 0
+        held = width * (2 if self._has_currents else 1) + 1
+        neurons = sum(layer.neurons for layer in layers)
+        return constants, neurons * held + self._largest_sums * width + layers[-1].neurons * 8 + 5
+
+    @property
+    def _counts_times(self) -> bool:
+        return self.program.readout.kind == "temporal-weighting"
+
+    def _constants(self) -> Constants:
+        program = self.program
+        return {
+            "FS_TOTAL_STEPS": program.total_steps,
+            "FS_NEURONS": sum(layer.neurons for layer in program.layers),
+            "FS_LARGEST": self._largest_sums,
+            "FS_OUTPUTS": program.layers[-1].neurons,
+            "FS_CLASSES": program.classes,
+            "FS_READOUT": _READOUTS[program.readout.kind],
+            "FS_MODE": _MODES.get(program.readout.mode, "FS_LAST"),
+            "FS_BY_EVENT": int(any(neuron.update == "event" for neuron in self.neurons)),
+            "FS_HAS_CURRENT": int(self._has_currents),
+            "FS_BY_SHIFT": int(any(neuron.leak == "shift" for neuron in self.neurons)),
+        }
+
+    def _tables(self) -> list[str]:
+        program, parts = self.program, []
+        for n, layer in enumerate(program.layers):
+            parts += [self.table(f"theta_{n}", layer.theta), self.table(f"bias_{n}", layer.bias)]
+            if layer.shortcut is not None:
+                parts.append(tables.static_table(f"int32_t shortcut_{n}", layer.shortcut.weight))
+        texts = [self._layer(n, layer) for n, layer in enumerate(program.layers)]
+        parts.append("const fs_layer fs_layers[FS_LAYERS] = {\n" + ",\n".join(texts) + "};\n")
+        if program.pixels is not None:
+            parts += self._first(program.pixels)
+        if self._counts_times:
+            weights = program.readout.time_weights(program.layers[-1].steps)
+            parts.append(tables.table(f"int64_t fs_time_weights[{len(weights)}]", weights, True))
+        return parts
+
+    def _first(self, first: Layer) -> list[str]:
+        """The tables and the description of the first layer on pixels."""
+        neuron, stored = first.neuron_as(PixelNeuron), self.weights["weights_first"]
+        sizes = (*first.in_shape, *first.inputs[0].reads, *first.stride, *first.padding, *first.out_shape, stored.places)
+        numbers = (*sizes, int(neuron.fire == "gt"), first.shift, *_leak(neuron), neuron.high, stored.bits)
+        return [
+            self.table("theta_first", neuron.theta),
+            self.table("bias_first", neuron.bias),
+            tables.static_table("uint8_t coarse_first", neuron.coarse.astype(np.uint8)),
+            tables.static_table("uint8_t zero_first", np.resize(np.array(neuron.zero, np.uint8), first.in_shape[2])),
+            f"const fs_first_layer fs_first = {{{', '.join(map(str, numbers))},\n    weights_first, theta_first, bias_first, "
+            "coarse_first, zero_first};\n",
+        ]
+
+    def _layer(self, n: int, layer: Layer) -> str:
+        neuron, stored = self.neurons[n], self.weights[f"weights_{n}"]
+        flags = (layer.kind == "conv", layer.fires, neuron.update == "event", neuron.fire == "gt")
+        sizes = (*layer.in_shape, layer.pool, *layer.kernel, *layer.stride, *layer.padding, *layer.out_shape, stored.places)
+        leak = (*_leak(neuron), neuron.leak == "shift", neuron.current is not None, neuron.current or 0)
+        rest = (layer.delay, layer.start, layer.stop, layer.shift, *leak, stored.bits)
+        most = 1 << 60 if self.wide else INT32 - 1
+        unlimited = Register(low=-most, high=most, bits=61 if self.wide else 31)
+        accumulator = self._register(layer.accumulator if _accumulator_matters(layer) else unlimited)
+        numbers = ", ".join(str(int(value)) for value in (*flags, *sizes, *rest))
+        return (
+            f"    {{{numbers},\n     weights_{n}, theta_{n}, bias_{n}, {accumulator}, {self._register(layer.membrane)},\n"
+            f"     {_shortcut(layer.shortcut, n)}}}"
+        )
+
+    def _register(self, r: Register) -> str:
+        ends = f"{tables.number(r.low, self.wide)}, {tables.number(r.high, self.wide)}"
+        return f"{{{ends}, {r.bits}, {int(r.policy == 'wrap')}, {int(r.policy == 'error')}}}"
+
+    def _traced(self, ran: Run, sources: NDArray[np.uint8]) -> Vectors:
+        layers = range(len(self.program.layers))
+        return {
+            "uint8_t fs_vector_sources[FS_VECTORS][FS_SOURCES]": sources,
+            "uint8_t fs_vector_neurons[FS_VECTORS][FS_NEURONS]": np.concatenate([ran.trace[f"times.{n}"] for n in layers], 1),
+            "fs_int fs_vector_membranes[FS_VECTORS][FS_NEURONS]": np.concatenate(
+                [ran.trace[f"membrane.{n}"][:, -1] for n in layers], 1
+            ),
+        }
 
 
 def _largest(layer: Layer) -> int:
@@ -50,150 +156,8 @@ def _accumulator_matters(layer: Layer) -> bool:
     return layer.neuron_as(StepNeuron).update == "clocked" and not layer.overflow_free()["accumulator"]
 
 
-def _weights(program: Program) -> list[tables.Weights]:
-    """The weights of the layers, then of the first layer on pixels."""
-    made = [tables.packed(layer.weight) for layer in program.layers]
-    return made + ([] if program.pixels is None else [tables.packed(tables.by_row(program.pixels.weight))])
-
-
-def sizes(program: Program) -> tuple[int, int]:
-    """Bytes of the constant tables, and of the state (without the compiler's padding)."""
-    width, first, taken = 8 if is_wide(program) else 4, program.pixels, tables.input_of(program)
-    neurons = [layer.neurons for layer in program.layers]
-    constants = sum(weights.values.nbytes for weights in _weights(program))
-    constants += sum(2 * layer.out_shape[2] * width for layer in program.layers)
-    constants += sum(4 * len(layer.shortcut.weight) for layer in program.layers if layer.shortcut is not None)
-    constants += 0 if first is None else (2 * width + 1) * first.out_shape[2] + first.in_shape[2]
-    constants += 0 if taken is None or taken.codes is None else taken.codes.nbytes + len(taken.codes)
-    constants += 8 * program.steps if program.readout.kind == "temporal-weighting" else 0
-    held = width * (2 if _has_currents(program) else 1)
-    state = sum(neurons) * (held + 1) + _largest_sums(program) * width + neurons[-1] * 8 + 5
-    return constants, state + (0 if taken is None else int(np.prod(program.input_shape)))
-
-
-def _has_currents(program: Program) -> bool:
-    return any(layer.neuron_as(StepNeuron).current is not None for layer in program.layers)
-
-
-def _largest_sums(program: Program) -> int:
-    first = 0 if program.pixels is None else program.pixels.out_shape[2]
-    return max(first, *(layer.neurons for layer in program.layers))
-
-
-def network_header(program: Program, operations: float | None) -> str:
-    """The text of fs_network.h. operations: synaptic, mean of the test vectors."""
-    last, bits = program.layers[-1], {weights.bits for weights in _weights(program)}
-    neurons = [layer.neuron_as(StepNeuron) for layer in program.layers]
-    constants: dict[str, int | str] = {
-        "FS_LAYERS": len(program.layers),
-        "FS_TOTAL_STEPS": program.total_steps,
-        "FS_NEURONS": sum(layer.neurons for layer in program.layers),
-        "FS_LARGEST": _largest_sums(program),
-        "FS_OUTPUTS": last.neurons,
-        "FS_CLASSES": program.classes,
-        "FS_READOUT": _READOUTS[program.readout.kind],
-        "FS_MODE": _MODES.get(program.readout.mode, "FS_LAST"),
-        "FS_BY_EVENT": int(any(neuron.update == "event" for neuron in neurons)),
-        "FS_HAS_CURRENT": int(_has_currents(program)),
-        "FS_BY_SHIFT": int(any(neuron.leak == "shift" for neuron in neurons)),
-        "FS_WIDEST": max(bits),
-        "FS_NIBBLES": int(4 in bits),
-        **dict(zip(("FS_TABLE_BYTES", "FS_STATE_BYTES"), sizes(program), strict=True)),
-    }
-    declared = "\nextern const int64_t fs_time_weights[];\n" if program.readout.kind == "temporal-weighting" else ""
-    return tables.header(program, is_wide(program), constants, tables.input_of(program), declared, operations)
-
-
-def network_source(program: Program) -> str:
-    """The text of fs_network.c."""
-    wide, stored = is_wide(program), _weights(program)
-    parts = ['#include "fs_core.h"\n']
-    for n, layer in enumerate(program.layers):
-        parts += [
-            stored[n].text(f"weights_{n}"),
-            tables.static_table(f"fs_int theta_{n}", layer.theta, wide),
-            tables.static_table(f"fs_int bias_{n}", layer.bias, wide),
-        ]
-        if layer.shortcut is not None:
-            parts.append(tables.static_table(f"int32_t shortcut_{n}", layer.shortcut.weight))
-    texts = [_layer(layer, n, stored[n], wide) for n, layer in enumerate(program.layers)]
-    parts.append("const fs_layer fs_layers[FS_LAYERS] = {\n" + ",\n".join(texts) + "};\n")
-    if program.pixels is not None:
-        parts += _first(program.pixels, stored[-1], wide)
-    if program.readout.kind == "temporal-weighting":
-        last = program.layers[-1]
-        weights = program.readout.time_weights(last.steps)
-        parts.append(tables.table(f"int64_t fs_time_weights[{len(weights)}]", weights, True))
-    return "\n".join([*parts, *tables.codes(tables.input_of(program))])
-
-
-def _first(first: Layer, stored: tables.Weights, wide: bool) -> list[str]:
-    """The tables and the description of the first layer on pixels."""
-    neuron, kernel = first.neuron_as(PixelNeuron), first.inputs[0].reads
-    shape = (*first.in_shape, *kernel, *first.stride, *first.padding, *first.out_shape, stored.places)
-    numbers = (
-        *shape,
-        int(neuron.fire == "gt"),
-        first.shift,
-        *_leak(neuron),
-        neuron.high,
-        stored.bits,
-    )
-    zero = np.resize(np.array(neuron.zero, np.uint8), first.in_shape[2])
-    return [
-        stored.text("weights_first"),
-        tables.static_table("fs_int theta_first", first.theta, wide),
-        tables.static_table("fs_int bias_first", first.bias, wide),
-        tables.static_table("uint8_t coarse_first", neuron.coarse.astype(np.uint8)),
-        tables.static_table("uint8_t zero_first", zero),
-        f"const fs_first_layer fs_first = {{{', '.join(map(str, numbers))},\n    weights_first, theta_first, bias_first, "
-        "coarse_first, zero_first};\n",
-    ]
-
-
-def _layer(layer: Layer, n: int, stored: tables.Weights, wide: bool) -> str:
-    neuron = layer.neuron_as(StepNeuron)
-    flags = (layer.kind == "conv", layer.fires, neuron.update == "event", neuron.fire == "gt")
-    shape = (*layer.in_shape, layer.pool, *layer.kernel, *layer.stride, *layer.padding, *layer.out_shape, stored.places)
-    leak = (*_leak(neuron), neuron.leak == "shift", neuron.current is not None, neuron.current or 0)
-    rest = (layer.delay, layer.start, layer.stop, layer.shift, *leak, stored.bits)
-    most = 1 << 60 if wide else _INT32 - 1
-    unlimited = Register(low=-most, high=most, bits=61 if wide else 31)
-    accumulator = layer.accumulator if _accumulator_matters(layer) else unlimited
-    return (
-        "    {"
-        + ", ".join(str(int(value)) for value in (*flags, *shape, *rest))
-        + f",\n     weights_{n}, theta_{n}, bias_{n}, {_register(accumulator, wide)}, {_register(layer.membrane, wide)},\n"
-        + f"     {_shortcut(layer.shortcut, n)}}}"
-    )
-
-
 def _shortcut(shortcut: Synapses | None, n: int) -> str:
     if shortcut is None:
         return "{FS_NONE, 0, 0, 0, 1, 1, 0, 0}"
     numbers = (shortcut.source, *shortcut.in_shape, *shortcut.stride, shortcut.delay)
     return "{" + ", ".join(str(int(value)) for value in numbers) + f", shortcut_{n}}}"
-
-
-def _register(r: Register, wide: bool) -> str:
-    ends = f"{tables.number(r.low, wide)}, {tables.number(r.high, wide)}"
-    return f"{{{ends}, {r.bits}, {int(r.policy == 'wrap')}, {int(r.policy == 'error')}}}"
-
-
-def vectors(program: Program, samples: Tensor | SpikeTimes) -> tuple[str, str, float]:
-    """The texts of fs_vectors.h and fs_vectors.c for V samples, and the mean of operations."""
-    ran, layers = run(program, samples, trace=len(samples)), range(len(program.layers))
-    operations = ran.count("delivered").sum(1)
-    sources = np.asarray(ran.trace["input_times"], np.uint8)
-    name, taken, pixels = tables.inputs(program, samples, sources)
-    values: dict[str, NDArray[np.integer]] = {
-        name: taken,
-        "uint8_t fs_vector_sources[FS_VECTORS][FS_SOURCES]": sources,
-        "uint8_t fs_vector_neurons[FS_VECTORS][FS_NEURONS]": np.concatenate([ran.trace[f"times.{n}"] for n in layers], 1),
-        "fs_int fs_vector_membranes[FS_VECTORS][FS_NEURONS]": np.concatenate(
-            [ran.trace[f"membrane.{n}"][:, -1] for n in layers], 1
-        ),
-        "int32_t fs_vector_classes[FS_VECTORS]": ran.predictions,
-        "uint32_t fs_vector_operations[FS_VECTORS]": operations,
-    }
-    return *tables.vector_files(values, len(sources), pixels, is_wide(program)), float(operations.mean())

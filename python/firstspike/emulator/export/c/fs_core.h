@@ -82,6 +82,7 @@ typedef struct {
 } fs_state;
 
 extern const fs_layer fs_layers[FS_LAYERS];
+extern const int64_t fs_time_weights[]; /* of a spike in each step, for FS_TEMPORAL */
 
 #if FS_HAS_PIXELS
 /* The class of one image of FS_PIXELS pixels, 0 to FS_CLASSES - 1; -1 where a register with policy `error` overflowed. */

@@ -14,15 +14,15 @@ from firstspike.emulator.placement import Costs
 from firstspike.emulator.program import serialization
 from firstspike.emulator.program.profile import CoreKind
 
-from . import golden_windows
-from .networks import window_programs
+from . import golden_windowed
+from .networks import windowed_programs
 
 
 @settings(max_examples=100)
-@given(window_programs(), st.integers(1, 3))
+@given(windowed_programs(), st.integers(1, 3))
 def test_core_equals_golden(made, threads):
     program, times = made
-    expected = golden_windows.step_by_step(program, times)
+    expected = golden_windowed.step_by_step(program, times)
     refused = any(
         counters[:, 5 + k].any()
         for layer, (_, _, counters) in zip(program.layers, expected, strict=True)
@@ -45,19 +45,19 @@ def test_core_equals_golden(made, threads):
 
 
 @settings(max_examples=40)
-@given(window_programs(), st.integers(0, 2**32))
+@given(windowed_programs(), st.integers(0, 2**32))
 def test_registers_that_cannot_overflow_do_not(made, seed):
     program, times = made
     rng = np.random.default_rng(seed)
     times = np.concatenate([times, np.where(rng.random(times.shape) < 0.5, 0, 255).astype(np.uint8)])
-    for n, (_, _, counters) in enumerate(golden_windows.step_by_step(program, times)):
+    for n, (_, _, counters) in enumerate(golden_windowed.step_by_step(program, times)):
         free = program.layers[n].overflow_free()
         assert not (counters[:, 5].any() and free["accumulator"])
         assert not (counters[:, 6].any() and free["membrane"] and free["accumulator"])
 
 
 @settings(max_examples=50)
-@given(window_programs())
+@given(windowed_programs())
 def test_files(made):
     program, _ = made
     again = serialization.loads(serialization.dumps(program))
@@ -65,7 +65,7 @@ def test_files(made):
 
 
 @settings(max_examples=25)
-@given(window_programs(exact=True), st.integers(1, 40))
+@given(windowed_programs(exact=True), st.integers(1, 40))
 def test_placement_knows_every_synapse(made, room):
     program, times = made
     profile = program.profile.replace(shared_weights=False, cores=(CoreKind(count=5000, neurons=room),))
@@ -74,7 +74,7 @@ def test_placement_knows_every_synapse(made, room):
         slots = [slot for slot in placement.slots if slot.layer == n]
         assert sum(slot.neurons for slot in slots) == layer.neurons
         costs = Costs(layer, n, profile)
-        inputs = list(golden_windows.tables(layer))
+        inputs = list(golden_windowed.tables(layer))
         pools = [part.pool for part in layer.inputs]
         stored = sum(int(connected.sum()) // pool**2 for (*_, connected), pool in zip(inputs, pools, strict=True))
         assert costs.synapses(0, layer.neurons) == layer.synapses == stored

@@ -17,7 +17,7 @@ from firstspike._base.checks import SILENT
 from firstspike.emulator.export import tables
 
 from ..nets import changed
-from ..networks import window_programs
+from ..networks import windowed_programs
 from .test_exporting import compiled, needs_compiler
 
 
@@ -25,7 +25,7 @@ from .test_exporting import compiled, needs_compiler
 @settings(max_examples=25)
 @given(st.data())
 def test_random_programs(tmp_path_factory, data):
-    program, times = data.draw(window_programs(exact=True))
+    program, times = data.draw(windowed_programs(exact=True))
     assume(all(all(layer.overflow_free().values()) for layer in program.layers))
     height, width, channels = program.input_shape
     flat = height == width == 1
