@@ -99,7 +99,7 @@ void Network::check_input(const LayerSpec& spec, int number, Synapses& in) const
     const Layer* const source = in.source < 0 ? nullptr : &layers_[in.source];
     if (in.in_h != (source ? source->out_h : first.in_h) || in.in_w != (source ? source->out_w : first.in_w) ||
         in.in_c != (source ? source->out_c : first.in_c))
-        refuse(name, "its input shape is not that of its source");
+        refuse(name, "its input shape differs from its source");
     if (source && !source->fires) refuse(name, "its source never fires");
     in.steps = source ? source->steps() : steps_;
     in_range(name, "delay", in.delay, 0, kMaxSteps);

@@ -91,7 +91,7 @@ void run_layer(const Neurons<S>& n, const WindowedSample& sample, int64_t* trace
     set(n.v, layer.bias);
     set(n.theta, layer.theta);
     const Synapses &own = layer.inputs[0], &last = layer.inputs[layer.input_count - 1];
-    // The window of a shortcut's source comes first, unless it is that of the layer's own source.
+    // The window of a shortcut's source comes first, unless both inputs have one source.
     for (int window = last.source == own.source; window < 2; ++window) {
         const Synapses& from = window ? own : last;
         set(n.current, nullptr);

@@ -223,12 +223,12 @@ class Program(Record):
 
     @property
     def timing(self) -> Literal["step", "windowed"]:
-        """ "step" where all layers run through the same steps, "windowed" where each has a window of its own."""
+        """ "step" where all layers run through the same steps, "windowed" where each fires in a separate window."""
         return self.layers[0].neuron.timing
 
     @property
     def latency(self) -> int:
-        """Steps until the result, without delays: T, or those of the windows of all layers that fire, as `net.latency`."""
+        """Steps until the result, without delays: T, or the sum over the windows of layers that fire, as `net.latency`."""
         windows = [layer.steps for layer in self.layers if layer.neuron.kind == "windowed"]
         return self.layers[-1].steps if self.timing == "step" else sum(windows)
 
@@ -274,7 +274,7 @@ class Program(Record):
     def updated_steps(self, steps_run: NDArray[np.int64]) -> NDArray[np.int64]:
         """Steps in which each layer's neurons are updated, int64 [B, 1] or [1, L]: all that were run, of each sample.
 
-        In nets of windows: those of the windows of its sources, and of its own.
+        In nets of windows: the steps of its sources' windows, and of the window in which it fires.
         """
         if self.timing == "step":
             return steps_run[:, None]
