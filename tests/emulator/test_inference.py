@@ -55,6 +55,18 @@ def test_refuses_more_than_16_bits(made):
         emulator.IntegerNet(wide)
 
 
+def test_refuses_many_groups_by_the_size_of_their_table():
+    """Two inputs and one output per group, 8192 groups: 2^27 weights, nearly all of them 0."""
+    net = models.TTFSNet(
+        [nn.WindowedConv2d(16384, 8192, 1, steps=4, groups=8192)],
+        encoder=nn.WindowedEncoder(4),
+        readout=nn.WindowedReadout(8192, 2),
+        input_shape=(16384, 1, 1),
+    )
+    with pytest.raises(ValueError, match="groups make a table of 134217728 weights"):
+        emulator.IntegerNet(emulator.quantize(net.eval()))
+
+
 @pytest.mark.parametrize("steps", [255, 15])
 @pytest.mark.parametrize("spec", ["8C3-AP2-16C3s2-R(16C3)-MP2-20-10", "64-32-10"])
 def test_images(spec, steps):
