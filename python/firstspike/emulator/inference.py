@@ -13,7 +13,7 @@ from .._base import checks
 from .._base.checks import SILENT
 from ..ops.integers import IntegerInput, IntegerKernel, IntegerLayer, exact
 from ..spikes import SpikeTimes
-from .program.layers import Layer, Synapses, WindowedNeuron
+from .program.layers import Layer, Synapses
 from .program.program import Program
 
 LARGEST_TABLE = 1 << 26  # weights of a layer with groups, zeros between them included
@@ -70,15 +70,15 @@ class IntegerNet(nn.Module):
 
 def _prepared(layer: Layer) -> IntegerLayer:
     inputs = [IntegerInput(part.source, part.pool, part.reads, part.stride, part.padding) for part in layer.inputs]
-    neuron, none = layer.neuron, torch.empty(0, dtype=torch.int32)
-    if not isinstance(neuron, WindowedNeuron):
+    none = torch.empty(0, dtype=torch.int32)
+    if layer.neuron.kind == "pool":
         return IntegerLayer("largest", layer.steps, 0, layer.out_shape, inputs, none.short(), none, none)
     deep = layer.kind == "conv" and layer.groups == layer.in_shape[2] == layer.out_shape[2] and layer.shortcut is None
     if deep:
         rows = layer.weight.transpose(1, 2, 0, 3).reshape(-1, layer.groups)
     else:
         rows = np.concatenate([_rows(layer, part) for part in layer.inputs]).T
-    offset = neuron.bias - neuron.reached + neuron.rise * (layer.steps + 1) if neuron.fires else neuron.bias
+    offset, rise = layer.closed_form()
     return IntegerLayer(
         "depthwise" if deep else "dense",
         layer.steps,
@@ -87,7 +87,7 @@ def _prepared(layer: Layer) -> IntegerLayer:
         inputs,
         exact(rows, np.int16, f"layer {layer.name}: its weights"),
         exact(offset, np.int32, f"layer {layer.name}: its thresholds"),
-        exact(neuron.rise if neuron.fires else neuron.rise[:0], np.int32, f"layer {layer.name}: its rise"),
+        exact(rise if layer.fires else rise[:0], np.int32, f"layer {layer.name}: its rise"),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..program.layers import Layer, WindowedNeuron
+from ..program.layers import Layer
 from ..program.program import Program, Refusal
 from .tables import input_of
 from .windowed import levels_of
@@ -159,11 +159,8 @@ class Layout:
             inputs = list(_inputs(layer, number))
             if merges and self._merges(number):
                 number, pool = number + 1, layers[number + 1].stride
-            neuron, start, rise = layer.neuron, layer.bias, np.ones_like(layer.bias)
-            if not isinstance(neuron, WindowedNeuron):
-                start = np.full_like(layer.bias, -1)
-            elif neuron.fires:
-                start, rise = neuron.bias - neuron.reached + neuron.rise * layer.steps, neuron.rise
+            offset, rise = layer.closed_form()
+            start, rise = (offset - rise, rise) if layer.fires else (offset, np.ones_like(rise))
             self.maps[number] = Map(layers[number].out_shape, layer.steps)
             yield Stage(layer, number, inputs, pool, start, rise)
             number += 1

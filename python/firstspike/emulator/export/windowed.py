@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..program.layers import Layer, Synapses, WindowedNeuron
+from ..program.layers import Synapses
 from ..reporting.run import Run
 from . import tables
 from .form import Constants, Form, Vectors
@@ -33,7 +33,7 @@ class Windowed(Form):
         for layer in self.program.layers:
             if not all(layer.overflow_free().values()):
                 raise ValueError(f"program must be one whose registers cannot overflow, but those of layer {layer.name} can")
-        return max(int(np.abs(layer.ranges()[1]).max() + np.abs(_bias(layer)).max()) for layer in self.program.layers)
+        return max(int(np.abs(layer.ranges()[1]).max() + np.abs(layer.closed_form()[0]).max()) for layer in self.program.layers)
 
     def _weights(self) -> dict[str, tables.Weights]:
         return {
@@ -62,8 +62,7 @@ class Windowed(Form):
         parts, texts, first = [], [], 0
         for n, layer in enumerate(self.program.layers):
             inputs = [self._synapses(part, name) for part, name in zip(layer.inputs, _names(n), strict=False)]
-            rise = layer.neuron.rise if isinstance(layer.neuron, WindowedNeuron) else np.ones_like(layer.theta)
-            parts += [self.table(f"bias_{n}", _bias(layer)), self.table(f"rise_{n}", rise)]
+            parts += [self.table(f"{name}_{n}", each) for name, each in zip(("bias", "rise"), layer.closed_form(), strict=True)]
             numbers = (*layer.out_shape, first, layer.steps, len(inputs))
             inputs += ["{0, 0, 0, 0, 1, 0, 0, 1, 1, 0, 0, 1, 0, 8, 0}"] * (2 - len(inputs))
             texts.append(f"    {{{', '.join(map(str, numbers))}, bias_{n}, rise_{n}, {{{', '.join(inputs)}}}}}")
@@ -97,11 +96,3 @@ def _rows(part: Synapses) -> NDArray[np.int64]:
 
 def _groups(part: Synapses) -> int:
     return part.outputs if part.kind == "diagonal" else part.groups
-
-
-def _bias(layer: Layer) -> NDArray[np.int64]:
-    """What a sum begins with, so that the level is its quotient by the rise."""
-    neuron = layer.neuron
-    if not isinstance(neuron, WindowedNeuron) or not neuron.fires:
-        return neuron.bias
-    return neuron.bias - neuron.reached + neuron.rise * (layer.steps + 1)

@@ -390,6 +390,17 @@ class Layer(Record):
         """What events at any times can make of accumulator and membrane, each (lowest, highest), int64 [2, channels]."""
         return self.neuron.ranges(self.sums(), [part.window for part in self.inputs])
 
+    def closed_form(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(offset, D) of a layer of windows, per channel: its level is (offset + sum of w a) / D, rounded down, 0 to T.
+
+        A readout's membrane is offset + sum of w a, and its D is 0.
+        """
+        if self.neuron.kind == "pool":
+            return np.zeros_like(self.theta), np.ones_like(self.theta)
+        neuron = self.neuron_as(WindowedNeuron)
+        fired = neuron.rise * (self.steps + 1) - neuron.reached if neuron.fires else 0
+        return neuron.bias + fired, neuron.rise
+
     def overflow_free(self) -> dict[str, bool]:
         """Per register, whether a static bound excludes overflow for every input; False where the bound does not."""
         registers = {"accumulator": self.accumulator, "membrane": self.membrane}
