@@ -70,6 +70,17 @@ def test_a_program_of_maps_takes_no_flat_spikes():
             em.run(program, SpikeTimes(wrong.contiguous(), 5))
 
 
+def test_a_net_of_windows_is_read_by_its_last_membrane():
+    program = em.quantize(models.build("30-20-5", input_shape=(30,), steps=6, timing="windowed").eval())
+    for changes in (
+        {"readout": Readout(kind="membrane", mode="mean")},
+        {"layers": program.layers[:-1], "readout": Readout(kind="first-spike")},
+        {"layers": program.layers[:-1]},
+    ):
+        with pytest.raises(ValueError, match="^readout"):
+            program.replace(**changes)
+
+
 def test_layers_encoder_and_readout_must_fit():
     program = em.quantize(net(bias=False), "loihi-like")
     first, *others = program.layers

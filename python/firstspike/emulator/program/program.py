@@ -205,8 +205,10 @@ class Program(Record):
             raise ValueError(f"encoder: its {len(weight)} outputs must be the first layer's input, {self.input_shape}")
         if readout.classes is not None and last.neurons % readout.classes:
             raise ValueError(f"readout: classes must divide the {last.neurons} outputs, got {readout.classes}")
-        if (readout.kind == "membrane") == last.fires or (self.timing == "windowed" and readout.mode != "last"):
-            raise ValueError(f"readout: {readout.kind}, {readout.mode} does not fit a last layer with fires = {last.fires}")
+        if (readout.kind == "membrane") == last.fires:
+            raise ValueError(f"readout: {readout.kind} does not fit a last layer with fires = {last.fires}")
+        if self.timing == "windowed" and (readout.kind, readout.mode) != ("membrane", "last"):
+            raise ValueError(f"readout: must be the last membrane in a net of windows, got {readout.kind}, {readout.mode}")
         if readout.kind == "temporal-weighting":
             readout.time_weights(last.steps)
 
@@ -223,7 +225,7 @@ class Program(Record):
 
     @property
     def timing(self) -> Literal["step", "windowed"]:
-        """ "step" where all layers run through the same steps, "windowed" where each fires in a separate window."""
+        """Either "step", where all layers run through the same steps, or "windowed", where each fires in a separate window."""
         return self.layers[0].neuron.timing
 
     @property
