@@ -118,8 +118,8 @@ def _fields(events: Any) -> tuple[NDArray[Any], ...]:
     """x, y, p as int64 and t as int64 or float64."""
     names = getattr(getattr(events, "dtype", None), "names", None) or ()
     if not isinstance(events, np.ndarray) or events.ndim != 1 or not {"x", "y", "t", "p"} <= set(names):
-        wanted = "a structured array [events] with the fields x, y, t and p"
-        raise TypeError(f"events must be {wanted}, got {checks.shown(events)}")
+        expected = "a structured array [events] with the fields x, y, t and p"
+        raise TypeError(f"events must be {expected}, got {checks.shown(events)}")
     fields = []
     for name in ("x", "y", "t", "p"):
         values, kinds = events[name], "iuf" if name == "t" else "iub"

@@ -80,11 +80,11 @@ def margin(spikes: SpikeTimes, labels: Tensor, steps: float = 1.0) -> Tensor:
     right = _right(spikes, labels)
     if spikes.shape[1] < 2:
         raise ValueError(f"spikes must have at least two classes, got {tuple(spikes.shape)}")
-    wanted = checks.positive("steps", steps)
+    margin = checks.positive("steps", steps)
     when = times(spikes)
     own = when.gather(1, right).squeeze(1)
     others = when.scatter(1, right, torch.inf).amin(1)
-    return F.relu(wanted + own - others).mean() / spikes.steps
+    return F.relu(margin + own - others).mean() / spikes.steps
 
 
 def first_spike_cross_entropy(spikes: SpikeTimes, labels: Tensor, tau: float = 1.0) -> Tensor:

@@ -220,11 +220,11 @@ class SpikeTimes:
     def _trusted(cls, times: Tensor, steps: int, anchor: Tensor | None = None, support: Support | None = None) -> SpikeTimes:
         """Times that a kernel made: nothing is checked."""
         compiling = torch.compiler.is_compiling()
-        made = cls(times, steps) if compiling else cls.__new__(cls)  # torch 2.6 does not trace __new__
+        spikes = cls(times, steps) if compiling else cls.__new__(cls)  # torch 2.6 does not trace __new__
         if times.dim() == 4:
             times = times.contiguous(memory_format=torch.channels_last)
-        made.times, made.steps, made._anchor, made._support, made._codes = times, steps, anchor, support, None
-        return made
+        spikes.times, spikes.steps, spikes._anchor, spikes._support, spikes._codes = times, steps, anchor, support, None
+        return spikes
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled as bytes and steps; a gradient does not cross to a file or another process."""
@@ -336,10 +336,10 @@ def _unflatten(parts: Any, context: Context) -> SpikeTimes:
     times, *others = parts
     steps, anchored, supported = context
     anchor = others.pop(0) if anchored else None
-    made = SpikeTimes.__new__(SpikeTimes)
-    made.times, made.steps, made._anchor, made._support = times, steps, anchor, Support(*others) if supported else None
-    made._codes = None
-    return made
+    spikes = SpikeTimes.__new__(SpikeTimes)
+    spikes.times, spikes.steps, spikes._anchor, spikes._support = times, steps, anchor, Support(*others) if supported else None
+    spikes._codes = None
+    return spikes
 
 
 def _collate(batch: list[SpikeTimes], *, collate_fn_map: Any = None) -> SpikeTimes:

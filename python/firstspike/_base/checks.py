@@ -34,8 +34,8 @@ def integer(name: str, value: object, low: int, high: int | None = None) -> int:
     except (TypeError, RuntimeError):
         raise TypeError(f"{name} must be an int, got {shown(value)}") from None
     if number < low or (high is not None and number > high):
-        wanted = f"at least {low}" if high is None else f"from {low} to {high}"
-        raise ValueError(f"{name} must be {wanted}, got {number}")
+        expected = f"at least {low}" if high is None else f"from {low} to {high}"
+        raise ValueError(f"{name} must be {expected}, got {number}")
     return number  # type: ignore[no-any-return]  # a SymInt stays symbolic
 
 
@@ -127,25 +127,25 @@ def one_of(name: str, value: object, allowed: Collection[object]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(map(str, allowed))}, got {shown(value)}")
 
 
-def instance(name: str, value: object, kind: type | tuple[type, ...], wanted: str) -> None:
+def instance(name: str, value: object, kind: type | tuple[type, ...], expected: str) -> None:
     """Raise TypeError if `value` is not of that kind, which the message calls `wanted`."""
     if not isinstance(value, kind):
-        raise TypeError(f"{name} must be {wanted}, got {type(value).__name__}")
+        raise TypeError(f"{name} must be {expected}, got {type(value).__name__}")
 
 
-def optional(name: str, value: object, kind: type | tuple[type, ...], wanted: str) -> None:
+def optional(name: str, value: object, kind: type | tuple[type, ...], expected: str) -> None:
     """Raise TypeError if `value` is neither None nor of that kind."""
     if value is not None:
-        instance(name, value, kind, wanted)
+        instance(name, value, kind, expected)
 
 
-def in_order(name: str, value: object, kind: type | tuple[type, ...], wanted: str) -> list[Any]:
+def in_order(name: str, value: object, kind: type | tuple[type, ...], expected: str) -> list[Any]:
     """Return the items of an iterable as a list; TypeError if it is none, or holds another kind of item."""
     if isinstance(value, (Tensor, str, bytes)) or not isinstance(value, Iterable) or getattr(value, "ndim", 1) != 1:
-        raise TypeError(f"{name} must be {wanted} in order, got {shown(value)}")
+        raise TypeError(f"{name} must be {expected} in order, got {shown(value)}")
     items = list(value)
     for item in items:
-        instance(name, item, kind, f"{wanted} in order")
+        instance(name, item, kind, f"{expected} in order")
     return items
 
 
@@ -176,9 +176,9 @@ def float32(name: str, value: object, dims: int | None = None) -> Tensor:
     return value
 
 
-def batch(name: str, value: Any, kinds: tuple[type, ...], wanted: str) -> None:
+def batch(name: str, value: Any, kinds: tuple[type, ...], expected: str) -> None:
     """Raise TypeError or ValueError if `value` is not of these kinds, or has no values or no dimension of samples."""
-    instance(name, value, kinds, wanted)
+    instance(name, value, kinds, expected)
     if isinstance(value, Tensor) and (value.layout != torch.strided or value.is_nested or value.is_meta):
         raise TypeError(f"{name} must be a dense tensor with values, got {shown(value)}")
     if not value.shape:

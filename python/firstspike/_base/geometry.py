@@ -75,9 +75,9 @@ def shortcut_stride(size: tuple[int, int], out: tuple[int, int]) -> tuple[int, i
 
 def shortcut_is_aligned(size: tuple[int, ...], out: tuple[int, ...], strides: tuple[int, int]) -> bool:
     """Whether the rows and columns that a shortcut takes are those at which a layer or block with these strides has its sites."""
-    found = shortcut_stride((size[0], size[1]), (out[0], out[1]))
-    counts = all(-(-have // every) == want for have, every, want in zip(size, found, out, strict=True))
-    return counts and all(want == 1 or every == stride for want, every, stride in zip(out, found, strides, strict=True))
+    stride = shortcut_stride((size[0], size[1]), (out[0], out[1]))
+    counts = all(-(-have // every) == want for have, every, want in zip(size, stride, out, strict=True))
+    return counts and all(want == 1 or every == stride for want, every, stride in zip(out, stride, strides, strict=True))
 
 
 def out_size(size: int, kernel: int, stride: int = 1, padding: int = 0) -> int:

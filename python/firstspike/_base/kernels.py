@@ -39,18 +39,18 @@ def _available() -> list[str]:
 
 def _choose() -> tuple[str, str]:
     """The instruction set to use, and the reason."""
-    found = _available()
-    if not found:
+    available = _available()
+    if not available:
         raise ImportError(
             f"firstspike has no kernels for this processor ({platform.machine()} without SSE4.2 and POPCNT, or a build without "
             "its instruction set); build it here with pip install . -C cmake.define.FIRSTSPIKE_ISAS=generic"
         )
     forced = os.environ.get("FIRSTSPIKE_ISA")
     if forced is None:
-        slow = _core.avx512_by_loops and found[-1] == "v4"
-        return found[-1], "AVX-512 by loops, a slow build for tests" if slow else "the newest that this processor has"
-    if forced not in found:
-        raise ValueError(f"FIRSTSPIKE_ISA must be one of {', '.join(found)} on this processor, got {forced!r}")
+        slow = _core.avx512_by_loops and available[-1] == "v4"
+        return available[-1], "AVX-512 by loops, a slow build for tests" if slow else "the newest that this processor has"
+    if forced not in available:
+        raise ValueError(f"FIRSTSPIKE_ISA must be one of {', '.join(available)} on this processor, got {forced!r}")
     return forced, "forced by FIRSTSPIKE_ISA"
 
 

@@ -99,7 +99,7 @@ def _advice(name: str, known: Sequence[str]) -> str:
 
 def _one_line(error: ValidationError) -> str:
     """All that is wrong, as "name: what should be, got value" joined by semicolons; the options of a union by "or"."""
-    found: dict[str, list[str]] = {}
+    causes: dict[str, list[str]] = {}
     faults = error.errors(include_url=False)
     for fault in faults:
         place, cause = fault["loc"], fault.get("ctx", {}).get("error")
@@ -107,13 +107,13 @@ def _one_line(error: ValidationError) -> str:
             place = place[:-1]  # its last part is an option of a union
         name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)[1:]
         if isinstance(cause, FieldError) or not name:  # from a record inside, or of several fields
-            found[f"{name}.{cause}" if name else str(cause)] = []
+            causes[f"{name}.{cause}" if name else str(cause)] = []
             continue
         text, got = str(cause) if cause else fault["msg"][:1].lower() + fault["msg"][1:], repr(fault["input"])
         if cause is None and fault["type"] != "missing":
             text += f", got {got if len(got) <= 80 else got[:77] + '...'}"
-        found.setdefault(name, []).append(text)
-    return "; ".join(f"{name}: {' or '.join(texts)}" if texts else name for name, texts in found.items())
+        causes.setdefault(name, []).append(text)
+    return "; ".join(f"{name}: {' or '.join(texts)}" if texts else name for name, texts in causes.items())
 
 
 def toml_names(folder: Path) -> list[str]:

@@ -71,8 +71,9 @@ def convert(module: nn.Module | str | os.PathLike[str], images: Tensor, steps: i
         and DequantizeLinear, or of QONNX.
     images : Tensor
         Some hundred training images, of any float type, [B, ...] as `module` takes them. Pixels of 8 bits are refused, since
-        nets are trained on p / 255 or on p; a `models.relu_counterpart` takes them. Images in [0, 1] enter as 255 steps, 8 bits exactly; others are scaled from their range to [0, 1] first. A net
-        that quantises its images has as many steps as it has levels.
+        nets are trained on p / 255 or on p; a `models.relu_counterpart` takes them. Images in [0, 1] enter as 255 steps, 8 bits
+        exactly; others are scaled from their range to [0, 1] first. A net that quantises its images has as many steps as it has
+        levels.
     steps : int or sequence of int
         T of all layers that fire, 1 to 255, or one per layer in their order; a quantised layer has its own.
 
@@ -195,21 +196,21 @@ class _Affine:
     def module(self, scale: Tensor) -> Any:
         """The layer for inputs in units of `scale`."""
         outputs, inputs, *kernel = self.weight.shape
-        made: Any
+        layer: Any
         shared: dict[str, Any] = {"avg_pool": self.avg_pool, "generator": Generator()}
         firing = {"steps": self.steps, "normalization": False, "clip_per_channel": len(self.clip) > 1} | shared
         moves: dict[str, Any] = {"stride": self.stride, "padding": self.padding, "groups": self.groups}
         if not self.node:
-            made = fs.WindowedReadout(inputs, outputs, **shared)
+            layer = fs.WindowedReadout(inputs, outputs, **shared)
         elif kernel:
-            made = fs.WindowedConv2d(inputs * self.groups, outputs, (kernel[0], kernel[1]), **moves, **firing)
+            layer = fs.WindowedConv2d(inputs * self.groups, outputs, (kernel[0], kernel[1]), **moves, **firing)
         else:
-            made = fs.WindowedLinear(inputs, outputs, **firing)
-        made.weight.data.copy_(self.weight * self.per_input(scale))
-        made.bias.data.copy_(self.bias)
-        if made.fires:
-            made.clip.data.copy_(self.clip)
-        return made
+            layer = fs.WindowedLinear(inputs, outputs, **firing)
+        layer.weight.data.copy_(self.weight * self.per_input(scale))
+        layer.bias.data.copy_(self.bias)
+        if layer.fires:
+            layer.clip.data.copy_(self.clip)
+        return layer
 
 
 @dataclass(eq=False)
@@ -382,17 +383,17 @@ class _Reader:
             branch, self.at_input = _State(), at_input
             self._chain(branch, end, fork)
             branches.append(branch)
-        side, body = sorted(branches, key=_size)
-        parts_of_side = side.parts or side.averages or side.behind or side.pads
-        if not isinstance(body.open, _Affine) or body.behind or parts_of_side or (side.affine and bool(side.affine[1].any())):
+        branch, body = sorted(branches, key=_size)
+        parts_of_side = branch.parts or branch.averages or branch.behind or branch.pads
+        if not isinstance(body.open, _Affine) or body.behind or parts_of_side or (branch.affine and bool(branch.affine[1].any())):
             _refuse(name, "is not the end of a residual block", way)
-        shortcut = side.open
+        shortcut = branch.open
         if shortcut is not None:
             plain = isinstance(shortcut, _Affine) and shortcut.weight.shape[2:] == (1, 1) and shortcut.avg_pool == 1
             if not isinstance(shortcut, _Affine) or not plain or any(shortcut.padding) or shortcut.groups != 1:
                 _refuse(name, "has a shortcut of another kind", way)
             body.open.bias = body.open.bias + shortcut.bias
-        factor = torch.ones(1) if side.affine is None else side.affine[0]
+        factor = torch.ones(1) if branch.affine is None else branch.affine[0]
         state.open, self.at_input = _Block([*body.parts, body.open], shortcut, factor), False
 
     def _step(self, state: _State, node: fx.Node) -> None:

@@ -141,12 +141,12 @@ def split(dataset: Dataset, *, validation: float | int, generator: torch.Generat
     """
     total = len(dataset)
     if isinstance(validation, float):
-        wanted = round(checks.real("validation", validation, 0.0, 1.0) * total)
+        size = round(checks.real("validation", validation, 0.0, 1.0) * total)
     else:
-        wanted = checks.integer("validation", validation, -total)
-    if not 0 < wanted < total:
+        size = checks.integer("validation", validation, -total)
+    if not 0 < size < total:
         raise ValueError(f"validation must leave images in both parts of {total}, got {validation!r}")
-    held_out = drawn(dataset, wanted, generator)
+    held_out = drawn(dataset, size, generator)
     return dataset.subset((~held_out).nonzero()[:, 0]), dataset.subset(held_out.nonzero()[:, 0])
 
 
@@ -169,14 +169,14 @@ def draw(dataset: Dataset, count: int, *, generator: torch.Generator | None = No
     return dataset.subset(drawn(dataset, count, generator).nonzero()[:, 0])
 
 
-def drawn(dataset: Dataset, wanted: int, generator: torch.Generator | None = None) -> Tensor:
+def drawn(dataset: Dataset, size: int, generator: torch.Generator | None = None) -> Tensor:
     """Return bool [N], on the CPU: True for the samples that `draw` draws, `wanted` of them, each class in proportion."""
     total, labels = len(dataset), dataset.labels.cpu()
     order = torch.randperm(total, generator=generator or torch.Generator().manual_seed(0))
     counts = torch.bincount(labels, minlength=dataset.classes)
-    share = counts.double() * (wanted / total)
+    share = counts.double() * (size / total)
     quota = share.floor().long()
-    missing = wanted - int(quota.sum())
+    missing = size - int(quota.sum())
     quota[torch.argsort(quota - share, stable=True)[:missing]] += 1
     chosen = torch.zeros(total, dtype=torch.bool)
     labels = labels[order]

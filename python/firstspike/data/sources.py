@@ -344,9 +344,9 @@ def cifar(name: str, root: Path | None, train: bool, download: bool | None) -> D
             with _unpacking(folder / reader.filename, reader.tgz_md5):
                 return reader(str(folder), train=train, download=True)  # unpacks the archive that is there
 
-    found, source = _archive(name, read, root, download, reader.url, reader.filename, reader.tgz_md5)
-    images = torch.from_numpy(found.data).permute(0, 3, 1, 2).contiguous()
-    return Dataset(images, torch.tensor(found.targets), int(name.removeprefix("cifar")), name, source)
+    archive, source = _archive(name, read, root, download, reader.url, reader.filename, reader.tgz_md5)
+    images = torch.from_numpy(archive.data).permute(0, 3, 1, 2).contiguous()
+    return Dataset(images, torch.tensor(archive.targets), int(name.removeprefix("cifar")), name, source)
 
 
 def gesture(name: str, root: Path | None, train: bool, download: bool | None) -> Dataset:
@@ -367,10 +367,10 @@ def gesture(name: str, root: Path | None, train: bool, download: bool | None) ->
             raise ValueError(f"{len(recordings.data)} recordings, of {RECORDINGS[part]}; remove the unpacked folder")
         return recordings
 
-    found, source = _archive(name, read, root, download, getattr(reader, f"{part}_url"), file, md5)
-    order = sorted(range(len(found.data)), key=lambda i: str(found.data[i]))  # not as the file system lists them
-    frames = np.stack([frame(found[i][0], sensor=reader.sensor_size[0]) for i in order])
-    labels = torch.tensor([int(found.targets[i]) for i in order])
+    archive, source = _archive(name, read, root, download, getattr(reader, f"{part}_url"), file, md5)
+    order = sorted(range(len(archive.data)), key=lambda i: str(archive.data[i]))  # not as the file system lists them
+    frames = np.stack([frame(archive[i][0], sensor=reader.sensor_size[0]) for i in order])
+    labels = torch.tensor([int(archive.targets[i]) for i in order])
     return Dataset(torch.from_numpy(frames), labels, len(reader.classes), name, source)
 
 

@@ -111,11 +111,11 @@ def _read(folder: Path) -> list[tuple[Path, NDArray[np.int16]]]:
         digest.update(read_bytes(file, limit=LARGEST))
     if digest.hexdigest() != SHA256:
         raise ValueError(f"{len(files)} recordings that are not the 3,000 of version 1.0.10")
-    found = []
+    recordings = []
     for file in files:
         with wave.open(str(file)) as sound:
-            found.append((file, np.frombuffer(sound.readframes(sound.getnframes()), "<i2")))
-    return found
+            recordings.append((file, np.frombuffer(sound.readframes(sound.getnframes()), "<i2")))
+    return recordings
 
 
 def _fetch(folder: Path) -> None:

@@ -213,8 +213,8 @@ def earliest(a: SpikeTimes, b: SpikeTimes) -> SpikeTimes:
     if a._anchor is None and b._anchor is None:
         return SpikeTimes._trusted(times, a.steps)
     zero = torch.zeros((), dtype=torch.float32, device=times.device).expand(a.steps, *a.shape)
-    one, other = (zero if anchor is None else anchor for anchor in (a._dense_anchor(), b._dense_anchor()))
-    return SpikeTimes._trusted(times, a.steps, torch.where(first, one, other))
+    first_anchor, second_anchor = (zero if anchor is None else anchor for anchor in (a._dense_anchor(), b._dense_anchor()))
+    return SpikeTimes._trusted(times, a.steps, torch.where(first, first_anchor, second_anchor))
 
 
 def dropout(spikes: SpikeTimes, p: float, *, seed: Tensor | None = None) -> SpikeTimes:
@@ -328,6 +328,6 @@ def fire(
 def _spikes(spikes: SpikeTimes, *dims: int) -> SpikeTimes:
     checks.instance("spikes", spikes, SpikeTimes, "SpikeTimes, as of encode.latency or SpikeTimes.from_dense")
     if len(spikes.shape) not in dims:
-        wanted = " or ".join({2: "[batch, neurons]", 4: "[batch, channels, height, width]"}[d] for d in dims)
-        raise ValueError(f"spikes must have shape {wanted}, got {tuple(spikes.shape)}")
+        expected = " or ".join({2: "[batch, neurons]", 4: "[batch, channels, height, width]"}[d] for d in dims)
+        raise ValueError(f"spikes must have shape {expected}, got {tuple(spikes.shape)}")
     return spikes

@@ -64,28 +64,28 @@ def fire_layer(
     bias = checks.bias(bias, weight.shape[0])
     per_output = isinstance(threshold, Tensor) and threshold.dim() > 0
     neuron = neuron_of(1.0 if per_output else threshold, decay, surrogate, steps, synaptic_decay)
-    side = None
+    shortcut_in = None
     if shortcut is not None:
-        side = _checked_shortcut(spikes, weight, shortcut, shortcut_scale, geometry)
+        shortcut_in = _checked_shortcut(spikes, weight, shortcut, shortcut_scale, geometry)
         if spikes.device.type not in FUSED_SHORTCUTS or not surrogate.sparse:
-            spikes, weight = with_shortcut(spikes, weight, side, geometry)
-            geometry, side = geometry_of(spikes.shape, weight, steps, *sizes), None
+            spikes, weight = with_shortcut(spikes, weight, shortcut_in, geometry)
+            geometry, shortcut_in = geometry_of(spikes.shape, weight, steps, *sizes), None
     if per_output:
-        weight, bias, side = _per_threshold(weight, bias, side, threshold)
+        weight, bias, shortcut_in = _per_threshold(weight, bias, shortcut_in, threshold)
     _check_devices(spikes, weight, bias)
-    trained = (weight, bias, spikes, side)
+    trained = (weight, bias, spikes, shortcut_in)
     record = torch.is_grad_enabled() and any(part is not None and part.requires_grad for part in trained)
     if record and not surrogate.sparse:
         current = dense_current(spikes.dense(), weight, bias, sizes)
         fired = SpikeTimes._of_fired(ops.fire.fire(current.contiguous(), neuron))
         return fired, accumulate(current, decay, synaptic_decay) if with_membrane else None
     call = *input_of(spikes), weight, bias, geometry, neuron, record
-    if side is None:
+    if shortcut_in is None:
         result = ops.layer.fire_layer(*call)
     else:
-        result = ops.shortcut.fire_layer_shortcut(*call, shortcut=(*input_of(side.spikes), side.scale))
+        result = ops.shortcut.fire_layer_shortcut(*call, shortcut=(*input_of(shortcut_in.spikes), shortcut_in.scale))
         if with_membrane:
-            spikes, weight = with_shortcut(spikes, weight, side, geometry)
+            spikes, weight = with_shortcut(spikes, weight, shortcut_in, geometry)
     membrane = integrate_layer(spikes, weight, bias, sizes, decay, synaptic_decay) if with_membrane else None
     size = result[1].shape[1:3] if weight.dim() == 4 else ()
     return fired_of(result, (spikes.shape[0], weight.shape[0], *size), steps, record), membrane
@@ -193,15 +193,15 @@ def _check_devices(spikes: SpikeTimes, weight: Tensor, bias: Tensor | None) -> N
 
 
 def _per_threshold(
-    weight: Tensor, bias: Tensor | None, side: Shortcut | None, threshold: object
+    weight: Tensor, bias: Tensor | None, shortcut: Shortcut | None, threshold: object
 ) -> tuple[Tensor, Tensor | None, Shortcut | None]:
     """Weight, bias and shortcut in units of thresholds [O]."""
     per_output = checks.thresholds(threshold, weight.shape[0])
     checks.same_device("weight", weight, "threshold", per_output)
-    if side is not None:
-        side = side._replace(scale=side.scale / per_output[: len(side.scale)])
+    if shortcut is not None:
+        shortcut = shortcut._replace(scale=shortcut.scale / per_output[: len(shortcut.scale)])
     weight = weight / per_output.view(-1, *[1] * (weight.dim() - 1))
-    return weight, None if bias is None else bias / per_output, side
+    return weight, None if bias is None else bias / per_output, shortcut
 
 
 def _checked_shortcut(
@@ -214,8 +214,8 @@ def _checked_shortcut(
         raise ValueError(f"shortcut must have the samples and steps of spikes, {spikes}, got {shortcut}")
     outputs, maps, shape = weight.shape[0], weight.dim() == 4, tuple(shortcut.shape)
     if len(shape) != weight.dim() or shape[1] > outputs:
-        wanted = ", height, width" if maps else ""
-        raise ValueError(f"shortcut must have shape [batch, at most {outputs}{wanted}], got {shape}")
+        shape_of_maps = ", height, width" if maps else ""
+        raise ValueError(f"shortcut must have shape [batch, at most {outputs}{shape_of_maps}], got {shape}")
     if not maps and geometry.pool != 1:
         raise ValueError(f"shortcut needs avg_pool = 1 in a fully connected layer, got {geometry.pool}")
     if maps:
@@ -224,7 +224,7 @@ def _checked_shortcut(
         if (-(-size[0] // down), -(-size[1] // across)) != out:
             raise ValueError(f"shortcut must have a map of which every n-th row and column give the output's {out}, got {size}")
         pads, kernel = (geometry.pad_y, geometry.pad_x), (geometry.kernel_height, geometry.kernel_width)
-        if any(2 * pad > side - 1 for pad, side in zip(pads, kernel, strict=True)):
+        if any(2 * pad > length - 1 for pad, length in zip(pads, kernel, strict=True)):
             raise ValueError(
                 f"shortcut needs a padding of at most (k - 1) / 2 of a kernel of k, got {pads} with the kernel {kernel}"
             )
@@ -242,17 +242,17 @@ def with_shortcut(spikes: SpikeTimes, weight: Tensor, shortcut: Shortcut, geomet
 
     geometry: of the layer without the shortcut.
     """
-    side, scale = shortcut
-    channels = side.shape[1]
+    spikes_beside, scale = shortcut
+    channels = spikes_beside.shape[1]
     taps = F.pad(scale.diag(), (0, 0, 0, weight.shape[0] - channels))
     if weight.dim() == 2:
         spikes = spikes.flatten(1)
     else:
-        down, across = shortcut_stride((side.shape[2], side.shape[3]), geometry.out_size)
-        side = _spread(side if down == across == 1 else side[:, :, ::down, ::across], geometry)
+        down, across = shortcut_stride((spikes_beside.shape[2], spikes_beside.shape[3]), geometry.out_size)
+        spikes_beside = _spread(spikes_beside if down == across == 1 else spikes_beside[:, :, ::down, ::across], geometry)
         right, below = geometry.kernel_width - 1 - geometry.pad_x, geometry.kernel_height - 1 - geometry.pad_y
         taps = F.pad((taps * geometry.pool**2)[:, :, None, None], (geometry.pad_x, right, geometry.pad_y, below))
-    return cat([spikes, side]), torch.cat([weight, taps], 1)
+    return cat([spikes, spikes_beside]), torch.cat([weight, taps], 1)
 
 
 def _spread(spikes: SpikeTimes, geometry: Geometry) -> SpikeTimes:

@@ -124,8 +124,8 @@ def synaptic_operations(events: Tensor, layer: Any) -> float:
     pool = getattr(layer, "avg_pool", 1)
     if pool > 1:
         if events.dim() != 4 or min(events.shape[2:]) < pool:
-            wanted = f"maps [B, C, H, W] of at least {pool} x {pool}, the pool"
-            raise ValueError(f"events must be {wanted}, got shape {tuple(events.shape)}")
+            expected = f"maps [B, C, H, W] of at least {pool} x {pool}, the pool"
+            raise ValueError(f"events must be {expected}, got shape {tuple(events.shape)}")
         events = F.avg_pool2d(events, pool, divisor_override=1)
     _check_size(events, layer)
     return products(events, layer)

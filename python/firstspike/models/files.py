@@ -240,8 +240,8 @@ def build(described: Any) -> nn.Module:
         relu.normalize = _scaling(described)
         return relu
     if kind in {of_torch.__name__ for of_torch in _TORCH}:
-        made: nn.Module = getattr(nn, kind)(**settings)
-        return made
+        module: nn.Module = getattr(nn, kind)(**settings)
+        return module
     layer = _KINDS[kind]
     if not issubclass(layer, fs.Synapses):
         return layer(**settings)
@@ -254,8 +254,8 @@ def build(described: Any) -> nn.Module:
             raise ValueError(f"a layer's normalization must be a WeightNormalization, got {type(normalization).__name__}")
     # A new generator leaves torch's own where it is; the meta device draws nothing.
     settings["generator"] = None if torch.get_default_device().type == "meta" else Generator()
-    made = layer(**settings)
-    return fs.average_before(made, **described["average"]) if "average" in described else made
+    module = layer(**settings)
+    return fs.average_before(module, **described["average"]) if "average" in described else module
 
 
 def _scaling(described: dict[str, Any]) -> fs.Normalize | None:

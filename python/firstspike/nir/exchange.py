@@ -284,11 +284,11 @@ def _read_file(nir: Any, path: Path) -> Any:
 
 def _with_arrays(node: Any) -> Any:
     """The node with arrays in place of torch's tensors, which the exporters of sinabs and norse leave in nodes."""
-    made = copy.copy(node)
+    plain = copy.copy(node)
     for name, value in getattr(node, "__dict__", {}).items():
         if isinstance(value, torch.Tensor):
-            setattr(made, name, value.detach().cpu().numpy())
-    return made
+            setattr(plain, name, value.detach().cpu().numpy())
+    return plain
 
 
 def _chain(nodes: dict[str, Any], edges: Iterable[tuple[str, str]]) -> list[tuple[str, Any]]:
@@ -468,8 +468,8 @@ class _Reader:
             return convolution(weight.shape[1], len(weight), weight.shape[2:], **self.sizes, **options)
         if self.flatten and direct:
             self.layers.append(nn.Flatten())
-        made = fs.DirectLinear if direct else fs.TTFSLinear if fires else fs.Integrate
-        return made(weight.shape[1], len(weight), **options)
+        kind = fs.DirectLinear if direct else fs.TTFSLinear if fires else fs.Integrate
+        return kind(weight.shape[1], len(weight), **options)
 
     def _dynamics(self, node: Any) -> tuple[NDArray[np.float64], dict[str, float]]:
         """The factor of the current per channel, and the decays, of V = decay V + I, I = synaptic_decay I + factor X."""

@@ -75,17 +75,17 @@ def _backward_fake(*arguments: Any) -> tuple[Tensor, ...]:
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    side = Shortcut(*inputs[LAYER:])
-    layer._save(ctx, inputs[:LAYER], output, (side.times, side.in_offset, side.in_place, side.scale))
+    shortcut = Shortcut(*inputs[LAYER:])
+    layer._save(ctx, inputs[:LAYER], output, (shortcut.times, shortcut.in_offset, shortcut.in_place, shortcut.scale))
 
 
 def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
     require_record(ctx, "fire_layer_shortcut")
-    source, support, side, rest = saved[:4], saved[4:7], saved[7:-1], (ctx.geometry, ctx.decays)
+    source, support, shortcut_saved, rest = saved[:4], saved[4:7], saved[7:-1], (ctx.geometry, ctx.decays)
     results: list[Tensor | None] = []
     for backward, inputs, numbers in (
         (layer.fire_layer_backward, source, (1, 4, 5)),
-        (shortcut_backward, side, (LAYER + 1, LAYER + 4)),
+        (shortcut_backward, shortcut_saved, (LAYER + 1, LAYER + 4)),
     ):
         needs = [ctx.needs_input_grad[n] for n in numbers]
         results += only(backward(gradient, *inputs, *support, *rest, needs), needs) if any(needs) else [None] * len(needs)

@@ -98,9 +98,9 @@ def _pooled(shape: Sequence[int], pool: int) -> tuple[int, ...]:
 
 
 def _values(of: Tensor, anchor: Tensor | None, steps: int, pool: int, scales: Tensor | None = None) -> Tensor:
-    made = empty(_pooled(of.shape, pool))
-    cpu.windowed_values(_sizes(of.shape), pool, steps, array(of), array(scales), threads(), array(made))
-    return made
+    values = empty(_pooled(of.shape, pool))
+    cpu.windowed_values(_sizes(of.shape), pool, steps, array(of), array(scales), threads(), array(values))
+    return values
 
 
 def _values_fake(times: Tensor, anchor: Tensor | None, steps: int, pool: int) -> Tensor:
@@ -218,25 +218,25 @@ def _fire(current: Tensor, *settings: Any) -> tuple[Tensor, ...]:
     n = Neurons(*parameters)
     current = current.contiguous()
     sites, channels = n.rows(current.shape)
-    made = torch.empty((2, channels) if n.batch else 0, dtype=torch.float32)
+    moments = torch.empty((2, channels) if n.batch else 0, dtype=torch.float32)
     if n.batch:
-        cpu.channel_moments(sites, channels, array(current), threads(), array(made))
+        cpu.channel_moments(sites, channels, array(current), threads(), array(moments))
     times, codes = _bytes_like(current), _bytes_like(current) if record else _bytes((0,))
     scales = torch.empty((3, channels) if record else 0, dtype=torch.float32)
-    given = n.arrays(made if n.batch else n.moments)
+    given = n.arrays(moments if n.batch else n.moments)
     to = array(times), *((array(codes), array(scales)) if record else (None, None))
     cpu.windowed_times((sites, channels, n.steps), given, array(current), threads(), *to)
-    return _anchor(current) if record else current.new_empty(0), times, codes, scales, made
+    return _anchor(current) if record else current.new_empty(0), times, codes, scales, moments
 
 
 def _fire_fake(current: Tensor, *settings: Any) -> tuple[Tensor, ...]:
     *parameters, record = settings
     n = Neurons(*parameters)
-    made = current.new_empty((2, current.shape[-1]) if n.batch else 0)
+    moments = current.new_empty((2, current.shape[-1]) if n.batch else 0)
     scales = current.new_empty((3, n.rows(current.shape)[1]) if record else 0)
     bytes_of = current.new_empty(current.shape, dtype=torch.uint8)
     codes = current.new_empty(current.shape if record else 0, dtype=torch.uint8)
-    return _anchor(current) if record else current.new_empty(0), bytes_of, codes, scales, made
+    return _anchor(current) if record else current.new_empty(0), bytes_of, codes, scales, moments
 
 
 def _keep(ctx: Any, n: Neurons, moments: Tensor) -> tuple[Tensor | None, ...]:
@@ -328,9 +328,9 @@ def _earliest(times: Tensor, codes: Tensor | None, scales: Any, anchor: Any, ste
     shape = _pooled(times.shape, pool)
 
     def pooled(given: Tensor) -> Tensor:  # codes are in the order of times
-        made = _bytes(shape)
-        cpu.windowed_earliest(tuple(times.shape), pool, array(given), threads(), array(made))
-        return made
+        pooled_bytes = _bytes(shape)
+        cpu.windowed_earliest(tuple(times.shape), pool, array(given), threads(), array(pooled_bytes))
+        return pooled_bytes
 
     left = pooled(times)
     return _anchor(left), left, _bytes((0,)) if codes is None else pooled(codes)

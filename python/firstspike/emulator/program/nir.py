@@ -177,13 +177,13 @@ def _unshifted(values: NDArray[np.int64], shift: int, n: int) -> NDArray[np.int6
 
 
 def _integers(values: Any, n: int) -> NDArray[np.int64]:
-    found = np.asarray(values)
-    exact = np.issubdtype(found.dtype, np.integer)
-    if np.issubdtype(found.dtype, np.floating):
-        exact = bool((found == np.rint(found)).all() and (np.abs(found) < 1 << 53).all())  # False for NaN as well
+    array = np.asarray(values)
+    exact = np.issubdtype(array.dtype, np.integer)
+    if np.issubdtype(array.dtype, np.floating):
+        exact = bool((array == np.rint(array)).all() and (np.abs(array) < 1 << 53).all())  # False for NaN as well
     if not exact:
-        raise ProgramError(f"layer {n}: weights, thresholds and biases must be integers, got {found.dtype} of others")
-    return found.astype(np.int64)
+        raise ProgramError(f"layer {n}: weights, thresholds and biases must be integers, got {array.dtype} of others")
+    return array.astype(np.int64)
 
 
 def _loadable(values: NDArray[np.int64]) -> NDArray[Any]:

@@ -264,29 +264,29 @@ def load(profile: str | os.PathLike[str] | Profile) -> Profile:
         return profile
     values, origin = read_toml("profile", profile, FOLDER), f"profile {os.fspath(profile)}"
     try:
-        made = _from_tables(values)
-        if isinstance(made.get("energy"), str) and made["energy"] not in energy_tables.names():
-            made["energy"] = str((Path(profile).parent / made["energy"]).resolve())
-        return Profile(**made)
+        fields = _from_tables(values)
+        if isinstance(fields.get("energy"), str) and fields["energy"] not in energy_tables.names():
+            fields["energy"] = str((Path(profile).parent / fields["energy"]).resolve())
+        return Profile(**fields)
     except ValueError as error:
         raise FieldError(f"{origin}: {error}") from error
 
 
 def _from_tables(values: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of `Profile`, from the tables in a TOML file."""
-    made: dict[str, Any] = {"description": "", "step_nanoseconds": None, "sources": {}}
+    fields: dict[str, Any] = {"description": "", "step_nanoseconds": None, "sources": {}}
     for name, table in values.items():
         if name in ("name", "description", "cores"):
-            made[name] = table
+            fields[name] = table
             continue
         if not isinstance(table, dict) or not isinstance(table.get("source"), str) or not table["source"]:
             raise FieldError(f"{name}: must be a table with a source")
         given = {key: value for key, value in table.items() if key != "source"}
         if set(given) not in _KEYS or given.get("unknown", True) is not True:
             raise FieldError(f"{name}: must have value, unknown = true, or low and high together, got {shown(given)}")
-        made["sources"][name] = table["source"]
-        made[name] = [given["low"], given["high"]] if "low" in given else given.get("value")
-    return made
+        fields["sources"][name] = table["source"]
+        fields[name] = [given["low"], given["high"]] if "low" in given else given.get("value")
+    return fields
 
 
 def names() -> list[str]:

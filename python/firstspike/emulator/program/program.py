@@ -315,8 +315,8 @@ class Program(Record):
         height, width, channels = self.input_shape
         if not height == width == 1:  # a flat program numbers as torch flattens
             if values.shape[1:] != (channels, height, width):
-                wanted = f"[batch, {channels}, {height}, {width}]"
-                raise ValueError(f"spikes must have shape {wanted}, got {tuple(values.shape)}")
+                expected = f"[batch, {channels}, {height}, {width}]"
+                raise ValueError(f"spikes must have shape {expected}, got {tuple(values.shape)}")
             values = values.permute(0, 2, 3, 1)
         flat = values.flatten(1)
         if flat.shape[1] != height * width * channels:
@@ -334,16 +334,16 @@ class Program(Record):
             sides = zip((height, width), kernel, encoder.stride, encoder.padding, strict=True)
             least, most = zip((of_image, of_image), *(in_sizes(*side) for side in sides), strict=True)
             fits = len(shape) == 3 and all(low <= x <= high for low, x, high in zip(least, shape, most, strict=True))
-            wanted = f"shape {most}" if least == most else f"a shape from {least} to {most}"
+            expected = f"shape {most}" if least == most else f"a shape from {least} to {most}"
         elif encoder.kind == "direct-linear" or height == width == 1:
             values = channels if encoder.weight is None else encoder.weight.shape[1]
             scaled = encoder.image_shape or ()
-            fits, wanted = math.prod(shape) == values, f"{values} values"
+            fits, expected = math.prod(shape) == values, f"{values} values"
             if fits and scaled and len(shape) > 1:  # the same number of values in another order
-                fits, wanted = shape == scaled, f"shape {scaled}, or {values} values in a row"
+                fits, expected = shape == scaled, f"shape {scaled}, or {values} values in a row"
         else:
             rows, columns = encoder.padding
             wanted_shape = (channels, height - 2 * rows, width - 2 * columns)
-            fits, wanted = shape == wanted_shape, f"shape {wanted_shape}"
+            fits, expected = shape == wanted_shape, f"shape {wanted_shape}"
         if not fits:
-            raise ValueError(f"images must have {wanted}, got shape {shape} (channels, height, width)")
+            raise ValueError(f"images must have {expected}, got shape {shape} (channels, height, width)")

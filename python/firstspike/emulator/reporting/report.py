@@ -124,24 +124,24 @@ def account(run: Run, table: str | EnergyTable, placement: Placement | None = No
     if "hops" in parts and placement is None:
         notes.append("hops: without a placement none are counted")
     relu = None if t.integer_mac_pj is None else relu_macs(run.program) * t.integer_mac_pj / 1000
-    made = Account(t, parts, macs * (each or 0.0) / 1000, notes, relu)
-    if relu is not None and made.total > relu:
-        notes.append(_dearer(run.program, made, relu))
-    return made
+    costs = Account(t, parts, macs * (each or 0.0) / 1000, notes, relu)
+    if relu is not None and costs.total > relu:
+        notes.append(_dearer(run.program, costs, relu))
+    return costs
 
 
-def _dearer(program: Program, made: Account, relu: float) -> str:
+def _dearer(program: Program, costs: Account, relu: float) -> str:
     """How many times as much as with ReLU a net costs, and why: what is a tenth of the difference or more."""
-    updates = sum(value or 0.0 for name, value in made.parts.items() if name.startswith("updates"))
+    updates = sum(value or 0.0 for name, value in costs.parts.items() if name.startswith("updates"))
     pools = any(layer.pool > 1 for layer in program.layers)
     causes = {
-        "a host multiplies the first layer in float32": 0.0 if program.pixels is not None else made.first_layer,
+        "a host multiplies the first layer in float32": 0.0 if program.pixels is not None else costs.first_layer,
         "neurons are updated in every step": updates,
         "each spike of an averaged window is an event, while ReLU multiplies its average once": pools
-        * (made.parts["synapses"] or 0.0),
+        * (costs.parts["synapses"] or 0.0),
     }
-    why = [cause for cause, energy in causes.items() if energy >= 0.1 * (made.total - relu)]
-    return f"this is {made.total / relu:.2f} times the energy of the same net with ReLU: {'; '.join(why)}"
+    why = [cause for cause, energy in causes.items() if energy >= 0.1 * (costs.total - relu)]
+    return f"this is {costs.total / relu:.2f} times the energy of the same net with ReLU: {'; '.join(why)}"
 
 
 def _parts(run: Run, t: EnergyTable, placement: Placement | None) -> Iterator[tuple[str, float | None, float]]:
@@ -260,7 +260,7 @@ class Report:
     def summary(self) -> dict[str, Any]:
         """The main figures as JSON values; None if unknown. `label` has the words for each key."""
         run, program, other = self.run, self.run.program, self.float_predictions
-        made: dict[str, Any] = {
+        summary: dict[str, Any] = {
             "network": program.name,
             "profile": program.profile.name,
             "weight_bits": program.table[0].get("bits") if program.table else None,
@@ -269,10 +269,10 @@ class Report:
             "accuracy": run.accuracy,
         }
         if other is not None:
-            made["float_accuracy"] = None if run.labels is None else float((other == run.labels).mean())
-            made["mismatches"] = int((other != run.predictions).sum())
+            summary["float_accuracy"] = None if run.labels is None else float((other == run.labels).mean())
+            summary["mismatches"] = int((other != run.predictions).sum())
         counted = {name: run.count(name).sum(1) for name in COUNTERS}
-        made |= {
+        summary |= {
             "ties": int(run.ties.sum()),
             "silent": int(run.silent.sum()),
             **latency(run),
@@ -290,7 +290,7 @@ class Report:
             "energy_cores_nj_per_image": {a.table.name: a.cores for a in self.accounts},
             "energy_relu_nj_per_image": {a.table.name: a.relu for a in self.accounts if a.relu is not None},
         }
-        return made
+        return summary
 
     def layers(self) -> pd.DataFrame:
         """One row per layer, one on pixels included: neurons; means per image of spikes, silent neurons, events, operations,
@@ -391,39 +391,39 @@ class Report:
 
         path = checks.path("path", path)
         program, profile = self.run.program, self.run.program.profile
-        made = Page(f"{program.name} on {profile.name}", profile.description).section("Result")
-        made.facts({label(name): text(value) for name, value in self.summary().items() if name != "refusal"})
+        page = Page(f"{program.name} on {profile.name}", profile.description).section("Result")
+        page.facts({label(name): text(value) for name, value in self.summary().items() if name != "refusal"})
         if self.refusal:
-            made.notice(f"This program does not fit the chip: {self.refusal}. It was emulated all the same.")
+            page.notice(f"This program does not fit the chip: {self.refusal}. It was emulated all the same.")
         if notes := overflow_notes(self.run):
-            made.notice("\n\n".join(notes))
-        made.section("Layers").table(
+            page.notice("\n\n".join(notes))
+        page.section("Layers").table(
             _texts(self.layers(), none=_DASH),
             "Means per image; overflows in all images.",
             "An operation is delivered to every synapse of an event. It is effective if the neuron had not fired yet. "
             "An update is active if an event arrived in that step, in nets of windows if the current is not 0.",
         )
-        made.section("Energy")
+        page.section("Energy")
         for a in self.accounts:
             notes = [a.table.source, *a.notes]
-            made.table(_texts(a.frame()), f"{a.table.title} ({a.table.name}).", "\n\n".join(notes))
+            page.table(_texts(a.frame()), f"{a.table.title} ({a.table.name}).", "\n\n".join(notes))
         if self.float_predictions is not None:
             unlike = self.mismatches()
-            made.section("Against the float network")
-            made.text(f"{len(unlike)} predictions differ from the float network's.")
+            page.section("Against the float network")
+            page.text(f"{len(unlike)} predictions differ from the float network's.")
             if len(unlike):
-                made.table(_texts(unlike.head(50)), "Predictions that differ (the first 50).")
+                page.table(_texts(unlike.head(50)), "Predictions that differ (the first 50).")
         if program.table:
             caption = "Weights, thresholds, and registers that no input can overflow."
-            made.section("Quantisation").table(_texts(pd.DataFrame(list(program.table)), none=_DASH), caption)
+            page.section("Quantisation").table(_texts(pd.DataFrame(list(program.table)), none=_DASH), caption)
         if self.placement is not None:
-            made.section("Placement").table(_texts(self.placement.table()), "Neurons on cores.")
-            made.figure(self.placement.figure(), "Use of the cores.")
+            page.section("Placement").table(_texts(self.placement.table()), "Neurons on cores.")
+            page.figure(self.placement.figure(), "Use of the cores.")
         values = profile.to_dict()
         rows = [{"parameter": name, "value": values[name], "source": why} for name, why in profile.sources.items()]
-        made.section("Profile").table(_texts(pd.DataFrame(rows)), "Parameters and their sources.")
-        made.section("Origin").facts({name: text(value) for name, value in self.origin.items()})
-        return made.write(path)
+        page.section("Profile").table(_texts(pd.DataFrame(rows)), "Parameters and their sources.")
+        page.section("Origin").facts({name: text(value) for name, value in self.origin.items()})
+        return page.write(path)
 
 
 def report(
