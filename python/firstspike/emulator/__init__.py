@@ -10,7 +10,7 @@ from .program.program import COUNTERS, OverflowRefused, Program, instruction_set
 from .program.serialization import ProgramError, load, save
 from .quantization import qat
 from .quantization.quantizer import quantize
-from .quantization.scales import CannotQuantize
+from .quantization.refusals import CannotQuantize
 from .reporting.report import Report, report
 from .reporting.run import Run, run
 

@@ -19,8 +19,10 @@ from .program import profile as profiles
 from .program.layers import Layer, Shape, Synapses
 from .program.profile import CoreKind, Profile
 from .program.program import Program, Refusal
-from .quantization.quantizer import Quantizer, net_to_read
-from .quantization.scales import CannotQuantize
+from .quantization.facts import net_to_read, read
+from .quantization.integers import integers
+from .quantization.obstacles import Settings
+from .quantization.refusals import Refusals
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -620,16 +622,15 @@ def check(model: nn.Module, profile: str | os.PathLike[str] | Profile = "generic
     >>> emulator.check(net, "odin-like").findings[0].remedy
     'make the layer before it smaller, or pool by MP: all inputs of an AP count'
     """
-    target = profiles.load(profile)
-    refused: list[CannotQuantize] = []
+    target, refused = profiles.load(profile), Refusals()
     found: list[Refusal] = []
     placement: Placement | None = None
+    program = integers(read(net_to_read(model), refused), Settings(target, untrained=True), refused)
     try:
-        program = Quantizer(target, found=refused).program(net_to_read(model), "network")
         if program is not None:
             found += refusals(program)
             placement = None if found else place(program)
-    except Refusal as error:
+    except DoesNotFit as error:
         found.append(error)
     findings = [Finding(one.layer, one.problem, one.remedy, one.setting) for one in (*refused, *found)]
     if placement is None:

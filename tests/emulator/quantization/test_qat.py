@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -97,6 +98,23 @@ def test_a_prepared_net_is_quantised_for_what_it_was_prepared_for(profile, setti
     assert "qat.prepare" in caught.value.remedy
     if not settings:
         assert problem in em.check(made, profile).text()
+
+
+@pytest.mark.parametrize("options", [{"pooling": "max"}, {"decay": 1.5, "bias": False}, {"steps": 100}])
+def test_what_the_chip_lacks_is_refused_before_training(options):
+    model, errors = net(**options), []
+    for make in (qat.prepare, partial(em.quantize, biases="drop")):
+        with pytest.raises(em.CannotQuantize) as caught:
+            make(model, "loihi-like")
+        errors.append(str(caught.value))
+    assert errors[0] == errors[1]
+
+
+@pytest.mark.parametrize("timing", ["step", "windowed"])
+def test_a_prepared_net_needs_its_bits(timing):
+    made = qat.prepare(models.build("30-20-5", input_shape=(30,), steps=6, timing=timing))
+    with pytest.raises(em.CannotQuantize, match="bits: 4 for profile generic8, qat.prepare made the net for 8"):
+        em.quantize(made, em.profile.load("generic8").replace(weight_bits=4))
 
 
 @pytest.mark.parametrize("make", [qat.prepare, em.quantize])

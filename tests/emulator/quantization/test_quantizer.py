@@ -136,6 +136,13 @@ def test_a_bias_that_needs_more_bits_is_refused():
         em.quantize(model, own.replace(bias_bits=needed - 1))
 
 
+def test_a_membrane_that_holds_no_threshold_is_refused():
+    narrow = profile.load("loihi-like").replace(membrane_bits=6, threshold_bits=4)
+    with pytest.raises(em.CannotQuantize, match="hold no threshold of one weight") as caught:
+        em.quantize(net(), narrow)
+    assert caught.value.layer == "0:DirectConv2d"
+
+
 @pytest.mark.parametrize("shape", [(1, 8, 8), (2, 8, 8), (1, 28, 28)])
 @pytest.mark.parametrize("bias", [True, False])
 def test_the_host_encoder_is_the_trained_layer(shape, bias):

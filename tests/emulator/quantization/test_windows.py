@@ -12,7 +12,7 @@ import firstspike
 from firstspike import models, nn
 from firstspike.emulator import CannotQuantize, check, profile, qat, quantize, run
 from firstspike.emulator.program.nir import to_nir
-from firstspike.emulator.quantization.modules import core_layers
+from firstspike.emulator.quantization.facts import core_layers
 from firstspike.nn.residual import fold_layers
 
 SPECS = ("30-20-5", "6C3-AP2-8C3-MP2-12-5", "4C3s2-R(4C3)-AP2-R(6C3s2-6C3)-10-R(10-10)-5")
@@ -116,6 +116,19 @@ def test_narrow_registers_never_overflow():
         run(program, extreme)
     with pytest.raises(CannotQuantize, match=r"need more than the 6 bits of the membrane"):
         quantize(net, narrow.replace(membrane_bits=6, threshold_bits=5))
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1e-9, 1e-30, 0.0])
+@pytest.mark.parametrize("chip", ["generic8", "loihi-like"])
+def test_channels_whose_weights_vanish_fire_by_their_bias(factor, chip):
+    net = window_net(SPECS[0], steps=16)
+    net.layers[0].fold()
+    with torch.no_grad():
+        net.layers[0].weight[:5] *= factor
+        net.layers[0].bias[:5] = torch.linspace(-0.5, 3, 5)
+    x = torch.rand((30, *net.input_shape), generator=torch.Generator().manual_seed(1))
+    (mine, theirs), *_ = layers_of(quantize(net, chip, granularity="channel"), net, x)
+    assert abs(mine - theirs).max() <= 1 and (mine[:, :5] == theirs[:, :5]).mean() > 0.95
 
 
 def test_converted_nets():

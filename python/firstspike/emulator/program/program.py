@@ -51,8 +51,11 @@ class Refusal(ValueError):
 
     def __init__(self, layer: str, problem: str, remedy: str = "", **setting: Any) -> None:
         remedy = "".join(f"set {name} = {json.dumps(value)}" for name, value in setting.items()) + remedy
-        super().__init__(f"{'' if layer == 'net' else f'layer {layer}: '}{problem}; {remedy}")
+        super().__init__(layer, problem, remedy)
         self.layer, self.problem, self.remedy, self.setting = layer, problem, remedy, setting
+
+    def __str__(self) -> str:
+        return f"{'' if self.layer == 'net' else f'layer {self.layer}: '}{self.problem}; {self.remedy}"
 
 
 class OverflowRefused(ValueError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,12 +13,16 @@ from torch import Generator, Tensor, nn
 from ... import nn as fs
 from ..._base import checks
 from ...models import TTFSNet
+from ...nn.residual import fold_layers
 from ...spikes import SpikeTimes
 from ..program import profile as profiles
+from ..program.layers import Layer, WindowedNeuron
 from ..program.profile import Profile
-from . import modules, rounding, scales
-from .quantizer import FIRST_LAYERS, net_to_read
-from .windows import prepare_windows
+from . import rounding, scales
+from .facts import PixelFacts, StepFacts, WindowedFacts, core_layers, direct_layer, net_to_read, read
+from .integers import integers
+from .obstacles import Settings, late
+from .refusals import CannotQuantize, Refusals
 
 
 def prepare(
@@ -42,36 +47,33 @@ def prepare(
     ----------
     model, profile, bits, granularity, observer, first_layer : as in `quantize`.
 
+    Raises
+    ------
+    CannotQuantize : if `quantize` would refuse the net, biases aside, which are dropped where the profile has none.
+
     Examples
     --------
     >>> net = emulator.qat.prepare(models.mlp("64-32-10", steps=8), "generic8", bits=4)
     >>> emulator.qat.is_prepared(net), emulator.quantize(net).table[0]["bits"]
     (True, 4)
     """
-    target, asked = profiles.load(profile), bits is not None
-    checks.one_of("first_layer", first_layer, FIRST_LAYERS)
-    bits = target.weight_bits if bits is None else checks.integer("bits", bits, 2, target.weight_bits)
-    granularity = scales.checked_granularity(granularity, target)
-    checks.one_of("observer", observer, scales.OBSERVERS)
+    settings = Settings(profiles.load(profile), bits, granularity, observer, first_layer, drop_biases=True).checked()
+    settings = settings._replace(granularity=settings.usual_granularity)
     net = net_to_read(model)
-    if net.timing == "windowed":
-        return prepare_windows(net, target, bits, granularity != "tensor", observer)
-    for block in net.modules():
-        if isinstance(block, fs.Residual):
-            fixed = block.fold().scale.detach()
-            del block.scale
-            block.register_buffer("scale", fixed)
-    if (first := modules.direct_layer(net)) is not None:
-        modules.folded(first, f"0:{type(first).__name__}")  # refuses NaN
-        if first_layer == "integers":
-            _round_pixels(net, first, target, min(bits, 16) if asked else 8, granularity, observer)
-    calls: dict[nn.Module, list[modules.CoreLayer]] = {}
-    for one in modules.core_layers(net):
-        calls.setdefault(one.module, []).append(one)
-    for module, of_module in calls.items():  # a module that the net calls twice is rounded once
-        if isinstance(module, fs.TTFSLinear | fs.TTFSConv2d | fs.Integrate):
-            compared = module is net.layers[-1] and net.compares_overshoots
-            _round(of_module, target, bits, "tensor" if compared else granularity, observer)
+    _fold(net, first_layer)
+    facts = read(net, refusals := Refusals())
+    program = integers(facts, settings, refusals)
+    refusals.settle()
+    assert program is not None
+    if facts.pixels is not None and program.pixels is not None:
+        _prepare_pixels(net, facts.pixels, program.pixels, settings)
+    for part, plain, layer in zip(core_layers(net), facts.layers, program.layers, strict=True):
+        with refusals.of(part.name):
+            if isinstance(plain, WindowedFacts):
+                part.module.quantizer = _windowed(part.module, layer, settings).to(part.module.weight.device)
+            elif isinstance(plain, StepFacts):
+                part.module.quantizer = _step(part.module, plain, layer, settings).to(part.module.weight.device)
+    refusals.settle()
     return net
 
 
@@ -139,44 +141,57 @@ def finetune(
     return model.eval()
 
 
-def _round_pixels(
-    net: TTFSNet, first: fs.DirectLinear | fs.DirectConv2d, profile: Profile, bits: int, granularity: str, observer: str
-) -> None:
+def _fold(net: TTFSNet, first_layer: str) -> None:
+    """Fold all layers that will be rounded; a block's scale is then fixed, or in a net of windows one number per channel."""
+    host = direct_layer(net) if first_layer == "float" else None
+    fold_layers(nn.ModuleList([*(layer for layer in net.layers if layer is not host), net.readout]))
+    for block in net.modules():
+        if isinstance(block, fs.Residual) and block.scale is not None:
+            scale, last = block.scale.detach(), block.layers[-1]
+            del block.scale
+            if net.timing == "step":
+                block.register_buffer("scale", scale)
+            else:
+                block.scale = nn.Parameter(scale.expand(last.get_parameter("weight").shape[0]).clone())
+
+
+def _prepare_pixels(net: TTFSNet, facts: PixelFacts, layer: Layer, settings: Settings) -> None:
     """Fold a net's scaling into its first layer, and give that a quantiser of weights, biases and currents."""
-    first.fold()
-    weight, bias, zero = modules.pixel_weights(net)
-    threshold, options = (
-        modules.threshold_of(first),
-        {"one": granularity == "tensor", "bits": bits, "observer": observer},
-    )
-    chosen = scales.scale_of_layer(weight, bias, threshold, 1, profile, step=1, **options)  # type: ignore[arg-type]
-    first.weight.data = torch.from_numpy(weight).to(first.weight)
-    if bias.any():
-        first.bias = nn.Parameter(torch.from_numpy(bias).to(first.weight), requires_grad=first.weight.requires_grad)
-    net.normalize = fs.Normalize([z / 255 for z in zero], [1.0] * len(zero)) if any(zero) else None
-    quantizer = rounding.PixelQuantize(torch.from_numpy(chosen).float(), bits, threshold, scales.most_current(profile)[1])
+    first: Any = net.layers[0]
+    assert facts.threshold is not None
+    first.weight.data = torch.from_numpy(facts.weight).to(first.weight)
+    if facts.bias.any():
+        first.bias = nn.Parameter(torch.from_numpy(facts.bias).to(first.weight), requires_grad=first.weight.requires_grad)
+    net.normalize = fs.Normalize([z / 255 for z in facts.zero], [1.0] * len(facts.zero)) if any(facts.zero) else None
+    bits, most = min(settings.bits or 8, scales.MOST_PIXEL_BITS), scales.most_current(settings.profile)[1]
+    quantizer = rounding.PixelQuantize(_scale(facts, layer, settings), bits, facts.threshold, most)
     first.quantizer = quantizer.to(first.weight.device)
 
 
-def _round(calls: list[modules.CoreLayer], profile: Profile, bits: int, granularity: str, observer: str) -> None:
-    """Fold a layer's normalisation and affine, then give it a quantiser that suits all calls of it."""
-    layer = calls[0].module
-    assert isinstance(layer, fs.Synapses)
-    layer.fold()
-    pool = layer.avg_pool
-    threshold = modules.threshold_of(layer) if isinstance(layer, fs.FiringLayer) else None
-    weight, bias = modules.folded(layer, calls[0].name)
-    one = granularity == "tensor" or threshold is None
-    chosen = scales.scale_of_layer(weight, bias, threshold, pool, profile, one=one, bits=bits, observer=observer)
-    scale = torch.from_numpy(chosen).float()
-    finest = 1e-12 if threshold is None else scales.finest_scale(threshold, pool, profile) * (1 + 1e-6)
-    for block in (one.block for one in calls if one.block is not None):
-        beside = modules.shortcut_scale(block, len(block.scale), calls[0].name)
-        finest = max(finest, float(scales.least_scale(beside, pool, bits, profile.weight_step, margin=1e-6).max()))
-    quantizer = rounding.FakeQuantize(
-        scale.clamp(min=finest), bits, profile.weight_step, threshold, pool, finest, not profile.bias_bits
-    )
-    layer.quantizer = quantizer.to(layer.weight.device)
+def _step(module: Any, facts: StepFacts, layer: Layer, settings: Settings) -> rounding.FakeQuantize:
+    """The quantiser of a layer that runs step by step; one that suits all calls of it, if the net calls it twice."""
+    p, bits, threshold = settings.profile, settings.bits or settings.profile.weight_bits, facts.threshold
+    finest = 1e-12 if threshold is None else scales.finest_scale(threshold, facts.pool, p) * (1 + 1e-6)
+    if facts.shortcut is not None:
+        finest = max(finest, scales.least_scale(facts.shortcut, facts.pool, bits, p.weight_step, margin=1e-6).max())
+    finest = max(finest, getattr(module.quantizer, "finest", 0.0))
+    scale = _scale(facts, layer, settings).clamp(min=finest)
+    return rounding.FakeQuantize(scale, bits, p.weight_step, threshold, facts.pool, finest, not p.bias_bits)
+
+
+def _scale(facts: StepFacts, layer: Layer, settings: Settings) -> Tensor:
+    """The scale of a quantiser, float32 [O], or [1] for one scale."""
+    scale = torch.from_numpy(layer.scale * late(facts.synaptic_decay, settings.profile)).float()
+    return scale[:1] if settings.one_scale(facts) else scale
+
+
+def _windowed(module: Any, layer: Layer, settings: Settings) -> rounding.WindowedQuantize:
+    """The quantiser of a layer of windows."""
+    if module.quantizer is not None:
+        raise CannotQuantize("the net calls it twice", "give each call a separate layer")
+    p, rise, unit = settings.profile, layer.neuron_as(WindowedNeuron).rise, float(layer.scale[0])
+    share, *others = (part.pool**2 * part.window for part in layer.inputs)
+    return rounding.WindowedQuantize(module, settings.bits or p.weight_bits, p.weight_step, rise, unit, share, sum(others))
 
 
 def is_prepared(model: nn.Module) -> bool:
@@ -192,4 +207,4 @@ def is_prepared(model: nn.Module) -> bool:
     False
     """
     checks.instance("model", model, nn.Module, "a torch.nn.Module")
-    return any(isinstance(module, (rounding.FakeQuantize, rounding.WindowedQuantize)) for module in model.modules())
+    return any(isinstance(module, rounding.Quantizer) for module in model.modules())

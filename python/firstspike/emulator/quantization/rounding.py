@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -10,8 +12,22 @@ from torch import Tensor, nn
 from . import scales
 
 
-class FakeQuantize(nn.Module):
-    """Rounds weight and bias to the integers of `quantize` times a scale; it is the `quantizer` of a layer (`nn.Synapses`).
+class Quantizer(nn.Module):
+    """Base of the modules that round a layer's weight and bias as `quantize` will: the `quantizer` of a layer (`nn.Synapses`).
+
+    made_for: the settings that `quantize` must have, by name. scale: the real value of an integer weight of 1, [O] or [1].
+    """
+
+    made_for: dict[str, Any]
+    scale: Tensor
+
+    def extra_repr(self) -> str:
+        """The settings, for print."""
+        return ", ".join(f"{name}: {value}" for name, value in self.made_for.items())
+
+
+class FakeQuantize(Quantizer):
+    """Rounds weight and bias of a layer that runs step by step to the integers of `quantize` times a scale.
 
     The gradient passes the rounding unchanged, and stops where a weight is clipped. scale: float32 [O] or [1], learned
     in logarithm (gradient of the rounding error as in Esser et al. 2020, LSQ, without its gradient scale).
@@ -28,9 +44,11 @@ class FakeQuantize(nn.Module):
         self.log_scale = nn.Parameter(scale.log())
         self.bits, self.step, self.threshold, self.pool, self.finest = bits, step, threshold, pool, finest
         self.without_bias = without_bias
+        granularity = "channel" if len(scale) > 1 else "tensor"
+        self.made_for = {"bits": bits, "step of weights": step, "without biases": without_bias, "granularity": granularity}
 
     @property
-    def scale(self) -> Tensor:
+    def scale(self) -> Tensor:  # type: ignore[override]
         """The real value of an integer weight of 1, [O] or [1]."""
         return self.log_scale.exp().clamp(min=self.finest)
 
@@ -73,10 +91,6 @@ class FakeQuantize(nn.Module):
         integers = scales.shortcut_integers(one.cpu().numpy(), unit.cpu().numpy(), self.threshold, self.pool, self.step)
         return _as_integers(shortcut * area / scale, torch.from_numpy(integers)) * value / area
 
-    def extra_repr(self) -> str:
-        """The settings, for print."""
-        return f"bits={self.bits}, step={self.step}, pool={self.pool}, without_bias={self.without_bias}"
-
 
 class PixelQuantize(FakeQuantize):
     """Rounds weight, bias and current of a directly coded layer to those of `PixelLayer`, for data of pixels / 255.
@@ -86,7 +100,7 @@ class PixelQuantize(FakeQuantize):
 
     def __init__(self, scale: Tensor, bits: int, threshold: float, most: int) -> None:
         super().__init__(scale, bits, 1, threshold, 1, 1e-12, False)
-        self.most = most
+        self.most, self.made_for = most, {"pixel bits": bits, "largest pixel threshold": most}
 
     def _exact(self, threshold: float, scale: float) -> float:
         coarse = scales.coarse_bits(threshold, scale, self.most)
@@ -113,36 +127,28 @@ class PixelQuantize(FakeQuantize):
         return current + (rounded.to(current) - current.detach())
 
 
-class WindowedQuantize(nn.Module):
-    """Rounds weight and bias of a layer of windows, and the shortcut beside it, to the integers of `quantize` times its unit.
+class WindowedQuantize(Quantizer):
+    """Rounds weight and bias of a layer of windows, and its shortcut, to the integers of `quantize` times its unit.
 
-    It is the `quantizer` of a layer. The unit of membranes follows the layer's clip. A bias is rounded to the middle between
-    two integers where the layer fires, so that the float net's neurons decide as the integer ones. The gradient passes the
-    rounding unchanged, and stops where a weight is clipped.
+    The unit of membranes follows the layer's clip. A bias is rounded to the middle between two integers where the layer fires,
+    so that the float net's neurons decide as the integer ones. The gradient passes the rounding unchanged, and stops where a
+    weight is clipped.
 
-    bits, step : of weights. steps : of the layer's window, 0 of a readout. rise : of the membrane per step, whole numbers [O],
-    zeros of a readout. unit : of a readout's membrane. share : a weight divided by it belongs to one level of one pooled
-    neuron: avg_pool^2 times the steps of the input's window. shortcut_share : the same for the shortcut, 0 without one.
-    clip : the layer's own parameter, None of a readout.
+    layer : whose quantizer it is. bits, step : of weights. rise : of the membrane per step, whole numbers [O], zeros of a
+    readout. unit : of a readout's membrane. share : a weight divided by it belongs to one level of one pooled neuron: avg_pool^2
+    times the steps of the input's window. shortcut_share : the same for the shortcut, 0 without one.
     """
 
     _rise: Tensor
     unit: Tensor
 
     def __init__(
-        self,
-        bits: int,
-        step: int,
-        steps: int,
-        rise: NDArray[np.int64],
-        unit: float,
-        share: int,
-        shortcut_share: int,
-        clip: nn.Parameter | None,
+        self, layer: nn.Module, bits: int, step: int, rise: NDArray[np.int64], unit: float, share: int, shortcut_share: int
     ) -> None:
         super().__init__()
-        self.bits, self.step, self.steps, self.share, self.shortcut_share = bits, step, steps, share, shortcut_share
-        self.clip = clip
+        self._layer = (layer,)  # in a tuple, so that it does not become a submodule
+        self.bits, self.step, self.share, self.shortcut_share = bits, step, share, shortcut_share
+        self.made_for = {"bits": bits, "step of weights": step}
         self.register_buffer("_rise", torch.from_numpy(rise).double())  # floats can be averaged (`AveragedModel`)
         self.register_buffer("unit", torch.tensor(unit, dtype=torch.float64))
 
@@ -154,19 +160,20 @@ class WindowedQuantize(nn.Module):
     def forward(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The weight and bias that the cores will use, in the shapes of `weight` [O, ...] and `bias` [O]."""
         assert bias is not None
-        unit, half, exact = self._unit(), self.rise / 2, bias.detach().double()
-        between = 0.5 if self.steps else 0.0
+        unit, half, exact = self.scale, self.rise / 2, bias.detach().double()
+        between = 0.5 if self._layer[0].fires else 0.0
         rounded = ((exact / unit + half + 0.5).floor() + between - half) * unit
         return self._rounded(weight, unit * self.share), bias + (rounded - exact).to(bias)
 
     def round_shortcut(self, shortcut: Tensor) -> Tensor:
         """The weight [O, ...] of a shortcut that the cores will use."""
-        return self._rounded(shortcut, self._unit() * self.shortcut_share)
+        return self._rounded(shortcut, self.scale * self.shortcut_share)
 
-    def _unit(self) -> Tensor:
-        if self.clip is None:
-            return self.unit.expand(len(self._rise))
-        return self.clip.detach().double() / (self.steps * self.rise)
+    @property
+    def scale(self) -> Tensor:  # type: ignore[override]
+        """The real value of 1 in a membrane, float64 [O]."""
+        layer: Any = self._layer[0]
+        return layer.clip.detach().double() / (layer.steps * self.rise) if layer.fires else self.unit.expand(len(self._rise))
 
     def _rounded(self, weight: Tensor, unit: Tensor) -> Tensor:
         column = (unit * self.step).view(-1, *[1] * (weight.dim() - 1))
@@ -174,23 +181,7 @@ class WindowedQuantize(nn.Module):
         inside = torch.minimum(torch.maximum(weight, (low * column).to(weight)), (high * column).to(weight))
         return _as_integers(inside, (weight.detach().double() / column).round().clamp(low, high) * column)
 
-    def extra_repr(self) -> str:
-        """The settings, for print."""
-        return f"bits={self.bits}, step={self.step}, share={self.share}"
-
 
 def _as_integers(x: Tensor, integers: Tensor) -> Tensor:
     """The values of `integers`, with the gradient of x."""
     return x + (integers.to(x) - x).detach()
-
-
-def quantizer_of(module: nn.Module) -> FakeQuantize | None:
-    """The quantiser that `qat.prepare` gave a step-by-step layer; None without."""
-    quantizer = getattr(module, "quantizer", None)
-    return quantizer if isinstance(quantizer, FakeQuantize) else None
-
-
-def prepared_bits(model: nn.Module) -> int | None:
-    """The weight bits for which `qat.prepare` made a net; None for another net."""
-    found = (module for module in model.modules() if not isinstance(module, PixelQuantize))
-    return max((module.bits for module in found if isinstance(module, FakeQuantize | WindowedQuantize)), default=None)

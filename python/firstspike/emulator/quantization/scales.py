@@ -1,4 +1,4 @@
-"""Scales and rounding: real weights to the integers of a profile, and the refusal of nets that these cannot represent.
+"""Scales and rounding: real weights to the integers of a profile.
 
 A scale is the real value of an integer weight of 1: W = scale q.
 """
@@ -11,40 +11,13 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._base.checks import one_of
-from ..program.layers import LARGEST_LEAKING_BITS
 from ..program.profile import Profile
-from ..program.program import Refusal
+from .refusals import CannotQuantize
 
 Reals = NDArray[np.float64]
 OBSERVERS = ("max", "mse")
+MOST_PIXEL_BITS = 16  # of the weights of a first layer on pixels
 _SHARES = np.linspace(0.2, 1.0, 41)
-
-
-class CannotQuantize(Refusal):
-    """A net that a profile cannot represent. layer: its name, or "net". problem, remedy: the parts of the message.
-
-    Examples
-    --------
-    >>> net = models.build("64-32-10", input_shape=(64,), steps=8, decay=0.5)
-    >>> emulator.quantize(net, "odin-like")
-    Traceback (most recent call last):
-        ...
-    firstspike.emulator.quantization.scales.CannotQuantize: ...
-    """
-
-
-NO_CURRENT = "its synaptic_decay needs a synaptic current, which is not there"
-
-
-def checked_granularity(granularity: str | None, profile: Profile) -> str:
-    """One scale per "channel" or per "tensor", by default what the profile's thresholds allow; ValueError otherwise."""
-    if granularity is None:
-        return "channel" if profile.thresholds == "neuron" else "tensor"
-    one_of("granularity", granularity, ("channel", "tensor"))
-    if granularity == "channel" and profile.thresholds == "layer":
-        raise ValueError(f"granularity must be 'tensor': profile {profile.name} has one threshold per layer")
-    return granularity
 
 
 def weight_limits(bits: int) -> tuple[int, int]:
@@ -147,6 +120,13 @@ def theta_integer(threshold: float, scale: float, pool: int, profile: Profile) -
     return reached if profile.fire == "ge" else reached - (1 << profile.threshold_shift)
 
 
+def threshold_on_grid(reached: int, profile: Profile) -> tuple[int, int]:
+    """The register's threshold, and the smallest membrane that passes it, of those that are at least `reached`."""
+    grid, strict = 1 << profile.threshold_shift, profile.fire == "gt"
+    theta = -(-(reached - strict) // grid) * grid
+    return theta, theta + strict
+
+
 def largest_theta(profile: Profile) -> int:
     """The largest threshold that its register holds and that the membrane can still pass."""
     high = ((1 << profile.threshold_bits) - 1) << profile.threshold_shift
@@ -159,15 +139,17 @@ def finest_scale(threshold: float, pool: int, profile: Profile) -> float:
     grid = (1 << profile.threshold_shift) if profile.fire == "gt" else 0
     most = (largest_theta(profile) + grid) >> profile.weight_shift
     if most < 1:
-        raise CannotQuantize(
-            "net",
-            f"membrane and thresholds of profile {profile.name} hold no threshold of one weight, 2^{profile.weight_shift}",
-            "use more membrane_bits or threshold_bits, or a smaller weight_shift",
-        )
+        raise no_threshold(profile)
     scale = threshold * pool * pool / most
     while exact_ceil(threshold, scale, pool * pool) > most:
         scale = math.nextafter(scale, math.inf)
     return scale
+
+
+def no_threshold(profile: Profile) -> CannotQuantize:
+    """The refusal of a profile that has no threshold as large as one weight."""
+    problem = f"membrane and thresholds of profile {profile.name} hold no threshold of one weight, 2^{profile.weight_shift}"
+    return CannotQuantize(problem, "use more membrane_bits or threshold_bits, or a smaller weight_shift")
 
 
 def coarse_bits(threshold: float, scale: float, most: int) -> int:
@@ -191,52 +173,3 @@ def most_current(profile: Profile) -> tuple[int, int]:
     grid = (1 << profile.threshold_shift) if profile.fire == "gt" else 0
     held = min(largest_theta(profile) + grid, profile.membrane.high // 2) >> profile.weight_shift
     return high, min(high, held)
-
-
-def decay_obstacle(layer: str, decay: float, profile: Profile) -> CannotQuantize | None:
-    """Why the cores of a profile cannot decay a layer's membrane so; None if they can."""
-    bits, register = profile.decay_bits, profile.membrane
-    if profile.leak == "shift":
-        return _shift_obstacle(layer, "decay", decay, profile)
-    if decay > 1:
-        return CannotQuantize(layer, f"decay {decay:g} makes the membrane grow, the cores' cannot", decay=1.0)
-    if decay == 1:
-        return None
-    if bits == 0:
-        return CannotQuantize(layer, f"decay {decay:g} needs a leak, the chip has none", decay=1.0)
-    if not 0 < round(decay * (1 << bits)) < 1 << bits:
-        return CannotQuantize(layer, f"decay {decay:g} is not representable in {bits} bits", "change decay")
-    if max(-register.low, register.high) > 1 << (LARGEST_LEAKING_BITS - 1):
-        bound = f"{LARGEST_LEAKING_BITS} bits with a sign, {LARGEST_LEAKING_BITS - 1} without"
-        why = f"decay {decay:g} needs a membrane of at most {bound}; the chip's has {profile.membrane_bits}"
-        return CannotQuantize(layer, why, ", or fewer membrane_bits in your own profile", decay=1.0)
-    return None
-
-
-def _shift_obstacle(layer: str, what: str, decay: float, profile: Profile) -> CannotQuantize | None:
-    if 0 < kept(decay, profile) <= profile.decay_bits:
-        return None
-    known = f"1 - 2^-k, k from 1 to {profile.decay_bits}"
-    return CannotQuantize(layer, f"the chip has no {what} {decay:g}, only {known}", ", say", **{what: 0.9375})
-
-
-def late(synaptic_decay: float, profile: Profile) -> float:
-    """The share of an event that its current has when it first acts: where leaks are shifts, it leaked once."""
-    return synaptic_decay if profile.leak == "shift" and synaptic_decay else 1.0
-
-
-def current_obstacle(layer: str, synaptic_decay: float, profile: Profile) -> CannotQuantize | None:
-    """The same of a layer's synaptic current."""
-    if profile.leak == "shift":
-        return _shift_obstacle(layer, "synaptic_decay", synaptic_decay, profile)
-    if synaptic_decay and not (profile.current and kept(synaptic_decay, profile)):
-        return CannotQuantize(layer, NO_CURRENT, synaptic_decay=0.0)
-    return None
-
-
-def kept(decay: float, profile: Profile) -> int:
-    """What a register keeps per step: a share in 1 / 2^decay_bits; of a leak by shift the shift, 0 where there is none."""
-    if profile.leak == "scale":
-        return round(decay * (1 << profile.decay_bits))
-    exact = decay < 1 and math.frexp(1 - decay)[0] == 0.5
-    return round(-math.log2(1 - decay)) if exact else 0
