@@ -8,6 +8,7 @@ import typer
 
 from .about import data_command, doctor_command
 from .chips import check_command, emulate_command
+from .convert import convert_command
 from .train import eval_command, plot_command, profile_command, train_command
 
 TRAIN, CHIP, ABOUT = "Train and measure", "Emulated chips", "Data and installation"
@@ -18,6 +19,11 @@ COMMANDS = (
         "firstspike train examples/digits.toml",
         "firstspike train examples/mnist-mlp.toml --set epochs=5 --directory runs/short",
         "firstspike train run.toml --images pictures",
+    ),
+    (
+        "convert", TRAIN, convert_command,
+        "firstspike convert net.onnx --dataset mnist",
+        "firstspike convert net.onnx --images pictures --white 255 --steps 64 --output runs/converted",
     ),
     ("eval", TRAIN, eval_command, "firstspike eval runs/digits", "firstspike eval mnist-cnn --json"),
     ("plot", TRAIN, plot_command, "firstspike plot runs/digits --sample 3", "firstspike plot digits-cnn --format svg"),

@@ -31,7 +31,7 @@ SHAPES = {
     "dvs-gesture": (16, 32, 32),
     "spoken-digits": (1, 32, 64),
 }
-_REPORT_PACKAGES = ("jinja2", "markdown_it", "matplotlib")  # of the extra `report`
+_EXTRAS = {"jinja2": "report", "markdown_it": "report", "matplotlib": "report", "onnx": "onnx"}  # of packages
 
 
 @contextlib.contextmanager
@@ -48,9 +48,10 @@ def errors() -> Iterator[None]:
             typer.echo("Interrupted.", err=True)
             raise typer.Exit(130) from None
         except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] not in _REPORT_PACKAGES:
+            extra = _EXTRAS.get((error.name or "").partition(".")[0])
+            if extra is None:
                 raise
-            typer.echo(f'error: {error}; pip install "firstspike[report]"', err=True)
+            typer.echo(f'error: {error}; pip install "firstspike[{extra}]"', err=True)
             raise typer.Exit(1) from error
         except (ValueError, TypeError, OSError, RuntimeError, ArithmeticError) as error:
             typer.echo(f"error: {error or type(error).__name__}", err=True)

@@ -110,7 +110,8 @@ def eval_command(
         if as_json:
             typer.echo(json.dumps(metrics.to_dict()))
         else:
-            typer.echo(f"{dataset.name} {split}, {info.config.spec or 'a custom net'} after epoch {info.epoch}")
+            after = f" after epoch {info.epoch}" if info.epoch else ""
+            typer.echo(f"{dataset.name} {split}, {info.config.spec or info.tag or 'a custom net'}{after}")
             print_metrics(metrics)
 
 

@@ -35,6 +35,7 @@ def read(path: str | os.PathLike[str]) -> fx.GraphModule:
     """Return the net of an ONNX file as a module of torch, with `Levels` for its activation quantisers.
 
     A layer's `weight_scale` is the value of an integer weight of 1, where the file has one. Weights in other files are not read.
+    `meta["dimensions"]` is the number of dimensions of the input, 0 where the file does not say.
     Raises ValueError that names the file, and the node that cannot be read.
     """
     try:
@@ -73,14 +74,16 @@ class _Reader:
 
     def read(self) -> fx.GraphModule:
         """The module."""
-        inputs = [value.name for value in self.source.input if value.name not in self.constants]
+        inputs = [value for value in self.source.input if value.name not in self.constants]
         if len(inputs) != 1 or len(self.source.output) != 1:
             raise ValueError(f"it must have one input and one output, got {len(inputs)} and {len(self.source.output)}")
-        self.values[inputs[0]] = self.graph.placeholder("x")
+        self.values[inputs[0].name] = self.graph.placeholder("x")
         for number, node in enumerate(self.source.node):
             self._node(f"n{number}_{node.op_type}", node)
         self.graph.output(self.values[self.source.output[0].name])
-        return fx.GraphModule(self.root, self.graph).eval()
+        module = fx.GraphModule(self.root, self.graph).eval()
+        module.meta["dimensions"] = len(inputs[0].type.tensor_type.shape.dim)
+        return module
 
     def _node(self, name: str, node: Any) -> None:
         where = f"node {node.name or name} ({node.op_type})"

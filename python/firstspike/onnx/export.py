@@ -52,7 +52,7 @@ def to_onnx(net: nn.Module | Program, path: str | os.PathLike[str], *, form: For
     Examples
     --------
     >>> net = models.build("8C3-AP2-32-10", input_shape=(1, 8, 8), steps=15, timing="windowed")
-    >>> firstspike.to_onnx(net, "net.onnx").name
+    >>> to_onnx(net, "net.onnx").name
     'net.onnx'
     """
     target = checks.path("path", path)
