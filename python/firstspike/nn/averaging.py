@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from .._base import checks
 
-if TYPE_CHECKING:
-    from .synapses import Synapses
-
-Layer = TypeVar("Layer", bound="Synapses")
+Layer = TypeVar("Layer", bound=nn.Module)
 Shape = tuple[int, int, int]
 
 
@@ -63,20 +60,21 @@ def average_before(layer: Layer, kernel_size: int | tuple[int, int], shape: Shap
     >>> layer.weight.shape, layer.effective_weight_and_bias()[0].shape
     (torch.Size([5, 3, 3, 3]), torch.Size([5, 3, 3, 6]))
     """
+    synapses: Any = layer  # a `Synapses`
     rows, columns = window = checks.pair("kernel_size", kernel_size, 1)
     if getattr(layer, "averaging", layer) is not None:
         raise ValueError(f"layer must be one of firstspike.nn whose weights are not tied, got {layer}")
-    if layer.weight.dim() == 4:
-        shape, sizes = None, (layer.weight.shape[2:], layer.stride, layer.padding)
-    elif shape is not None and len(shape) == 3 and math.prod(shape) == layer.weight.shape[1]:
-        shape, sizes = (shape[0], shape[1], shape[2]), (shape[1:],)  # type: ignore[assignment]
+    if synapses.weight.dim() == 4:
+        shape, sizes = None, (synapses.weight.shape[2:], synapses.stride, synapses.padding)
+    elif shape is not None and len(shape) == 3 and math.prod(shape) == synapses.weight.shape[1]:
+        shape, sizes = (shape[0], shape[1], shape[2]), (shape[1:],)
     else:
-        raise ValueError(f"shape must be (C, H, W) of the {layer.weight.shape[1]} neurons before the layer, got {shape}")
+        raise ValueError(f"shape must be (C, H, W) of the {synapses.weight.shape[1]} neurons before the layer, got {shape}")
     if any(size % part for pair in sizes for size, part in zip(pair, window, strict=True)):
         raise ValueError(f"kernel_size must divide the layer's kernel, stride and padding, or H and W, got {window}")
     with torch.no_grad():  # the weights keep their variance
-        maps = layer.weight.view(len(layer.weight), *(layer.weight.shape[1:] if shape is None else shape))
+        maps = synapses.weight.view(len(synapses.weight), *(synapses.weight.shape[1:] if shape is None else shape))
         sums = maps.unflatten(3, (-1, columns)).sum(4).unflatten(2, (-1, rows)).sum(3) * math.sqrt(rows * columns)
-    layer.weight = nn.Parameter(sums if shape is None else sums.flatten(1))
-    layer.averaging = Averaging(window, shape)
+    synapses.weight = nn.Parameter(sums if shape is None else sums.flatten(1))
+    synapses.averaging = Averaging(window, shape)
     return layer
