@@ -67,7 +67,7 @@ def average_before(layer: Layer, kernel_size: int | tuple[int, int], shape: Shap
     if synapses.weight.dim() == 4:
         shape, sizes = None, (synapses.weight.shape[2:], synapses.stride, synapses.padding)
     elif shape is not None and len(shape) == 3 and math.prod(shape) == synapses.weight.shape[1]:
-        shape, sizes = (shape[0], shape[1], shape[2]), (shape[1:],)
+        shape, sizes = (shape[0], shape[1], shape[2]), (shape[1:],)  # type: ignore[assignment]
     else:
         raise ValueError(f"shape must be (C, H, W) of the {synapses.weight.shape[1]} neurons before the layer, got {shape}")
     if any(size % part for pair in sizes for size, part in zip(pair, window, strict=True)):
