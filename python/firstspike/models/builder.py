@@ -187,7 +187,7 @@ class _Maker:
                 layer = self.layer(item.on_map(), factor, dropout, first=not layers, last=item is sized[-1])
                 if item.window != (1, 1):
                     shape = None if isinstance(token, Conv) else item.shape
-                    fs.average_before(layer, item.window, shape)  # type: ignore[arg-type,type-var]
+                    fs.average_before(layer, item.window, shape)  # type: ignore[arg-type]
                 layers.append(layer)
             factor = 1
         return layers
