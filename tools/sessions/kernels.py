@@ -27,7 +27,7 @@ def sanitize(session: nox.Session) -> None:
     elif "--newest" in session.posargs:
         sets = sets[-1:]
     defines = ("FIRSTSPIKE_SANITIZE=ON", f"FIRSTSPIKE_ISAS={';'.join(sets)}")
-    install(session, extras="all", groups=("test",), defines=defines)
+    install_for(session, arguments, defines)
     compiler = os.environ.get("CXX", "c++")
     libraries = [
         output(session, compiler, f"-print-file-name={name}", external=True)
@@ -74,6 +74,11 @@ def sanitize_threads(session: nox.Session) -> None:
             session.run(*command, external=True, env={"TSAN_OPTIONS": "halt_on_error=1"})
 
 
+def install_for(session: nox.Session, tests: list[str], defines: tuple[str, ...]) -> None:
+    """Install the package with what the tests need that are named; those of `SANITIZED`, by default, need little."""
+    install(session, extras="all" if tests else "", groups=("test" if tests else "kernels",), defines=defines)
+
+
 SANITIZED = (
     "tests/bindings",
     "tests/functional",
@@ -102,7 +107,7 @@ def avx512(session: nox.Session) -> None:
 
 def kernel_tests(session: nox.Session, isa: str, lanes: int, *defines: str) -> None:
     """Run the kernel tests, or those that are named, on a build of one instruction set, with so many lanes in a vector."""
-    install(session, extras="all", groups=("test",), defines=(f"FIRSTSPIKE_ISAS={isa}", *defines))
+    install_for(session, session.posargs, (f"FIRSTSPIKE_ISAS={isa}", *defines))
     environment = {"FIRSTSPIKE_ISA": isa, "OMP_NUM_THREADS": "1"}
     check = f"from firstspike._base.kernels import cpu; assert cpu.lanes == {lanes}"
     session.run("python", "-c", check, env=environment)
