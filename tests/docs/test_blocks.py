@@ -15,7 +15,7 @@ from firstspike import data
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 CLUSTER = ROOT / "paper" / "README.md"  # its block needs a queue of jobs
-PEERS = ("snntorch", "spikingjelly")  # `nox -s exchange` has them
+PEERS = ("brevitas", "snntorch", "spikingjelly")  # `nox -s exchange` has them
 SYBIL = Sybil(parsers=[PythonCodeBlockParser(doctest_optionflags=0)], path=str(ROOT))
 
 
