@@ -265,7 +265,44 @@ def of_maps(*layers: nn.Module, shift: float = 0.0) -> Callable[[], Any]:
     return lambda: firstspike.convert(nn.Sequential(*layers), images)
 
 
+class Other(nn.Module):
+    """A net with another end, or a decision."""
+
+    def __init__(self, end: str) -> None:
+        super().__init__()
+        self.end, self.first, self.last = end, nn.Linear(6, 4), nn.Linear(2, 3)
+
+    def forward(self, x: Tensor) -> Any:
+        values = F.relu(self.first(x))
+        if self.end == "decision" and values.sum() > 0:  # here
+            values = values + 1
+        scores = self.last(values[:, :2] if self.end != "chunk" else values.chunk(2, 1)[0])
+        return {"dict": {"scores": scores}, "two": (scores, values)}.get(self.end, scores)
+
+
 BAD: dict[str, Refusal] = {
+    "a dictionary": (lambda: firstspike.convert(Other("dict"), torch.rand(4, 6)), ValueError, "is a dict, .*return the scores"),
+    "several outputs": (
+        lambda: firstspike.convert(Other("two"), torch.rand(4, 6)),
+        ValueError,
+        "is a tuple, .*the scores",
+    ),
+    "a decision": (
+        lambda: firstspike.convert(Other("decision"), torch.rand(4, 6)),
+        TypeError,
+        "line .*test_convert.py .*decision.*# here",
+    ),
+    "a part of the channels": (lambda: firstspike.convert(Other("chunk"), torch.rand(4, 6)), ValueError, "calls chunk"),
+    "a curve": (
+        lambda: firstspike.convert(nn.Sequential(nn.Linear(6, 3), nn.SiLU(), nn.Linear(3, 3)), torch.rand(4, 6)),
+        ValueError,
+        "1 is a SiLU; only ReLU",
+    ),
+    "signals": (
+        lambda: firstspike.convert(nn.Sequential(nn.Conv1d(1, 2, 3), nn.ReLU(), nn.Flatten()), torch.rand(4, 1, 6)),
+        ValueError,
+        "one row",
+    ),
     "module": (lambda: firstspike.convert(F.relu, torch.rand(4, 6)), TypeError, "module"),
     "images": (lambda: firstspike.convert(nn.Linear(6, 3), torch.rand(6)), ValueError, "images"),
     "NaN": (lambda: firstspike.convert(nn.Linear(6, 3), torch.full((2, 6), torch.nan)), ValueError, "images"),
@@ -310,6 +347,13 @@ BAD: dict[str, Refusal] = {
 }
 
 test_refusals = refusals(**BAD)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_scripted_part_is_named() -> None:
+    net = nn.Sequential(torch.jit.script(nn.Linear(6, 4)), nn.ReLU(), nn.Linear(4, 3))
+    with pytest.raises(ValueError, match="0 is a ScriptModule; give the module that was scripted"):
+        firstspike.convert(net, torch.rand(4, 6))
 
 
 @torch.no_grad()

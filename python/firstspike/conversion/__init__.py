@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import os
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -23,6 +24,7 @@ from ..nn.image_scaling import as_float
 from .brevitas import plain
 from .levels import Levels
 from .onnx import read
+from .remedies import ROW, remedy
 
 _BATCH, _ROWS = 250, 1 << 19  # images per pass; values of a layer that calibrate its clips
 _SHRINK = [0.93**n for n in range(32)]  # clips that are compared, as parts of the largest value
@@ -105,7 +107,8 @@ def convert(module: nn.Module | str | os.PathLike[str], images: Tensor, steps: i
         raise ValueError("images must be floats, as module was trained on them: images / 255, or images.float() from 0 to 255")
     images = as_float("images", images)
     if images.ndim not in (2, 4) or len(images) < 2:
-        raise ValueError(f"images must be at least two, [B, N] or [B, C, H, W], got {tuple(images.shape)}")
+        way = f"; {ROW}" if images.ndim == 3 else ""
+        raise ValueError(f"images must be at least two, [B, N] or [B, C, H, W], got {tuple(images.shape)}{way}")
     checks.finite("images", images)
     if isinstance(module, ReluNet):
         scaling = [] if module.normalize is None else [module.normalize]
@@ -243,13 +246,16 @@ class _Source(fx.Interpreter):
     """The traced ReLU net: its values on images, and its parts in order."""
 
     def __init__(self, module: nn.Module, images: Tensor) -> None:
+        for name, part in module.named_modules():
+            if isinstance(part, torch.jit.ScriptModule):
+                way = "give the module that was scripted, or export it with torch.onnx.export and give the file"
+                _refuse(name or "module", "is a ScriptModule", way)
         module = copy.deepcopy(module).eval().to("cpu", torch.float32)
         try:
             super().__init__(fx.GraphModule(module, _Tracer().trace(module)))
         except (fx.proxy.TraceError, TypeError) as error:
-            raise TypeError(
-                f"module must be a Sequential, or traceable by torch.fx (scale images by firstspike.nn.Normalize): {error}"
-            ) from error
+            way = "give its parts, such as Sequential(m.features, Flatten(), m.classifier)"
+            raise TypeError(f"module must be traceable by torch.fx; {way}; {_line(error)}: {error}") from error
         self.extra_traceback = False  # torch.fx would put it into the text of an error
         self.images = images
         self.shapes: dict[str, tuple[int, ...]] = {}
@@ -276,6 +282,13 @@ class _Source(fx.Interpreter):
     def run_node(self, n: fx.Node) -> Any:
         """The value of a node; its shape and, where wanted, its values are kept."""
         value = super().run_node(n)
+        if n.op == "output" and not isinstance(value, Tensor):
+            way = (
+                "return the scores alone, or give the parts that lead to them, such as Sequential(m.features, Flatten(), m.head)"
+            )
+            _refuse("its output", f"is a {type(value).__name__.removeprefix('immutable_')}, not one tensor", way)
+        elif n.op != "placeholder" and isinstance(value, tuple | list) and any(isinstance(part, Tensor) for part in value):
+            _refuse(n.name, f"calls {_called(n)}, which gives several tensors", "a layer reads all channels: put zeros into its weight")
         if isinstance(value, Tensor):
             if not bool(value.isfinite().all()):
                 _refuse(str(n.target) if n.op == "call_module" else n.name, "gives NaN or infinity", "look at its numbers")
@@ -328,9 +341,7 @@ class _Reader:
     def read(self) -> list[_Part]:
         """The parts of the net, the last of which is the readout."""
         every = self.source.graph.nodes
-        end = next(n for n in every if n.op == "output").args[0]
-        if not isinstance(end, fx.Node):
-            _refuse("its output", "is not one tensor", "return the scores alone")
+        end: Any = next(n for n in every if n.op == "output").args[0]
         nodes = [n for n in every if n.op not in ("get_attr", "output") and n.name in self.source.shapes]
         first = nodes[0]
         depth = {first: 0}
@@ -426,7 +437,8 @@ class _Reader:
         elif isinstance(module, fs.Normalize) and state.open is None and state.affine is None and not state.pads:
             state.affine = 1 / module.std, -module.mean / module.std
         else:
-            _refuse(name, f"is a {type(module).__name__}", _WAYS)
+            kind = type(module).__name__
+            _refuse(name, f"is a {kind}", remedy(kind, _WAYS))
 
     def _rectify(self, state: _State, module: nn.ReLU | nn.Hardtanh, name: str, node: fx.Node) -> None:
         cap = getattr(module, "max_val", math.inf)
@@ -528,7 +540,7 @@ class _Reader:
         if called in _SHAPING:
             return self._flat(node, nn.Flatten(), squeezes=called == "squeeze"), node.name
         if called not in _CALLS:
-            _refuse(node.name, f"calls {called}", _WAYS)
+            _refuse(node.name, f"calls {called}", remedy(called, _WAYS))
         known = {k: v for k, v in node.kwargs.items() if k not in ("input", "training")}
         return _CALLS[called](*node.args[1:], **known), node.name
 
@@ -709,6 +721,13 @@ def _maps_mean(node: fx.Node) -> bool:
     """Whether a mean is over height and width."""
     dims = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
     return isinstance(dims, (tuple, list)) and sorted(int(d) % 4 for d in dims) == [2, 3]
+
+
+def _line(error: Exception) -> str:
+    """The line of the net at which tracing stopped."""
+    torch_folder = os.path.dirname(torch.__file__)
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith((torch_folder, __file__))]
+    return f"line {frames[-1].lineno} of {frames[-1].filename} ({frames[-1].line})" if frames else "it stopped"
 
 
 def _refuse(name: str, what: str, way: str) -> NoReturn:

@@ -21,6 +21,7 @@ from .. import nn as fs
 from .._base import checks
 from .._base.files import read_bytes
 from .levels import Levels
+from .remedies import ROW, remedy
 
 _LARGEST_FILE, _MOST_NODES = 1 << 31, 1 << 16
 _QONNX = "qonnx.custom_op.general"
@@ -105,7 +106,7 @@ class _Reader:
             return
         handler = _HANDLERS.get(node.op_type)
         if handler is None:
-            raise ValueError(f"{where} is of a kind that nets of windows lack; {_taken()}")
+            raise ValueError(f"{where} is of a kind that nets of windows lack; {remedy(node.op_type, _taken())}")
         module = handler(self, node, inputs, attributes, where)
         if module is None:
             return
@@ -201,7 +202,7 @@ def _dequantize(reader: _Reader, node: Any, inputs: list[Any], attributes: dict[
 def _conv(reader: _Reader, node: Any, inputs: list[Any], attributes: dict[str, Any], where: str) -> nn.Module:
     weight = _constant(inputs, 1, where)
     if weight.ndim != 4:
-        raise ValueError(f"{where} has a kernel of {weight.ndim - 2} dimensions; give signals one row, [B, C, 1, N], and Conv2d")
+        raise ValueError(f"{where} has a kernel of {weight.ndim - 2} dimensions; {ROW}")
     strides, groups = attributes.get("strides", [1, 1]), attributes.get("group", 1)
     before, after = _pads(attributes, weight.shape[2:], strides, where)
     layer = nn.Conv2d(
