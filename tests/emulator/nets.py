@@ -14,7 +14,8 @@ SPECS = ("30-20-5", "6C3-AP2-8C3-AP2-12-5", "4C3-7C3-5")
 # Blocks of one layer and of two, with more channels, a stride, pooling within and before them, and fully connected ones.
 RESIDUAL = ("4C3-R(4C3-6C3)-AP2-R(6C3x1s2)-10-R(10-12)-5", "4C3-AP2-R(6C3)-AP2-R(6C3-8C3)-5")
 
-WITHOUT_CURRENT = tuple(name for name in profile.names() if name != "xylo-like")
+# Profiles that take step-by-step nets without a current.
+WITHOUT_CURRENT = tuple(name for name in profile.names() if name != "xylo-like" and profile.load(name).fpga is None)
 
 
 def net(spec=SPECS[1], *, steps=6, seed=0, **options):

@@ -241,9 +241,10 @@ def found(model, name):
     return [(f.problem, f.remedy) for f in em.check(model, name).findings]
 
 
-@pytest.mark.parametrize("name", WITHOUT_CURRENT)
+@pytest.mark.parametrize("name", [*WITHOUT_CURRENT, "rtl-ecp5-25", "rtl-ecp5-85"])
 def test_what_fits_is_what_quantize_and_place_take(name):
-    model = build("64-32-10", bias=False)
+    of_windows = profile.load(name).fpga is not None
+    model = build("64-32-10", **({"timing": "windowed"} if of_windows else {"bias": False}))
     checked = em.check(model, name)
     placement = em.place(em.quantize(model.eval(), name))
     assert checked.fits and (checked.cores_used, checked.cores_available) == (placement.cores_used, placement.available)

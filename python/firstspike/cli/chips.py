@@ -25,7 +25,8 @@ from ._shared import (
 if TYPE_CHECKING:
     from ..emulator import Placement, Program, Report
 
-VECTORS, CALIBRATION = 10, 200  # images that become test vectors of exported C; that calibrate the readout
+VECTORS, CALIBRATION = 10, 200  # images that become test vectors of exports; that calibrate the readout
+COUNTED = 100  # images whose cycles on an FPGA are predicted
 # Options that say how a net becomes a program; a program file has been quantised already.
 _FOR_NETS = ("profile", "bits", "granularity", "observer", "drop_biases", "first_layer", "finetune", "seed")
 
@@ -91,6 +92,9 @@ def emulate_command(
     trace: Annotated[Path | None, typer.Option(help="Write an NPZ file of the first samples' membranes.")] = None,
     traced: Annotated[int, typer.Option(min=1, help="Number of samples to trace.")] = 1,
     export: Annotated[Path | None, typer.Option("--export-c", help="Folder for C99 code and test vectors.")] = None,
+    export_rtl: Annotated[
+        Path | None, typer.Option(help="Folder for a core in SystemVerilog and test vectors (nets of windows).")
+    ] = None,
     as_json: AsJson = False,
     no_progress: Annotated[bool, typer.Option("--no-progress", help="Show no progress bars.")] = False,
 ) -> None:
@@ -109,7 +113,7 @@ def emulate_command(
         from ..energy import load as load_table
         from ..models import as_net
 
-        _check_outputs(trace, {"--output": output, "--export-c": export})
+        _check_outputs(trace, {"--output": output, "--export-c": export, "--export-rtl": export_rtl})
         tables = [load_table(name) for name in energy] if energy else None
         sources: dict[str, Any] = {"images": images, "data": data, "offline": offline}
         path = run_path(path)
@@ -153,6 +157,9 @@ def emulate_command(
             trace=traced if trace else 0,
             progress=None if no_progress else progress_bar("emulating", "image"),
         )
+        work = None
+        if program.profile.fpga is not None and placement is not None:
+            work = emulator.cycles(program, draw(part, min(COUNTED, len(part))).images)
         report = emulator.report(
             run,
             placement=placement,
@@ -160,6 +167,7 @@ def emulate_command(
             tables=tables,
             float_predictions=train.predict(net, part.images).numpy() if of_net else None,
             samples=chosen.numpy(),
+            work=work,
         )
         if trace is not None:
             write_npz(trace, run.trace)
@@ -169,6 +177,10 @@ def emulate_command(
             written = emulator.export_c(program, export, samples=draw(part, min(VECTORS, len(part))).images)
             typer.echo(f"C99 sources in {export}; `make -C {export} test` checks them", err=True)
             typer.echo(written.text(), err=True, nl=False)
+        if export_rtl is not None:
+            core = emulator.export_rtl(program, export_rtl, samples=draw(part, min(VECTORS, len(part))).images)
+            typer.echo(f"SystemVerilog in {export_rtl}; `make -C {export_rtl} sim` checks it", err=True)
+            typer.echo(core.text(), err=True, nl=False)
         typer.echo(report.to_json() if as_json else report.text(), nl=as_json)
         if of_net and not finetune:
             _name_finetuning(report.summary())

@@ -1,7 +1,9 @@
 """Emulation of fixed-point neuromorphic cores: quantise a trained network, place it, run it bit for bit, report it."""
 
 from ..energy import EnergyTable
+from .export.cycles import cycles
 from .export.exporting import Exported, export_c
+from .export.rtl import ExportedRtl, export_rtl
 from .inference import IntegerNet
 from .placement import Check, DoesNotFit, Placement, check, place
 from .program import profile
@@ -21,6 +23,7 @@ __all__ = [
     "DoesNotFit",
     "EnergyTable",
     "Exported",
+    "ExportedRtl",
     "IntegerNet",
     "OverflowRefused",
     "Placement",
@@ -30,7 +33,9 @@ __all__ = [
     "Report",
     "Run",
     "check",
+    "cycles",
     "export_c",
+    "export_rtl",
     "instruction_set",
     "load",
     "place",

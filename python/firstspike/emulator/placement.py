@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from .._base.checks import instance
+from .export.layout import Layout
 from .program import profile as profiles
 from .program.layers import Layer, Shape, Synapses
-from .program.profile import CoreKind, Profile
+from .program.profile import CoreKind, Fpga, Profile
 from .program.program import Program, Refusal
 from .quantization.facts import net_to_read, read
 from .quantization.integers import integers
@@ -46,6 +47,7 @@ REMEDIES = {  # the setting that avoids the lack of a resource
     "axons out": "make the layer smaller",
     "synapse bits": "make the layer smaller, or use fewer weight bits",
     "a core of its own": "use fewer layers",
+    "block RAMs": "make this layer smaller, use fewer weight bits, or take a larger FPGA",
 }
 
 
@@ -312,7 +314,7 @@ def place(program: Program) -> Placement:
     Layers go in order, split by output neuron, first fit over the cores; if each core takes one layer (convolution cores), by
     maximum matching of layers and cores. Checked are neurons, axons in and out, synapse memory and thresholds per core.
     So are fan-in, kernel size, stride, pool, padding, features and size of the output of each layer, and how many it feeds.
-    Convolutions are shared tables if the profile shares weights, else unrolled.
+    Convolutions are shared tables if the profile shares weights, else unrolled. On an FPGA its block RAMs are checked.
 
     Parameters
     ----------
@@ -326,12 +328,23 @@ def place(program: Program) -> Placement:
     instance("program", program, Program, "a firstspike.emulator.Program")
     for refusal in refusals(program):
         raise refusal
+    if program.profile.fpga is not None:
+        _fit(program, program.profile.fpga)
     if program.profile.convolution_cores:
         slots, heard = assign(program)
         made = _links(slots, heard)
     else:
         slots, made = _first_fit(program)
     return Placement(program, slots, made, sum(kind.count for kind in program.profile.cores))
+
+
+def _fit(program: Program, fpga: Fpga) -> None:
+    """Raise a Refusal for what the core of `export_rtl` cannot compute, or DoesNotFit for what the FPGA cannot hold."""
+    layout = Layout(program, lanes=fpga.lanes, clusters=fpga.clusters)
+    needed = layout.block_rams(layout.sizes(fpga.multipliers))
+    if needed > fpga.block_rams:
+        largest = max(program.layers, key=lambda layer: layer.stored_weights)
+        raise DoesNotFit(largest.name, "block RAMs", needed, fpga.block_rams)
 
 
 def _first_fit(program: Program) -> tuple[list[Slot], list[Link]]:
@@ -630,7 +643,7 @@ def check(model: nn.Module, profile: str | os.PathLike[str] | Profile = "generic
         if program is not None:
             found += refusals(program)
             placement = None if found else place(program)
-    except DoesNotFit as error:
+    except Refusal as error:
         found.append(error)
     findings = [Finding(one.layer, one.problem, one.remedy, one.setting) for one in (*refused, *found)]
     if placement is None:

@@ -1,4 +1,4 @@
-"""How a net of windows lies in the core of `export_rtl`: tiles, weights, lists of spikes, and the tables that say so (rtl/fs.sv)."""
+"""How a net of windows lies in the core of `export_rtl`: tiles, weights, lists of spikes, and the tables (rtl/fs.sv)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._base import checks
 from ..program.layers import Layer
 from ..program.program import Program, Refusal
 from .tables import input_of
 from .windowed import levels_of
 
 Ints = NDArray[np.int64]
+
+LANES, CLUSTERS = 16, 4  # where the profile names no FPGA
 
 # The fields of the records in rtl/fs.sv, in order; their width: a address, c count, l lane, v level, digits bits.
 _MAP = "spikes:a marks:a rows:c columns:c pooled:c used_rows:a used_columns:a channels:a"
@@ -146,6 +149,16 @@ class Layout:
         self._place_lists()
         self.weights = self._place_weights()
 
+    @classmethod
+    def of(cls, program: Program, lanes: int | None, clusters: int | None, *, skips: bool, merges: bool) -> Layout:
+        """The layout of a user's arguments; by default with the lanes of the profile's FPGA."""
+        checks.instance("program", program, Program, "a Program")
+        core = program.profile.fpga
+        lanes = checks.integer("lanes", (core.lanes if core else LANES) if lanes is None else lanes, 1, 64)
+        clusters = checks.integer("clusters", (core.clusters if core else CLUSTERS) if clusters is None else clusters, 1, 16)
+        options = {"skips": checks.boolean("skip_silent", skips), "merges": checks.boolean("merge_pools", merges)}
+        return cls(program, lanes=lanes, clusters=clusters, **options)
+
     # ---- Stages
 
     def _stages(self, merges: bool) -> Iterator[Stage]:
@@ -155,7 +168,7 @@ class Layout:
             for register, free in layer.overflow_free().items():
                 if not free:
                     problem = f"its {register} could overflow, and the core has no policy for that"
-                    raise Refusal(layer.name, problem, "quantise for a profile with wider registers, such as rtl")
+                    raise Refusal(layer.name, problem, "quantise for a profile with wider registers, such as rtl-ecp5-85")
             inputs = list(_inputs(layer, number))
             if merges and self._merges(number):
                 number, pool = number + 1, layers[number + 1].stride
@@ -265,12 +278,30 @@ class Layout:
             high += flat.clip(min=0).sum(0)
         return int(low.min()), int(high.max())
 
+    @property
+    def quotient_bits(self) -> int:
+        """Bits of the number of steps by which a neuron is earlier than its window's last."""
+        return max(max(0, stage.layer.steps - 1).bit_length() for stage in self.stages)
+
+    def block_rams(self, sizes: dict[str, int]) -> int:
+        """Block RAMs of 18 kbit that an ECP5 needs, at most. Smaller memories become lookup tables, as yosys 0.52 maps them."""
+        row = sizes["LANES"] * sizes["WEIGHT_BITS"]
+        spike, clusters = sizes["PLACE_BITS"] + sizes["LEVEL_BITS"], sizes["CLUSTERS"]
+        memories = [
+            ((clusters + 1) // 2, sizes["WEIGHT_ROWS"], row),
+            (clusters, sizes["SPIKES"], spike),
+            (2 * clusters, sizes["MARKS"], sizes["ADDRESS_BITS"]),
+            (1, sizes["TILES"] << sizes["LANE_BITS"], sizes["RISE_BITS"]),
+        ]
+        starts = clusters * -(-sizes["LANES"] * sizes["MEMBRANE_BITS"] // 36) * -(-sizes["TILES"] // 512)  # of 512 x 36 bits
+        few = sum(count * _block_rams(depth, width) for count, depth, width in memories if depth * width > 1800)
+        return few + (starts if sizes["TILES"] > 48 else 0)
+
     # ---- Tables
 
     def sizes(self, multipliers: int) -> dict[str, int]:
         """The sizes that rtl/fs.sv includes."""
         ranges = [self.membranes(stage) for stage in self.stages]
-        steps = max([stage.layer.steps for stage in self.stages], default=1)
         rises = max(int(stage.rise.max()) for stage in self.stages)
         codes = self.codes()
         lane_bits = max(1, _bits(self.lanes - 1))
@@ -295,7 +326,7 @@ class Layout:
             "LEVEL_BITS": _bits(max(own.steps for own in self.maps.values())),
             "MEMBRANE_BITS": 1 + max(max(_bits(high), _bits(-low - 1)) for low, high in ranges),
             "RISE_BITS": _bits(rises),
-            "STAGES": _bits(steps - 1) if steps > 1 else 0,
+            "STAGES": self.quotient_bits,
             "PLACE_BITS": max(1, _bits(max(own.columns * own.shape[2] for own in self.maps.values()) - 1)),
             "ADDRESS_BITS": _bits(max(addresses)) + 1,
             "COUNT_BITS": _bits(max(counts)),
@@ -311,13 +342,15 @@ class Layout:
         }
 
     def codes(self) -> list[Ints]:
-        """The level of each pixel value, and behind them that of the border, per channel or for all; none where they are equal."""
+        """The level of each pixel value, then the border's, per channel or for all; none where a pixel is its level."""
         taken = input_of(self.program)
         if taken is None or taken.codes is None or taken.border is None:
             return []
         levels, border = (levels_of(x, self.program.steps).astype(np.int64) for x in (taken.codes, taken.border))
         if len(levels) == 1 and not any(self.program.encoder.padding) and (levels[0] == np.arange(256)).all():
             return []
+        if len(levels) > 1 and self.program.input_shape[:2] == (1, 1):
+            raise Refusal("net", "its channels have different scales, and its first layer is fully connected", "scale all alike")
         return [np.concatenate([level, [edge]]) for level, edge in zip(levels, border, strict=True)]
 
     def _input(self, stage: Stage, one: Input) -> dict[str, int]:
@@ -406,8 +439,10 @@ class Layout:
             "starts": _rows(starts[:, : self.lanes], sizes["MEMBRANE_BITS"]),
             "rises": _rows(rises.reshape(-1, 1), sizes["RISE_BITS"]),
         }
-        if codes := self.codes():
-            tables["codes"] = [int(x) for code in codes for x in np.pad(code, (0, 512 - len(code)))]
+        if sizes["CODES"]:
+            codes = np.stack(self.codes() or [np.append(np.arange(256), 0)])
+            every = codes[np.arange(sizes["CODES"]) % len(codes)]
+            tables["codes"] = np.pad(every, ((0, 0), (0, 512 - codes.shape[1]))).ravel().tolist()
         return {f"{name}.mem": "".join(f"{word:x}\n" for word in words) for name, words in tables.items()}
 
 
@@ -431,6 +466,15 @@ def _inputs(layer: Layer, number: int) -> Iterator[Input]:
 
 def _pools(layer: Layer) -> bool:
     return layer.neuron.kind == "pool"
+
+
+def _block_rams(depth: int, width: int) -> int:
+    """Block RAMs of a memory, each 1024 x 18 bits, 2048 x 9, 4096 x 4, 8192 x 2 or 16384 x 1; narrower ones for the rest."""
+    if width <= 0:
+        return 0
+    shapes = ((1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1))
+    whole = (-(-depth // rows) * (width // bits) + _block_rams(depth, width % bits) for rows, bits in shapes if bits <= width)
+    return min(*whole, *(-(-depth // rows) for rows, bits in shapes if bits >= width), 1 << 20)
 
 
 def _lowest(size: int, taken: list[tuple[int, int]]) -> int:

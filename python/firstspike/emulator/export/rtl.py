@@ -1,45 +1,180 @@
-"""`export_rtl`: a net of windows as a core in SystemVerilog, with its tables, test vectors and a Makefile."""
+"""`export_rtl`: a net of windows as a core in SystemVerilog: its sources, its tables, test vectors and a Makefile."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-from ..reporting.run import run
+from ..._base import checks
+from ..._base.files import write_text
+from ...spikes import SpikeTimes
+from ..program.program import Program
+from .cycles import Predictor, Work, sent
 from .layout import Layout
 from .windowed import levels_of
 
-
-def expected(layout, ran, cycles, spikes=True):
-    words = []
-    count = len(ran.predictions)
-    words.append(count)
-    for b in range(count):
-        for n, stage in enumerate(layout.stages):
-            if stage.layer.fires:
-                if spikes:
-                    levels = levels_of(np.asarray(ran.trace[f"times.{stage.number}"][b]), stage.layer.steps)
-                    at = np.flatnonzero(levels) if layout.skips else np.arange(levels.size)
-                    words += (levels[at].astype(np.int64) << 24 | at).tolist()
-            else:
-                words += [int(x) & 0xFFFFFFFF for x in ran.scores[b]]
-            words += [0xFFFFFFFF, cycles[b][n]]
-        words.append(int(ran.predictions[b]))
-    return "".join(f"{x:x}\n" for x in words)
+CORE = ("fs.sv", "fs_memory.sv", "fs_map.sv", "fs_lane.sv", "fs_fire.sv", "fs_cluster.sv", "fs_core.sv")
+OTHERS = ("fs_bench.sv", "fs_ulx3s.sv", "fs_ulx3s.lpf", "Makefile", "README.txt")
 
 
-def dump(program, images, folder, *, lanes, clusters, multipliers=10**9, skips=True, merges=True, cycles=None):
-    layout = Layout(program, lanes=lanes, clusters=clusters, skips=skips, merges=merges)
-    folder = Path(folder)
-    folder.mkdir(exist_ok=True, parents=True)
-    sizes = layout.sizes(multipliers)
-    (folder / "sizes.svh").write_text("".join(f"localparam int {k} = {v};\n" for k, v in sizes.items()))
-    for name, text in layout.tables(sizes).items():
-        (folder / name).write_text(text)
-    ran = run(program, images, trace=len(images))
-    maps = program.in_source_order(images) if images.ndim > 1 else images
-    (folder / "pixels.hex").write_text("".join(f"{x:x}\n" for x in maps.ravel().tolist()))
-    c = cycles or [[0] * len(layout.stages)] * len(images)
-    (folder / "expected.hex").write_text(expected(layout, ran, c))
-    return layout, sizes, ran
+@dataclass(frozen=True)
+class ExportedRtl:
+    """The files of an export and what the core needs and does.
+
+    Parameters
+    ----------
+    files : their paths.
+    sizes : of the core, as in sizes.svh.
+    block_rams : block RAMs of 18 kbit that an ECP5 needs, an estimate.
+    work : per stage of the core, the mean over the samples of its `Work`; None without samples.
+
+    Examples
+    --------
+    >>> net = models.build("64-32-10", input_shape=(64,), steps=16, timing="windowed")
+    >>> images = torch.randint(0, 256, (5, 64), dtype=torch.uint8)
+    >>> written = emulator.export_rtl(emulator.quantize(net), "core", samples=images)
+    >>> written.sizes["WEIGHT_ROWS"], written.block_rams
+    (160, 16)
+    """
+
+    files: list[Path]
+    sizes: dict[str, int]
+    block_rams: int
+    work: list[Work] | None
+
+    def text(self) -> str:
+        """The figures, one per line."""
+        lanes = self.sizes["LANES"] * self.sizes["CLUSTERS"]
+        text = f"lanes: {lanes}\nblock RAMs: {self.block_rams} of 18 kbit on an ECP5\n"
+        if self.work is not None:
+            cycles, additions = (sum(getattr(stage, name) for stage in self.work) for name in ("cycles", "additions"))
+            text += f"cycles per image: {cycles:.0f}\nlanes busy: {100 * additions / (cycles * lanes):.0f} %\n"
+        return text
+
+
+def export_rtl(
+    program: Program,
+    directory: str | os.PathLike[str],
+    *,
+    samples: Tensor | SpikeTimes | None = None,
+    lanes: int | None = None,
+    clusters: int | None = None,
+    multipliers: int | None = None,
+    skip_silent: bool = True,
+    merge_pools: bool = True,
+) -> ExportedRtl:
+    """Write a core in SystemVerilog that computes a net of windows, from pixels to class, with open tools for Lattice ECP5.
+
+    The sources are the same for every net; only sizes and tables are made. `make sim` in the folder runs the samples through the
+    core in Verilator, and compares every spike, score, class and number of cycles with the emulator. `make synth` and `make pnr`
+    need yosys and nextpnr-ecp5. docs/fpga.md describes the core.
+
+    Parameters
+    ----------
+    program : Program
+        Of a net of windows.
+    directory : str or os.PathLike
+        Files of an earlier export are replaced; a folder with another README.txt or Makefile is refused.
+    samples : Tensor or SpikeTimes, optional
+        Samples as `emulator.run` takes them, for `make sim`.
+    lanes, clusters : int, optional
+        Neurons that a cluster computes side by side, 1 to 64, and clusters, 1 to 16; by default the profile's, or 16 and 4.
+    multipliers : int, optional
+        How many lanes use a multiplier of the FPGA; the others add shifted weights. By default the profile's, or all.
+    skip_silent : bool
+        Leave silent neurons out of the lists of spikes. False: the core works like one for dense ReLU nets.
+    merge_pools : bool
+        Compute max pools with the layer before them, if their patches do not overlap. That layer's own spikes are then not sent.
+
+    Raises
+    ------
+    Refusal
+        A ValueError that names the layer and what to change, for what the core cannot compute.
+
+    Examples
+    --------
+    >>> net = models.build("8C3-MP2-32-10", input_shape=(1, 8, 8), steps=16, timing="windowed", pooling="earliest")
+    >>> images = torch.randint(0, 256, (5, 1, 8, 8), dtype=torch.uint8)
+    >>> written = emulator.export_rtl(emulator.quantize(net), "core", samples=images, lanes=8, clusters=2)
+    >>> "fs_core.sv" in [path.name for path in written.files]
+    True
+    """
+    folder = checks.path("directory", directory)
+    others = [name for name in ("README.txt", "Makefile") if (folder / name).exists()]
+    if others and not (folder / "fs_core.sv").exists():
+        raise ValueError(f"directory must be new, or of an earlier export; {folder} has another {', '.join(others)}")
+    layout = Layout.of(program, lanes, clusters, skips=skip_silent, merges=merge_pools)
+    core, most = program.profile.fpga, layout.lanes * layout.clusters
+    given = (core.multipliers if core else most) if multipliers is None else checks.integer("multipliers", multipliers, 0)
+    sizes = layout.sizes(given)
+    texts = {"sizes.svh": sizes_text(sizes), **layout.tables(sizes)}
+    fixed = resources.files(__package__).joinpath("rtl")
+    texts |= {name: fixed.joinpath(name).read_text(encoding="utf-8") for name in (*CORE, *OTHERS)}
+    work = None
+    if samples is not None:
+        checks.batch("samples", samples, (Tensor, SpikeTimes), "a torch.Tensor or SpikeTimes")
+        if not len(samples):
+            raise ValueError("samples must hold at least one sample, or be None for no test vectors")
+        made, works = vectors(layout, sizes, samples)
+        texts |= made
+        work = [Work(*np.mean(stage, 0).tolist()) for stage in zip(*works, strict=True)]
+    for name in ("pixels.hex", "expected.hex", "codes.mem"):
+        (folder / name).unlink(missing_ok=True)
+    files = [write_text(folder / name, text) for name, text in texts.items()]
+    return ExportedRtl(files, sizes, layout.block_rams(sizes), work)
+
+
+def sizes_text(sizes: dict[str, int]) -> str:
+    """The text of sizes.svh."""
+    return "".join(f"localparam int {name} = {value};\n" for name, value in sizes.items())
+
+
+def vectors(
+    layout: Layout, sizes: dict[str, int], samples: Tensor | SpikeTimes, *, spikes: bool = True
+) -> tuple[dict[str, str], list[list[Work]]]:
+    """The files that rtl/fs_bench.sv reads, and the work of each sample. spikes: all spikes are compared, not scores alone."""
+    program, coded = layout.program, bool(layout.codes())
+    if not coded:  # a pixel is its level
+        times = program.input_times(samples)
+        pixels = levels_of(times, program.steps)
+    elif isinstance(samples, Tensor):
+        images = samples if samples.dtype == torch.uint8 else (samples * 255).round().to(torch.uint8)
+        times, flat = program.input_times(images), program.input_shape[:2] == (1, 1)
+        pixels = (images if flat else images.permute(0, 2, 3, 1)).flatten(1).cpu().numpy()
+    else:
+        raise ValueError("samples must be images, as the core has a table from pixels to spikes")
+    predictor = Predictor(layout, sizes["STAGES"])
+    every, scores = sent(layout, times)
+    words, works = [np.array([len(samples)], np.int64)], []
+    for levels, own in zip(every, scores, strict=True):
+        works.append(predictor.work(levels))
+        words += _expected(layout, levels, own, works[-1], spikes)
+    numbers = np.concatenate(words) & 0xFFFFFFFF
+    return {"pixels.hex": _hex(pixels.ravel()), "expected.hex": _hex(numbers)}, works
+
+
+def _expected(
+    layout: Layout, levels: dict[int, NDArray[np.uint8]], scores: NDArray[np.int64], work: list[Work], spikes: bool
+) -> Iterator[NDArray[np.int64]]:
+    """The words of one sample in expected.hex."""
+    for stage, done in zip(layout.stages, work, strict=True):
+        if not stage.layer.fires:
+            yield scores
+        elif spikes:
+            fired = levels[stage.number].ravel().astype(np.int64)
+            neurons = np.flatnonzero(fired) if layout.skips else np.arange(fired.size)
+            yield fired[neurons] << 24 | neurons
+        yield np.array([0xFFFFFFFF, done.cycles], np.int64)
+    yield np.array([scores.argmax()], np.int64)
+
+
+def _hex(numbers: NDArray[np.integer]) -> str:
+    return "\n".join(map("{:x}".format, numbers.tolist())) + "\n"

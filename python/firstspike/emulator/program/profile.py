@@ -16,7 +16,7 @@ from ..._base.records import FieldError, Record, read_toml, toml_names
 from ...energy import EnergyTable
 from .layers import Fire, Leak, Policy, Register, Update
 
-__all__ = ["CoreKind", "Profile", "load", "names"]
+__all__ = ["CoreKind", "Fpga", "Profile", "load", "names"]
 
 FOLDER = Path(__file__).with_name("profiles")
 MAX_CORES = 1 << 16
@@ -58,6 +58,30 @@ class CoreKind(Record):
     source: str = ""
 
 
+class Fpga(Record):
+    """The core of `emulator.export_rtl` on an FPGA of the family Lattice ECP5 (docs/fpga.md).
+
+    Attributes
+    ----------
+    lanes : neurons that a cluster computes side by side.
+    clusters : how many clusters there are.
+    multipliers : multipliers of the FPGA; lanes without one add shifted weights.
+    block_rams : memories of 18 kbit of the FPGA.
+    megahertz : clock that the core runs at.
+
+    Examples
+    --------
+    >>> emulator.profile.load("rtl-ecp5-85").fpga.block_rams
+    208
+    """
+
+    lanes: Annotated[int, Field(ge=1, le=64)] = 16
+    clusters: Annotated[int, Field(ge=1, le=16)] = 4
+    multipliers: Annotated[int, Field(ge=0, le=1 << 16)]
+    block_rams: Annotated[int, Field(ge=1, le=1 << 16)]
+    megahertz: Annotated[float, Field(gt=0)] = 50.0
+
+
 class Profile(Record):
     """The parameters of a chip; None is unknown or absent (`sources` says which). The arithmetic is in docs/emulator.md.
 
@@ -97,6 +121,7 @@ class Profile(Record):
     strides, pools : the strides, and the sizes of average pools, that there are.
     max_destinations : how many layers a layer may feed; a chain feeds one, with residual blocks two.
     max_fan_in : how many synapses a neuron may have.
+    fpga : where the chip is the core of `emulator.export_rtl`, its size, see `Fpga`; such a chip takes nets of windows only.
     sources : parameter to the source of its value; a kind of core has its own.
 
     Examples
@@ -145,6 +170,7 @@ class Profile(Record):
     max_output_side: Count | None = None
     max_destinations: Count | None = None
     max_fan_in: Count | None = None
+    fpga: Fpga | None = None
     sources: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("energy", mode="before")
@@ -239,7 +265,7 @@ class Profile(Record):
 
 
 def load(profile: str | os.PathLike[str] | Profile) -> Profile:
-    """A profile by name (`generic8`, `loihi-like`, `odin-like`, `speck-like`, `xylo-like`), from a TOML file, or as it is.
+    """A profile by name (`generic8`, `loihi-like`, `rtl-ecp5-85`, ...: `names`), from a TOML file, or as it is.
 
     Each parameter in the file is a table with its `source` and one of `value`, `unknown = true`, or `low` and `high`;
     `[[cores]]` are the kinds of core. `energy` names a table that ships, or a path from the folder of the file.
@@ -295,6 +321,6 @@ def names() -> list[str]:
     Examples
     --------
     >>> emulator.profile.names()
-    ['generic8', 'loihi-like', 'odin-like', 'speck-like', 'xylo-like']
+    ['generic8', 'loihi-like', 'odin-like', 'rtl-ecp5-25', 'rtl-ecp5-85', 'speck-like', 'xylo-like']
     """
     return toml_names(FOLDER)

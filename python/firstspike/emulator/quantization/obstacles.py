@@ -77,6 +77,10 @@ def check(net: NetFacts, settings: Settings, refusals: Refusals) -> NetFacts | N
         if isinstance(facts, StepFacts):
             with refusals.of(facts.name):
                 refusals += _obstacles(facts, settings)
+    if net.timing == "step" and p.fpga is not None:
+        problem = "the core keeps no membranes from step to step, so it runs nets of windows only"
+        refusals.append(CannotQuantize(problem, timing="windowed"))
+        return None
     return net if net.complete else None
 
 

@@ -236,6 +236,7 @@ class Report:
     refusal : why it could not be placed, or None.
     accounts : energies, one per table.
     float_predictions, samples : of the float net, for the comparison; or None.
+    work : of the core on an FPGA, by `emulator.cycles`; or None.
     origin : commit, versions, machine and time of the run.
 
     Examples
@@ -252,6 +253,7 @@ class Report:
     accounts: list[Account] = field(default_factory=list)
     float_predictions: np.ndarray | None = None
     samples: np.ndarray | None = None
+    work: pd.DataFrame | None = None
     origin: dict[str, Any] = field(default_factory=provenance.record)
 
     def __repr__(self) -> str:
@@ -290,6 +292,12 @@ class Report:
             "energy_cores_nj_per_image": {a.table.name: a.cores for a in self.accounts},
             "energy_relu_nj_per_image": {a.table.name: a.relu for a in self.accounts if a.relu is not None},
         }
+        if self.work is not None:
+            cycles = float(self.work.cycles.sum())
+            summary["cycles_per_image"] = cycles
+            summary["lanes_busy"] = float((self.work.lanes_busy * self.work.cycles).sum() / cycles)
+            if (fpga := program.profile.fpga) is not None:
+                summary["microseconds_per_image"] = cycles / fpga.megahertz
         return summary
 
     def layers(self) -> pd.DataFrame:
@@ -352,6 +360,7 @@ class Report:
                 "overflow_notes": overflow_notes(self.run),
                 "layers": _records(self.layers()),
                 "quantisation": self.run.program.table,
+                "work": None if self.work is None else _records(self.work),
                 "energy": _records(self.energy()),
                 "energy_notes": {a.table.name: [a.table.source, *a.notes] for a in self.accounts},
                 "placement": None if self.placement is None else _records(self.placement.table()),
@@ -373,6 +382,7 @@ class Report:
                 lines.append(f"{label(name)}: {text(value)}")
         notes = [f"{a.table.name}: {note}" for a in self.accounts for note in (a.table.source, *a.notes)]
         parts = ["\n".join(lines), "\n".join(overflow_notes(self.run)), _shown(self.layers().round(1), none=_DASH)]
+        parts += [_shown(self.work.round(3))] if self.work is not None else []
         parts += [_shown(self.energy()), "\n".join(notes)] if self.accounts else []
         unlike = self.mismatches()
         if len(unlike):
@@ -403,6 +413,8 @@ class Report:
             "An operation is delivered to every synapse of an event. It is effective if the neuron had not fired yet. "
             "An update is active if an event arrived in that step, in nets of windows if the current is not 0.",
         )
+        if self.work is not None:
+            page.section("Cycles").table(_texts(self.work), "Means per image, of the core on the FPGA.")
         page.section("Energy")
         for a in self.accounts:
             notes = [a.table.source, *a.notes]
@@ -434,6 +446,7 @@ def report(
     tables: Sequence[str | EnergyTable] | None = None,
     float_predictions: np.ndarray | None = None,
     samples: np.ndarray | None = None,
+    work: pd.DataFrame | None = None,
 ) -> Report:
     """Make the report of a run.
 
@@ -449,6 +462,8 @@ def report(
         Of the float network, int64 [B].
     samples : ndarray, optional
         The numbers of the samples in their data set, int64 [B], for the table of mismatches; by default 0 to B - 1.
+    work : DataFrame, optional
+        What the core on an FPGA does, by `emulator.cycles`.
 
     Examples
     --------
@@ -475,7 +490,7 @@ def report(
     accounts = [account(run, table, placement) for table in chosen]
     if len({a.table.name for a in accounts}) < len(accounts):
         raise ValueError(f"tables must have different names, got {[a.table.name for a in accounts]}")
-    return Report(run, placement, refusal, accounts, float_predictions, samples)
+    return Report(run, placement, refusal, accounts, float_predictions, samples, work)
 
 
 def overflow_notes(run: Run) -> list[str]:

@@ -79,6 +79,8 @@ module fs_bench;
   for (genvar c = 0; c < fs::CLUSTERS; c++) begin : counts
     fs::channels_t tile;
     assign tile = core.given_table.words[core.clusters[c].cluster.added.number[$clog2(fs::TILES)-1:0]];
+    logic unused;
+    assign unused = &{1'b0, tile};
     always @(negedge clock) if (!reset) begin
       if (core.clusters[c].cluster.step) marks_read[c] += 2;
       if (core.clusters[c].cluster.seen.valid && !core.clusters[c].cluster.seen.silent) spikes_read[c]++;

@@ -1,7 +1,7 @@
 // A cluster: LANES lanes that compute one tile after the other, each neuron in a register, from its own copies of spikes and marks.
 //
 // The walker takes a cycle for each run that the tile's kernels may have, and drops empty runs. The streamer takes a cycle for each
-// spike of a run. Between them wait two runs, so that the walker is ahead wherever runs have more than one spike on average.
+// spike of a run. Between them three runs may wait, so that the walker is ahead wherever runs have more than one spike on average.
 module fs_cluster #(
     parameter int FIRST_LANE = 0  // number of its first lane in the core
 ) (
@@ -133,72 +133,58 @@ module fs_cluster #(
   end
   assign {end_mark, begin_mark} = mark_values;
 
-  // ---- Runs: `candidate` between its marks; `held` until it is known whether it is the last of its site; `next` waits
+  // ---- Runs: what lies between two marks; `held` until it is known whether it is the last of its site; two wait in a queue
 
   struct packed {
     logic valid, on_map, closes, ends;
     fs::address_t base, number;
-  } candidate;
-  fs::run_t held, next, run;
-  logic held_valid, next_valid, run_valid, full, push, pop, issue, finish, reserved;
-  fs::address_t count;
-  assign count = end_mark - begin_mark;
-  assign full = candidate.valid && candidate.on_map && count != '0;
-  assign push = held_valid && (held.closes || full);
-  assign go = !push || !next_valid || pop;
+  } marked, counted;  // with marks, with their difference
+  fs::address_t first, count;
+  fs::run_t held, second, next, run;
+  logic held_valid, second_valid, next_valid, run_valid, full, empty_site, push, pop, issue, finish, reserved;
+  assign go = !second_valid;
+  assign full = counted.valid && counted.on_map && count != '0;
+  assign empty_site = counted.valid && counted.closes && !full && !(held_valid && !held.closes);
+  assign push = go && held_valid && (held.closes || full);
   assign finish = issue && run.count == 1;
   assign pop = next_valid && (!run_valid || finish);
   assign issue = run_valid && !(run.ends && run.count == 1 && reserved);
 
   always_ff @(posedge clock) begin
-    if (reset) begin
-      candidate.valid <= 1'b0;
-      held_valid <= 1'b0;
-    end else if (go) begin
-      candidate.valid <= active;
-      held_valid <= full || (candidate.valid && candidate.closes) || (held_valid && !push);
-    end
     if (go) begin
-      candidate.on_map <= on_map;
-      candidate.closes <= closes;
-      candidate.ends <= ends;
-      candidate.base <= at.base;
-      candidate.number <= tile.number;
-      if (candidate.valid && candidate.closes && !full && held_valid && !held.closes) begin
-        held.closes <= 1'b1;
-        held.ends <= candidate.ends;
-      end else if (full || (candidate.valid && candidate.closes)) begin
-        held.first <= begin_mark;
-        held.count <= full ? count : fs::address_t'(1);
-        held.base <= candidate.base;
-        held.silent <= !full;
-        held.closes <= candidate.closes;
-        held.ends <= candidate.ends;
-        held.number <= candidate.number;
-      end
+      marked <= {active, on_map, closes, ends, at.base, tile.number};
+      counted <= marked;
+      first <= begin_mark;
+      count <= end_mark - begin_mark;
+      if (full || empty_site)
+        held <= {first, full ? count : fs::address_t'(1), counted.base, !full, counted.closes, counted.ends, counted.number};
+      else if (counted.valid && counted.closes) {held.closes, held.ends} <= {1'b1, counted.ends};
+      held_valid <= full || empty_site || (held_valid && !push);
     end
-    if (push && go) next <= held;
-    if (reset) next_valid <= 1'b0;
-    else next_valid <= (push && go) || (next_valid && !pop);
+    if (reset) {marked.valid, counted.valid, held_valid} <= '0;
+
+    if (pop || !next_valid) next <= second_valid ? second : held;
+    next_valid <= !reset && (push || second_valid || (next_valid && !pop));
+    if (push) second <= held;
+    second_valid <= !reset && ((push && next_valid && !pop) || (second_valid && !pop));
 
     if (pop) run <= next;
     else if (issue) begin
       run.first <= run.first + 1'b1;
       run.count <= run.count - 1'b1;
     end
-    if (reset) run_valid <= 1'b0;
-    else run_valid <= pop || (run_valid && !finish);
+    run_valid <= !reset && (pop || (run_valid && !finish));
 
     // The lanes keep a complete tile until its neurons are sent.
-    if (reset) reserved <= 1'b0;
-    else reserved <= (finish && run.ends) || (reserved && !done);
+    reserved <= !reset && ((finish && run.ends) || (reserved && !done));
   end
 
-  // ---- Events: a spike's level and neuron, then the weights of its synapses, then products, then sums
+  // ---- Events: a spike's neuron and level; the weights of its synapses; products; sums
 
-  fs::event_t seen, weighed, added, closed;
-  fs::level_t level;
-  logic [fs::PLACE_BITS-1:0] neuron;
+  fs::event_t sent_for, seen, asked, weighed, added, closed;
+  fs::level_t level, seen_level, asked_level, weighed_level;
+  logic [fs::PLACE_BITS-1:0] neuron, seen_neuron;
+  logic [fs::LANES*fs::WEIGHT_BITS-1:0] row;
   fs_ram #(
       .WIDTH(fs::PLACE_BITS + fs::LEVEL_BITS),
       .DEPTH(fs::SPIKES)
@@ -212,21 +198,23 @@ module fs_cluster #(
       .value({neuron, level})
   );
   assign weight_read = seen.valid;
-  assign weight_row = seen.base + fs::address_t'(neuron);
-
-  fs::level_t seen_level;
+  assign weight_row = seen.base + fs::address_t'(seen_neuron);
   always_ff @(posedge clock) begin
-    seen.valid <= issue && !reset;
-    seen.silent <= run.silent;
-    seen.closes <= layer.each || (run.closes && run.count == 1);
-    seen.ends <= run.ends && run.count == 1;
-    seen.base <= run.base;
-    seen.number <= run.number;
-    weighed <= seen;
-    seen_level <= seen.silent ? '0 : level;
+    sent_for.valid <= issue;
+    sent_for.silent <= run.silent;
+    sent_for.closes <= layer.each || (run.closes && run.count == 1);
+    sent_for.ends <= run.ends && run.count == 1;
+    sent_for.base <= run.base;
+    sent_for.number <= run.number;
+    seen <= sent_for;
+    {seen_neuron, seen_level} <= {neuron, sent_for.silent ? fs::level_t'(0) : level};
+    asked <= seen;
+    asked_level <= seen_level;
+    weighed <= asked;
+    {row, weighed_level} <= {weights, asked_level};
     added <= weighed;
     closed <= added;
-    if (reset) {weighed.valid, added.valid, closed.valid} <= '0;
+    if (reset) {sent_for.valid, seen.valid, asked.valid, weighed.valid, added.valid, closed.valid} <= '0;
   end
 
   // `renew`: the next spike is the first of its site; `fresh`: the next site is the first of its tile.
@@ -247,8 +235,8 @@ module fs_cluster #(
         .MULTIPLIER(FIRST_LANE + i < fs::MULTIPLIERS)
     ) lane (
         .clock,
-        .weight(weights[i*fs::WEIGHT_BITS+:fs::WEIGHT_BITS]),
-        .level(seen_level),
+        .weight(row[i*fs::WEIGHT_BITS+:fs::WEIGHT_BITS]),
+        .level(weighed_level),
         .start(starts[i*fs::MEMBRANE_BITS+:fs::MEMBRANE_BITS]),
         .add(added.valid),
         .renew,

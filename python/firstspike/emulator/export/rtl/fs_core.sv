@@ -18,25 +18,27 @@ module fs_core (
 
   // ---- Sequencer: one layer after the other
 
-  fs::layer_t layer;
+  fs::layer_t layer, layer_entry;
   fs::address_t layer_number;
-  logic begins, follows, running, loaded, layer_ends;
+  logic begins, turns, follows, running, loaded, layer_ends;
   fs_table #(
-      .WIDTH($bits(layer)),
+      .WIDTH($bits(layer_entry)),
       .DEPTH(fs::LAYERS),
       .FILE ("layers.mem")
   ) layer_table (
       .address(layer_number),
-      .value(layer)
+      .value(layer_entry)
   );
-  assign begins = follows || (loaded && !running && layer_number == '0 && !result_valid);
+  assign begins = follows || (loaded && !running && layer_number == '0 && !turns && !result_valid);
   always_ff @(posedge clock) begin
+    layer <= layer_entry;
     if (reset) begin
-      {running, follows, result_valid} <= '0;
+      {running, turns, follows, result_valid} <= '0;
       layer_number <= '0;
     end else begin
       running <= begins || (running && !layer_ends);
-      follows <= layer_ends && !layer.readout;
+      turns <= layer_ends && !layer.readout;
+      follows <= turns;
       if (layer_ends) layer_number <= layer.readout ? '0 : layer_number + 1'b1;
       result_valid <= (layer_ends && layer.readout) || (result_valid && !result_ready);
     end
@@ -104,7 +106,7 @@ module fs_core (
   localparam int MEMORIES = (fs::CLUSTERS + 1) / 2;
   localparam int ROW_BITS = fs::LANES * fs::WEIGHT_BITS;
   localparam int TILE_BITS = fs::LANES * fs::MEMBRANE_BITS;
-  fs::write_t write;
+  fs::write_t write, next_write;
   logic [2*MEMORIES-1:0] weight_read;
   logic [2*MEMORIES*fs::ADDRESS_BITS-1:0] weight_row;
   logic [2*MEMORIES*ROW_BITS-1:0] weights;
@@ -155,7 +157,7 @@ module fs_core (
   // ---- Collector: the neurons of complete tiles, one per cycle
 
   fs::channels_t taken;
-  fs::address_t taken_tile, taken_number, column_neuron;
+  fs::address_t taken_tile, taken_number, picked_rise, column_neuron;
   fs::count_t row, column;
   logic [TURN_BITS-1:0] taken_turn;
   logic taking, collects, column_ends, kept, marked, last_column, tile_ends;
@@ -187,20 +189,22 @@ module fs_core (
   logic [TILE_BITS-1:0] tile_membranes;
   fs::lane_t lane;
   fs::membrane_t membrane;
-  fs::token_t token;
+  fs::token_t token, picked;
+  logic [fs::LANES-1:0] picked_lane;
+  logic [TURN_BITS-1:0] picked_turn;
   logic [23:0] index;  // of the tile's first neuron
-  assign tile_membranes = membranes[taken_turn*TILE_BITS+:TILE_BITS];
   assign lanes = waiting[taken_turn*fs::LANES+:fs::LANES] & ~({fs::LANES{1'b1}} << 1 << taken.lanes);
   assign lowest = lanes & -lanes;
   assign tile_ends = collects && lanes == lowest;
   always_comb begin
     lane = '0;
+    for (int i = 0; i < fs::LANES; i++) if (lowest[i]) lane |= fs::lane_t'(i);
+  end
+  assign tile_membranes = membranes[picked_turn*TILE_BITS+:TILE_BITS];
+  always_comb begin
     membrane = '0;
     for (int i = 0; i < fs::LANES; i++)
-      if (lowest[i]) begin
-        lane |= fs::lane_t'(i);
-        membrane |= tile_membranes[i*fs::MEMBRANE_BITS+:fs::MEMBRANE_BITS];
-      end
+      if (picked_lane[i]) membrane |= tile_membranes[i*fs::MEMBRANE_BITS+:fs::MEMBRANE_BITS];
   end
   always_comb begin
     sent = '0;
@@ -217,6 +221,11 @@ module fs_core (
   assign token.index = index + 24'(lane);
   assign token.steps = layer.steps;
   always_ff @(posedge clock) begin
+    picked <= token;
+    picked_lane <= lowest;
+    picked_turn <= taken_turn;
+    picked_rise <= fs::address_t'({taken_number, lane});
+    if (reset) picked.valid <= 1'b0;
     if (reset) taking <= 1'b0;
     else taking <= begins || (taking && !token.ends);
     if (begins) begin
@@ -232,11 +241,11 @@ module fs_core (
 
   logic score_valid;
   fs::membrane_t best;
-  assign score_valid = collects && layer.readout;
+  assign score_valid = picked.valid && layer.readout;
   always_ff @(posedge clock)
-    if (score_valid && (token.index == '0 || membrane > best)) begin
+    if (score_valid && (picked.index == '0 || membrane > best)) begin
       best <= membrane;
-      result <= token.index[15:0];
+      result <= picked.index[15:0];
     end
 
   // ---- Firing, and the list of spikes
@@ -252,14 +261,14 @@ module fs_core (
       .FILE ("rises.mem")
   ) rise_table (
       .clock,
-      .read(collects),
-      .address(fs::address_t'({taken_number, lane})),
+      .read(picked.valid),
+      .address(picked_rise),
       .value(rise)
   );
   fs_fire fire (
       .clock,
       .reset,
-      .token,
+      .token(picked),
       .membrane,
       .rise,
       .fired,
@@ -338,37 +347,39 @@ module fs_core (
   // ---- Writer: of the layer that runs, or where it leaves a cycle free, of the input map
 
   always_comb begin
-    write = '0;
+    next_write = '0;
     if (begins) begin
-      write.mark = 1'b1;
-      write.mark_address = layer.own.marks;
-      write.mark_value = layer.own.spikes;
+      next_write.mark = 1'b1;
+      next_write.mark_address = layer.own.marks;
+      next_write.mark_value = layer.own.spikes;
     end else if (fired.valid) begin
-      write.spike = spike_valid && fired.kept;
-      write.spike_address = spike_address;
-      write.neuron = fired.neuron;
-      write.level = level;
-      write.mark = fired.mark;
-      write.mark_address = mark_address;
-      write.mark_value = spike_address + fs::address_t'(write.spike);
+      next_write.spike = spike_valid && fired.kept;
+      next_write.spike_address = spike_address;
+      next_write.neuron = fired.neuron;
+      next_write.level = level;
+      next_write.mark = fired.mark;
+      next_write.mark_address = mark_address;
+      next_write.mark_value = spike_address + fs::address_t'(next_write.spike);
     end else if (!loaded) begin
-      write.spike = takes && pixel_kept && (pixel_level != '0 || fs::SKIPS == 0);
-      write.spike_address = next_spike;
-      write.neuron = pixel_neuron;
-      write.level = pixel_level;
-      write.mark = fresh || (takes && block_ends && pixel_marked);
-      write.mark_address = fresh ? image.own.marks : next_mark;
-      write.mark_value = fresh ? image.own.spikes : next_spike + fs::address_t'(write.spike);
+      next_write.spike = takes && pixel_kept && (pixel_level != '0 || fs::SKIPS == 0);
+      next_write.spike_address = next_spike;
+      next_write.neuron = pixel_neuron;
+      next_write.level = pixel_level;
+      next_write.mark = fresh || (takes && block_ends && pixel_marked);
+      next_write.mark_address = fresh ? image.own.marks : next_mark;
+      next_write.mark_value = fresh ? image.own.spikes : next_spike + fs::address_t'(next_write.spike);
     end
   end
-  always_ff @(posedge clock)
+  always_ff @(posedge clock) begin
+    write <= next_write;
     if (begins) begin
       spike_address <= layer.own.spikes;
       mark_address <= layer.own.marks + 1'b1;
     end else if (fired.valid) begin
-      spike_address <= spike_address + fs::address_t'(write.spike);
+      spike_address <= spike_address + fs::address_t'(next_write.spike);
       mark_address <= mark_address + fs::address_t'(fired.mark);
     end
+  end
 
   logic unused;
   assign unused = &{1'b0, row, column, given, taken, score_valid, fired};

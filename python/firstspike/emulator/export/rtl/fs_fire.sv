@@ -49,6 +49,8 @@ module fs_fire (
     else if (sum > (S + 1)'(last.steps)) level <= last.steps;
     else level <= fs::level_t'(sum);
   end
+  logic unused;
+  assign unused = &{1'b0, last};
   always_comb begin
     fired = tokens[S+1];
     fired.valid = valid[S+1];
