@@ -288,7 +288,8 @@ class _Source(fx.Interpreter):
             )
             _refuse("its output", f"is a {type(value).__name__.removeprefix('immutable_')}, not one tensor", way)
         elif n.op != "placeholder" and isinstance(value, tuple | list) and any(isinstance(part, Tensor) for part in value):
-            _refuse(n.name, f"calls {_called(n)}, which gives several tensors", "a layer reads all channels: put zeros into its weight")
+            way = "a layer reads all channels: put zeros into its weight"
+            _refuse(n.name, f"calls {_called(n)}, which gives several tensors", way)
         if isinstance(value, Tensor):
             if not bool(value.isfinite().all()):
                 _refuse(str(n.target) if n.op == "call_module" else n.name, "gives NaN or infinity", "look at its numbers")
