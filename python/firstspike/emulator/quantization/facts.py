@@ -33,7 +33,7 @@ class Facts:
     weight, bias: [O, ...] and [O], with normalisation and affine in them. has_bias: False if there is none to train. fires: False
     of a readout. compared: True if the net's readout compares the neurons' membranes, which then need one scale. shortcut: [1],
     [channels] or [channels, O] of a layer that ends a residual block; the block's input comes from the layer `source`, -1 for the
-    net's input, and is pooled by `shortcut_pool`. made_for: what `qat.prepare` made the layer's quantiser for, by name; empty
+    net's input, and is pooled by `shortcut_pool`; one in `block_strides` of its rows and columns make the output. made_for: what `qat.prepare` made the layer's quantiser for, by name; empty
     without one. scale: of that quantiser, [O] or [1].
     """
 
@@ -50,6 +50,7 @@ class Facts:
     source: int = -1
     shortcut: Reals | None = None
     shortcut_pool: int = 1
+    block_strides: Pair = (1, 1)
     made_for: Mapping[str, Any] = field(default_factory=dict)
     scale: Reals | None = None
 
@@ -292,7 +293,7 @@ def _shortcut(part: CoreLayer) -> dict[str, Any]:
     raw = last.timing == "step" and hasattr(last.quantizer, "made_for")  # as in `_step`
     scale = finite("scale of its residual block", block.scale if raw else last.effective_shortcut_scale(block.scale))
     pool = getattr(block.layers[0], "avg_pool", 1) if last.timing == "windowed" else 1
-    return {"source": part.source, "shortcut": scale, "shortcut_pool": pool}
+    return {"source": part.source, "shortcut": scale, "shortcut_pool": pool, "block_strides": block.strides}
 
 
 def _pixels(first: fs.DirectLinear | fs.DirectConv2d, net: TTFSNet) -> PixelFacts:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._base.geometry import shortcut_stride
+from ..._base.geometry import shortcut_is_aligned, shortcut_stride
 from ..program.host import Encoder
 from ..program.layers import Layer, PixelNeuron, PoolNeuron, Register, StepNeuron, Synapses, WindowedNeuron
 from ..program.pixels import MOST_SUM
@@ -320,6 +320,11 @@ class _Maker:
             if q.ndim == 2 and (rows, columns) != (1, 1):
                 problem = f"it ends a residual block whose input is a map of {rows} x {columns}"
                 raise CannotQuantize(problem, "begin the block after a fully connected layer")
+            if not windowed and q.ndim == 4 and not shortcut_is_aligned((rows, columns), out[:2], facts.block_strides):
+                down, across = facts.block_strides
+                made_of = f"one row in {down} and one column in {across} make the block's output, {out[0]} x {out[1]}"
+                problem = f"it ends a residual block whose input, {rows} x {columns}, is no map of which {made_of}"
+                raise CannotQuantize(problem, "give its convolutions the padding that keeps the size")
             beside = Synapses(
                 source=facts.source,
                 kind="diagonal" if shortcut.ndim == 1 else "conv",
