@@ -1,5 +1,5 @@
-// Which instruction sets the processor and the system offer. Read from the processor itself on x86-64: __builtin_cpu_supports says
-// no to everything where the compiler's runtime library leaves its table empty, as zig's does.
+// Which instruction sets the processor and the system offer. Read from the processor itself on x86-64: __builtin_cpu_supports
+// says no to everything where the compiler's runtime library leaves its table empty, as zig's does.
 #pragma once
 
 #include <cstdint>

@@ -251,7 +251,7 @@ def profile(
       sends;
     - `synaptic_operations`: additions of one weight, an input spike times the neurons that it reaches; a shortcut's included,
       except an identity's in a net of windows;
-    - `macs`: multiply-accumulates of a directly coded layer, once per sample; without those of taps in the padding, which the
+    - `macs`: multiply-accumulates of a directly coded layer, once per sample; without taps in the padding, which the
       host layer of an emulator's report includes;
     - `dense_macs`: multiply-accumulates of the same layer with ReLU neurons;
     - `updates`: potentials that an event (or a directly coded current) changes before the neuron fires, per neuron and step;
@@ -320,7 +320,7 @@ def _run(net: nn.Module, x: Any, batch: int) -> tuple[list[dict[str, Any]], floa
                 if isinstance(layer.module, Synapses):
                     about = {"layer": name, "kind": layer.kind, "convolution": layer.module.weight.dim() == 4}
                     current = layer.spikes is None and layer.module is not seen.readout and layer.module.timing == "windowed"
-                    neurons = 0 if current else layer.neurons  # a shortcut's are those of the block's last layer
+                    neurons = 0 if current else layer.neurons  # a shortcut leads to the last layer's
                     rows.append({**about, "neurons": neurons, **_counts(layer)})
             if seen.decision_step is not None:
                 steps = (seen.decision_step + 1).clamp(max=seen.readout_steps)
@@ -349,7 +349,7 @@ def _counts(seen: Seen) -> dict[str, float]:
 
 
 def all_updates(layer: Any, received: Any, output: SpikeTimes | Tensor) -> float:
-    """Neurons times steps of one call: all steps, or those of the input's window and of the window in which the layer fires."""
+    """Neurons times steps of one call: all steps, or the steps of the windows of the input and of a layer that fires."""
     if layer.timing == "step":
         return float(layer.steps * (output.times if isinstance(output, SpikeTimes) else output[0]).numel())
     neurons = output.times if isinstance(output, SpikeTimes) else output

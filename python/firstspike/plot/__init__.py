@@ -241,7 +241,7 @@ def weights(
             axis.set_axis_off()
             if number < len(pictures):
                 image = axis.imshow(pictures[number].numpy(), cmap=_COLOURS, vmin=-limit, vmax=limit)
-        drawn.colorbar(image, ax=grid, fraction=0.04, pad=0.02)
+        drawn.colorbar(image, ax=grid, fraction=0.04, pad=0.02, ticks=MaxNLocator(4))  # a number that no layout changes
         direct = isinstance(layer, DirectLinear | DirectConv2d)
         unit = "thresholds" if getattr(layer, "theta", None) is not None else "current" if direct else "potential"
         per = "unit of input" if direct else "spike at step 0" if layer.timing == "windowed" else "spike"

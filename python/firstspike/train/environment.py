@@ -35,7 +35,7 @@ def seeded(seed: int, purpose: str, epoch: int, device: torch.device) -> Iterato
 
 @contextlib.contextmanager
 def _seeded(device: torch.device, number: int) -> Iterator[None]:
-    """Seed the generator of this device alone, not as torch.manual_seed those of all; then restore its old state."""
+    """Seed the generator of this device alone, where torch.manual_seed seeds all; then restore its old state."""
     module: Any = torch.random if device.type == "cpu" else torch.get_device_module(device)
     name = () if device.type in ("cpu", "mps") else (device,)  # each of the two has one generator
     before = module.get_rng_state(*name)

@@ -87,7 +87,7 @@ class Input:
 
     weight: [kernel height, kernel width, channels, outputs], with zeros between groups; of a max pool ones, for every tap and row
     the same. inside, wide: channels and outputs of a group, 0 without groups. split: each tile reads one block of channels only,
-    so each column of the kernel is a run of its own.
+    so each column of the kernel is a separate run.
     """
 
     source: int
@@ -264,7 +264,7 @@ class Layout:
         return np.concatenate(parts)
 
     def block_room(self, one: Input) -> int:
-        """Rows of weights for a run's channels: those of the largest block, or all."""
+        """Rows of weights for a run's channels: the largest block's, or all."""
         blocks, channels = self.maps[one.source].blocks, self.maps[one.source].shape[2]
         return int(np.diff((*blocks, channels)).max()) if one.split else channels
 

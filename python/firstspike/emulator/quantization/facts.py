@@ -33,8 +33,9 @@ class Facts:
     weight, bias: [O, ...] and [O], with normalisation and affine in them. has_bias: False if there is none to train. fires: False
     of a readout. compared: True if the net's readout compares the neurons' membranes, which then need one scale. shortcut: [1],
     [channels] or [channels, O] of a layer that ends a residual block; the block's input comes from the layer `source`, -1 for the
-    net's input, and is pooled by `shortcut_pool`; one in `block_strides` of its rows and columns make the output. made_for: what `qat.prepare` made the layer's quantiser for, by name; empty
-    without one. scale: of that quantiser, [O] or [1].
+    net's input, and is pooled by `shortcut_pool`. block_strides: one row and one column in so many of that input make the
+    block's output. made_for: what `qat.prepare` made the layer's quantiser for, by name; empty without one. scale: of that
+    quantiser, [O] or [1].
     """
 
     name: str = ""
