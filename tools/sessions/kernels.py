@@ -87,7 +87,7 @@ SANITIZED = (
     "tests/emulator/program/test_engine.py",
     "tests/emulator/test_golden.py",
     "tests/emulator/test_inference.py",
-    "tests/emulator/test_windows.py",
+    "tests/emulator/test_windowed.py",
     "tests/emulator/program/test_serialization.py",
     "tests/emulator/program/test_loader_fuzz.py",
 )
