@@ -12,7 +12,7 @@ FOLDER = Path(__file__).parents[2] / "examples" / "chip"
 
 def test_it_has_every_key():
     written = tomllib.loads((FOLDER / "my-chip.toml").read_text())
-    assert set(written) == set(emulator.Profile.model_fields) - {"sources"}
+    assert set(written) == set(emulator.Profile.model_fields) - {"sources", "fpga"}
     kinds = set(emulator.profile.CoreKind.model_fields)
     assert set(written["cores"][0]) == kinds - {"kernel_entries", "neuron_entries"}
 
