@@ -47,7 +47,10 @@ struct Array : DLTensor {
 
     template <class T>
     bool holds() const {
-        constexpr DLDataTypeCode kCode = std::is_floating_point_v<T> ? kDLFloat : std::is_unsigned_v<T> ? kDLUInt : kDLInt;
+        constexpr DLDataTypeCode kCode = std::is_same_v<T, Bfloat16>   ? kDLBfloat
+                                         : std::is_floating_point_v<T> ? kDLFloat
+                                         : std::is_unsigned_v<T>       ? kDLUInt
+                                                                       : kDLInt;
         return dtype.code == kCode && dtype.bits == 8 * sizeof(T) && dtype.lanes == 1;
     }
 };

@@ -34,27 +34,16 @@ void moments_of(int64_t sites, int64_t channels, const Array& current, Threads t
         output<float>(moments_out, "moments_out", 2 * channels));
 }
 
-// Of codes, see `windowed_times`.
-const float* scales_from(const Array& array, int64_t channels) {
-    const float* scales = input<float>(array, "scales", 3 * channels);
-    for (int64_t c = 0; c < channels; ++c)
-        if (!(scales[c] >= 0.0f && scales[c] <= 65535.0f && scales[channels + c] >= 1.0f &&
-              std::isfinite(scales[2 * channels + c])))
-            fail("scales must be those of the codes");
-    return scales;
-}
-
 void times_in_window(const WindowSizes& sizes, const WindowParameters& parameters, const Array& current, Threads threads,
-                     const Array& times_out, const std::optional<Array>& codes_out, const std::optional<Array>& scales_out) {
+                     const Array& times_out, const std::optional<Array>& normalized_out) {
     const WindowedNeurons n = neurons_of(sizes, parameters);
     const int64_t neurons = n.sites * n.channels;
-    if (codes_out.has_value() != scales_out.has_value()) fail("codes_out and scales_out must be given together");
     run(windowed_times, input<float>(current, "current", neurons), n, threads, output<uint8_t>(times_out, "times_out", neurons),
-        output<uint8_t>(codes_out, "codes_out", neurons), output<float>(scales_out, "scales_out", 3 * n.channels));
+        output<Bfloat16>(normalized_out, "normalized_out", neurons));
 }
 
 void gradient_in_window(const WindowSizes& sizes, const WindowParameters& parameters, bool batch, const Array& gradient,
-                        const Array& codes, const Array& scales, Threads threads, const std::optional<Array>& current_out,
+                        const Array& normalized, Threads threads, const std::optional<Array>& current_out,
                         const std::optional<Array>& gamma_out, const std::optional<Array>& beta_out,
                         const std::optional<Array>& clip_out) {
     const WindowedNeurons n = neurons_of(sizes, parameters);
@@ -62,22 +51,15 @@ void gradient_in_window(const WindowSizes& sizes, const WindowParameters& parame
     const WindowedGradients to{output<float>(current_out, "current_out", neurons),
                                output<float>(gamma_out, "gamma_out", n.channels), output<float>(beta_out, "beta_out", n.channels),
                                output<float>(clip_out, "clip_out", n.clips)};
-    run(windowed_gradient, input<float>(gradient, "gradient", neurons), input<uint8_t>(codes, "codes", neurons),
-        scales_from(scales, n.channels), n, batch && n.moments && n.sites > 0, threads, to);
+    run(windowed_gradient, input<float>(gradient, "gradient", neurons), input<Bfloat16>(normalized, "normalized", neurons), n,
+        batch && n.moments && n.sites > 0, threads, to);
 }
 
-// Steps, channels and scales of bytes, which are times where there are no scales.
-std::tuple<int64_t, const float*, int64_t> levels_of(int64_t steps, const std::optional<Array>& scales, int64_t channels) {
-    checked("steps", steps, 1, scales ? kMostCodedSteps : kMostWindowSteps);
-    const int64_t scaled = scales && scales->size() == 3 ? 1 : channels;
-    return {steps, scales ? scales_from(*scales, scaled) : nullptr, scaled};
-}
-
-void values_in_window(const MapSizes& sizes, int64_t pool, int64_t steps, const Array& bytes, const std::optional<Array>& scales,
-                      Threads threads, const Array& values_out) {
+void values_in_window(const MapSizes& sizes, int64_t pool, int64_t steps, const Array& times, Threads threads,
+                      const Array& values_out) {
     const Patches p = patches_from(sizes, pool, kWidestAverage);
-    const auto [of, from, scaled] = levels_of(steps, scales, p.channels);
-    run(windowed_values, input<uint8_t>(bytes, "bytes", p.units()), from, scaled, p, of, threads,
+    run(windowed_values, input<uint8_t>(times, "times", p.units()), p,
+        static_cast<int>(checked("steps", steps, 1, kMostWindowSteps)), threads,
         output<float>(values_out, "values_out", p.pooled()));
 }
 
@@ -87,35 +69,31 @@ void values_gradient(const MapSizes& sizes, int64_t pool, const Array& gradient,
         output<float>(values_out, "values_out", p.units()));
 }
 
-void earliest_in_window(const MapSizes& sizes, int64_t pool, const Array& bytes, Threads threads, const Array& earliest_out) {
+void earliest_in_window(const MapSizes& sizes, int64_t pool, const Array& times, Threads threads, const Array& earliest_out) {
     const Patches p = patches_from(sizes, pool);
-    run(windowed_earliest, input<uint8_t>(bytes, "bytes", p.units()), p, threads,
+    run(windowed_earliest, input<uint8_t>(times, "times", p.units()), p, threads,
         output<uint8_t>(earliest_out, "earliest_out", p.pooled()));
 }
 
-void earliest_gradient(const MapSizes& sizes, int64_t pool, int64_t steps, const Array& gradient, const Array& bytes,
-                       const Array& earliest, const std::optional<Array>& scales, Threads threads, const Array& values_out) {
+void earliest_gradient(const MapSizes& sizes, int64_t pool, const Array& gradient, const Array& times, const Array& earliest,
+                       Threads threads, const Array& values_out) {
     const Patches p = patches_from(sizes, pool);
-    const auto [of, from, scaled] = levels_of(steps, scales, p.channels);
-    run(windowed_earliest_gradient, input<float>(gradient, "gradient", p.pooled()), input<uint8_t>(bytes, "bytes", p.units()),
-        input<uint8_t>(earliest, "earliest", p.pooled()), from, scaled, p, of, threads,
-        output<float>(values_out, "values_out", p.units()));
+    run(windowed_earliest_gradient, input<float>(gradient, "gradient", p.pooled()), input<uint8_t>(times, "times", p.units()),
+        input<uint8_t>(earliest, "earliest", p.pooled()), p, threads, output<float>(values_out, "values_out", p.units()));
 }
 
 }  // namespace
 
 void bind_windowed(py::module_& m) {
     def(m, "channel_moments", &moments_of, "sites", "channels", "current", "threads", "moments_out");
-    def(m, "windowed_times", &times_in_window, "sizes", "parameters", "current", "threads", "times_out", "codes_out",
-        "scales_out");
-    def(m, "windowed_gradient", &gradient_in_window, "sizes", "parameters", "batch", "gradient", "codes", "scales", "threads",
+    def(m, "windowed_times", &times_in_window, "sizes", "parameters", "current", "threads", "times_out", "normalized_out");
+    def(m, "windowed_gradient", &gradient_in_window, "sizes", "parameters", "batch", "gradient", "normalized", "threads",
         "current_out", "gamma_out", "beta_out", "clip_out");
-    def(m, "windowed_values", &values_in_window, "sizes", "pool", "steps", "bytes", "scales", "threads", "values_out");
+    def(m, "windowed_values", &values_in_window, "sizes", "pool", "steps", "times", "threads", "values_out");
     def(m, "windowed_values_gradient", &values_gradient, "sizes", "pool", "gradient", "threads", "values_out");
-    def(m, "windowed_earliest", &earliest_in_window, "sizes", "pool", "bytes", "threads", "earliest_out");
-    def(m, "windowed_earliest_gradient", &earliest_gradient, "sizes", "pool", "steps", "gradient", "bytes", "earliest", "scales",
-        "threads", "values_out");
-    m.attr("most_coded_steps") = kMostCodedSteps;
+    def(m, "windowed_earliest", &earliest_in_window, "sizes", "pool", "times", "threads", "earliest_out");
+    def(m, "windowed_earliest_gradient", &earliest_gradient, "sizes", "pool", "gradient", "times", "earliest", "threads",
+        "values_out");
 }
 
 }  // namespace firstspike::bindings

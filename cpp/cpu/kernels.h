@@ -8,6 +8,7 @@
 #include "../core/support.h"
 #include "../core/surrogate.h"
 #include "patches.h"
+#include "simd/bfloat16.h"
 #include "support.h"
 
 namespace firstspike {
@@ -98,34 +99,27 @@ struct WindowedNeurons {
 // Mean and biased variance of each channel of [sites, channels], with at least one site.
 void channel_moments(const float* current, int64_t sites, int64_t channels, int threads, float* moments);
 
-// Spike times [sites, channels], and unless null codes [sites, channels] and their scales [3, channels]. A code is what gradients
-// need of a neuron, one byte: whether u is in [0, 1], and there the level a, and between levels n, or u without moments; outside
-// n. A channel's scale is how its 256 codes hold n from -8 to 8, about as finely everywhere, and beyond that the levels alone.
-// The earlier a spike the smaller the code: codes of a channel are in the order of times, and up to kMostCodedSteps steps they
-// determine the level. scales: 256 times the first code below the clip plus the number of codes above it; in how many parts a
-// level is cut inside; and how many parts, less one per level, come before the first one that is told apart.
-constexpr int kMostCodedSteps = 192;
-void windowed_times(const float* current, const WindowedNeurons&, int threads, uint8_t* times, uint8_t* codes, float* scales);
+// Spike times [sites, channels], and unless null what gradients need of the neurons: n, or z without moments, in bfloat16, whose
+// last bit is set where u is in [0, 1].
+void windowed_times(const float* current, const WindowedNeurons&, int threads, uint8_t* times, Bfloat16* normalized);
 
-// The straight-through gradient, du/dz inside the clip and 0 outside, from a gradient with respect to a / T and from codes.
+// The straight-through gradient, du/dz where u is in [0, 1] and 0 elsewhere, from a gradient with respect to a / T.
 // `batch`: the moments are those of the current. Of gamma, beta [channels] and clip [clips]: null where nobody asks.
 struct WindowedGradients {
     float *current, *gamma, *beta, *clip;
 };
-void windowed_gradient(const float* gradient, const uint8_t* codes, const float* scales, const WindowedNeurons&, bool batch,
-                       int threads, const WindowedGradients&);
+void windowed_gradient(const float* gradient, const Bfloat16* normalized, const WindowedNeurons&, bool batch, int threads,
+                       const WindowedGradients&);
 
-// Values a / T of bytes, averaged over patches: [cells, channels]; and the gradient of the bytes' values. Bytes are times, or
-// codes with scales [3, scaled], where scaled is 1 or the channels.
+// Values a / T of times, averaged over patches: [cells, channels]; and their gradient.
 constexpr int64_t kWidestAverage = 2048;  // a patch's sum of levels fits 31 bits
-void windowed_values(const uint8_t* bytes, const float* scales, int64_t scaled, const Patches&, int64_t steps, int threads,
-                     float* values);
+void windowed_values(const uint8_t* times, const Patches&, int steps, int threads, float* values);
 void windowed_values_gradient(const float* gradient, const Patches&, int threads, float* values_gradient);
 
-// The least byte of each patch, [cells, channels]: the time of its earliest spike, or the code of its largest value.
-void windowed_earliest(const uint8_t* bytes, const Patches&, int threads, uint8_t* earliest);
-// The gradient of values of which a patch's largest was taken, the first of several, row by row.
-void windowed_earliest_gradient(const float* gradient, const uint8_t* bytes, const uint8_t* earliest, const float* scales,
-                                int64_t scaled, const Patches&, int64_t steps, int threads, float* values_gradient);
+// The times of the earliest spikes of patches, [cells, channels], whose values are the largest.
+void windowed_earliest(const uint8_t* times, const Patches&, int threads, uint8_t* earliest);
+// The gradient of the values, which goes to the earliest unit of each patch, the first of several, row by row.
+void windowed_earliest_gradient(const float* gradient, const uint8_t* times, const uint8_t* earliest, const Patches&, int threads,
+                                float* values_gradient);
 
 }  // namespace firstspike

@@ -4,15 +4,13 @@
 #include <cmath>
 
 #include "kernels.h"
+#include "simd/bytes.h"
 
 namespace firstspike {
 
 namespace {
 
 constexpr int64_t kSummedWidth = kWindowVectors * kLanes;
-constexpr double kMostDeviations = 8.0;  // of n
-constexpr double kMostParts = 1 << 22;   // of all levels: floats hold their halves too
-constexpr double kLeastGamma = 1e5;      // the clip over the least gamma that gets a gradient
 
 // Neurons [sites, channels] as rows of several sites, so that a loop along a row is long; the last row may be shorter.
 struct Rows {
@@ -37,14 +35,6 @@ typedef double Doubles __attribute__((vector_size(kLanes * 4)));
 typedef float HalfVec __attribute__((vector_size(kLanes * 2)));
 
 Doubles doubles(double x) { return Doubles{} + x; }
-Doubles least_of(Doubles a, Doubles b) { return b < a ? b : a; }
-Doubles most_of(Doubles a, Doubles b) { return a < b ? b : a; }
-Doubles clamped(Doubles x, Doubles least, Doubles most) { return least_of(most_of(x, least), most); }
-// From 0 to 2^51.
-Doubles floor_of(Doubles x) {
-    const Doubles whole = (x + 0x1p52) - 0x1p52;
-    return whole > x ? whole - 1.0 : whole;
-}
 // The values of the channels from c on, `other` where there are none.
 Doubles channels_from(const float* values, int64_t channels, int64_t c, double other) {
     HalfVec some = HalfVec{} + static_cast<float>(other);
@@ -133,170 +123,66 @@ Buffer<double> sums_over_sites(const Rows& rows, int64_t channels, int threads, 
 Rows sum_rows(int64_t sites, int64_t channels) { return {sites, channels, kSummedWidth}; }
 Rows long_rows(int64_t sites, int64_t channels) { return {sites, channels, kLongRow}; }
 
-// Bytes are codes of a window of as many steps; a code of more steps holds two levels, about.
-int coded_steps(int64_t window) { return window > kMostCodedSteps ? 128 : static_cast<int>(window); }
-
 // The parameters of the channels from c on.
 struct Channels {
     Doubles center{}, inverse = doubles(1.0), gamma = doubles(1.0), beta, clip;
-    bool normal;
-    Doubles low, high;  // of n times the sign of gamma, where v is 0 and the clip
 
     Channels(const WindowedNeurons& n, int64_t c)
         : beta(channels_from(n.beta, n.channels, c, 0.0)),
-          clip(n.clips == 1 ? doubles(static_cast<double>(n.clip[0])) : channels_from(n.clip, n.channels, c, 1.0)),
-          normal(n.moments != nullptr) {
-        if (normal) {
-            center = channels_from(n.moments, n.channels, c, 0.0);
-            const Doubles variance = channels_from(n.moments + n.channels, n.channels, c, 1.0) + n.eps;
-            for (int i = 0; i < kDoubles; ++i) inverse[i] = std::sqrt(variance[i]);
-            inverse = 1.0 / inverse;
-            gamma = channels_from(n.gamma, n.channels, c, 1.0);
-        }
-        const Doubles per = 1.0 / most_of(size(), doubles(1e-30)), end = doubles(kMostDeviations);
-        low = clamped(-beta * per, -end, end), high = clamped((clip - beta) * per, -end, end);
-    }
-    Doubles size() const { return gamma < 0.0 ? -gamma : gamma; }
-    Doubles sign() const { return gamma < 0.0 ? doubles(-1.0) : doubles(1.0); }
-};
-
-// How the neurons of channels are codes (kernels.h). Codes below `early` are above the clip, those from `late` on below it.
-// Counted from code late - 1 on, the level a and the number of cells before the neuron's, each at most `cells`, add up; a level
-// has one cell less than parts, and `skipped` cells come before the first one. All are whole numbers.
-struct Code {
-    Doubles late, early, parts, skipped;
-
-    // Of these steps, with parts and codes outside the clip as wide as 256 codes of 2 kMostDeviations allow.
-    Code(const Channels& c, int number) {
-        const Doubles per = number / c.clip, slope = per * c.size(), shift = per * c.beta + 0.5;  // of U = T u + 1/2 in n
-        const Doubles end = doubles(kMostDeviations), steps = doubles(number), one = doubles(1.0);
-        const Doubles known = c.normal ? slope + shift : doubles(std::nan(""));
-        const auto inside = known - known == 0.0;  // finite
-        const Doubles low = inside ? c.low : -end, high = inside ? c.high : end;
-        const Doubles first = inside ? clamped(slope * low + shift, doubles(0.5), steps + 0.5) : doubles(0.5);
-        const Doubles last = inside ? clamped(slope * high + shift, doubles(0.5), steps + 0.5) : steps + 0.5;
-        const Doubles share = (high - low) / (2 * kMostDeviations), wanted = share * ((250 - steps) / (last - first) + 1);
-        parts = last > first ? floor_of(clamped(wanted, one, floor_of(kMostParts / (steps + 1)))) : one;
-        const auto cells_before = [&](Doubles level) { return floor_of(parts * level) - floor_of(level); };
-        skipped = cells_before(first);
-        const Doubles used = steps + 1 + least_of(cells_before(last) - skipped, 253 - steps), rest = 256 - used;
-        const Doubles below = share < 1.0 ? (low + kMostDeviations) / (2 * kMostDeviations * (1.0 - share)) : doubles(0.5);
-        late = 256 - clamped(floor_of(rest * below + 0.5), one, rest - 1), early = late - used;
-    }
-    Code(const float* scales, int64_t channels, int64_t c)
-        : parts(channels_from(scales + channels, channels, c, 1.0)),
-          skipped(channels_from(scales + 2 * channels, channels, c, 0.0)) {
-        const Doubles ends = channels_from(scales, channels, c, 0.0);
-        late = floor_of(ends / 256), early = ends - 256 * late;
-    }
-    void write(float* scales, int64_t channels, int64_t c) const {
-        write_channels(scales, channels, c, 256 * late + early);
-        write_channels(scales + channels, channels, c, parts), write_channels(scales + 2 * channels, channels, c, skipped);
-    }
-    // From an end of the clip, in U, to the middle of the code there, so that beyond it the line below is never taken.
-    Doubles edge() const { return parts > 1.0 ? doubles(0.25) : doubles(0.5); }
-    // Codes outside the clip per n.
-    Doubles per_deviation(const Channels& c) const {
-        return (256 - late + early) / most_of(2 * kMostDeviations - c.high + c.low, doubles(1e-3));
+          clip(n.clips == 1 ? doubles(static_cast<double>(n.clip[0])) : channels_from(n.clip, n.channels, c, 1.0)) {
+        if (!n.moments) return;
+        center = channels_from(n.moments, n.channels, c, 0.0);
+        const Doubles variance = channels_from(n.moments + n.channels, n.channels, c, 1.0) + n.eps;
+        for (int i = 0; i < kDoubles; ++i) inverse[i] = std::sqrt(variance[i]);
+        inverse = 1.0 / inverse;
+        gamma = channels_from(n.gamma, n.channels, c, 1.0);
     }
 };
 
-// What the neurons' parameters are in the arithmetic of `fire`: of d = z - center the level U = T u + 1/2; and the code, counted
-// from the last one so that it rises with u. kLast: of a level's parts, the middle of the last one.
-enum {
-    kCenter,
-    kScale,
-    kShift,
-    kParts,
-    kSkipped,
-    kLast,
-    kCells,
-    kFirst,
-    kOutside,
-    kBelow,
-    kBelowEnd,
-    kAbove,
-    kAboveFrom,
-    kFolded
-};
+FIRSTSPIKE_INLINE Ints read_bytes(const uint8_t* bytes, int64_t count) {
+    return reinterpret_cast<Ints>(widen_some(bytes, count));
+}
+// The levels of the first `count` times, at most a vector.
+FIRSTSPIKE_INLINE Ints levels_of(const uint8_t* times, int64_t count, int steps) {
+    const Ints t = read_bytes(times, count);
+    return t == kSilent ? Ints{} : steps - t;
+}
 
-RowParameters<kFolded> folded(const WindowedNeurons& n, int steps, float* scales, int64_t width) {
-    RowParameters<kFolded> f(n.channels, width);
+// Firing: of d = z - center, T u + 1/2 is d kScale + kShift, and n is d kInverse.
+enum { kCenter, kScale, kShift, kInverse, kFired };
+
+RowParameters<kFired> firing(const WindowedNeurons& n, int64_t width) {
+    RowParameters<kFired> f(n.channels, width);
     for (int64_t c = 0; c < n.channels; c += kDoubles) {
         const Channels of(n, c);
-        const Doubles slope = steps / of.clip;
+        const Doubles slope = static_cast<double>(n.steps) / of.clip;
         f.set(kCenter, c, of.center);
         f.set(kScale, c, slope * of.gamma * of.inverse);
         f.set(kShift, c, slope * of.beta + 0.5);
-        if (!scales) continue;
-        const Code code(of, steps);
-        const Doubles per = code.per_deviation(of), first = 256 - code.late, above = 256 - code.early;
-        code.write(scales, n.channels, c);
-        f.set(kParts, c, code.parts);
-        f.set(kSkipped, c, code.skipped);
-        f.set(kLast, c, code.parts - 0.5 - code.skipped);
-        f.set(kCells, c, above - first - steps - 1);
-        f.set(kFirst, c, first);
-        f.set(kOutside, c, of.sign() * of.inverse * per);
-        f.set(kBelow, c, first - of.low * per);
-        f.set(kBelowEnd, c, first - 1);
-        f.set(kAbove, c, above - of.high * per);
-        f.set(kAboveFrom, c, above);
+        f.set(kInverse, c, of.inverse);
     }
     f.repeat();
     return f;
 }
 
-// Codes as levels U in the middle of their part: where a cell was counted in, it is on the line, else a whole level below or
-// above. Below the clip U is at most -1/4, above it at least T + 5/4.
-enum { kMostOf, kSlope, kShiftOf, kLeastOf, kDecoded };
+// The last bit of a normalised current in bfloat16, as a word: set where u is in [0, 1].
+constexpr uint32_t kInside = 1u << 16;
 
-template <int N>
-void decode(const Code& code, int steps, RowParameters<N>& p, int64_t c) {
-    p.set(kMostOf, c, code.late - code.edge());
-    p.set(kSlope, c, -1.0 / code.parts);
-    p.set(kShiftOf, c, (code.late - 0.5 + code.skipped) / code.parts);
-    p.set(kLeastOf, c, code.early + steps + code.edge());
-}
-
-// p: of `decode`.
-FIRSTSPIKE_INLINE Vec level_of(Ints byte, const float* p) {
-    const Vec code = __builtin_convertvector(byte, Vec);
-    const Vec most = take(p, kMostOf) - code, line = code * take(p, kSlope) + take(p, kShiftOf);
-    return larger(take(p, kLeastOf) - code, most < line ? most : line);
-}
-
-FIRSTSPIKE_INLINE Ints read_bytes(const uint8_t* bytes, int64_t count) {
-    return reinterpret_cast<Ints>(widen_some(bytes, count));
-}
-FIRSTSPIKE_INLINE void write_bytes(uint8_t* out, Ints words, int64_t count) {
-    narrow_some(out, reinterpret_cast<Words>(words), count);
-}
-
-template <bool kCodes>
-void fire(const float* z, const RowParameters<kFolded>& f, int steps, int64_t neurons, uint8_t* times, uint8_t* codes) {
-    const Vec half = splat(0.5f), most = splat(static_cast<float>(steps) + 0.5f), last_code = splat(255.0f);
+template <bool kRecord>
+void fire(const float* z, const RowParameters<kFired>& f, int steps, int64_t neurons, uint8_t* times, Bfloat16* normalized) {
+    const Vec half = splat(0.5f), most = splat(static_cast<float>(steps) + 0.5f), far = splat(1e30f);
     const auto neurons_from = [&](int64_t i, int64_t count) FIRSTSPIKE_ALWAYS_INLINE {
         const float* p = f.from(i);
         const Vec from_center = load_some(z + i, count) - take(p, kCenter);
         const Vec level = from_center * take(p, kScale) + take(p, kShift);
         const Vec held = larger(level, Vec{});  // 0 of a NaN, which is no integer
         const Ints a = __builtin_convertvector(held < most ? held : most, Ints);
-        write_bytes(times + i, a == 0 ? Ints{} + kSilent : steps - a, count);
-        if constexpr (kCodes) {
-            const Vec whole = __builtin_convertvector(a, Vec);
-            const Vec part = level * take(p, kParts) - take(p, kSkipped);
-            const Vec last = whole * take(p, kParts) + take(p, kLast);  // rounding reaches no other level's parts
-            const Vec held_part = part < last ? part : last, most_cells = whole + take(p, kCells);
-            const Vec inside = take(p, kFirst) + larger(held_part < most_cells ? held_part : most_cells, whole);
-            const auto above = level > most;
-            const Vec line = from_center * take(p, kOutside) + (above ? take(p, kAbove) : take(p, kBelow));
-            const Vec top = above ? last_code : take(p, kBelowEnd), held_line = line < top ? line : top;
-            const Vec outside = larger(held_line, above ? take(p, kAboveFrom) : Vec{});  // 0 of a NaN
-            const auto in_clip = (level >= half) & (level <= most);
-            const Vec from_last = larger(in_clip ? inside : outside, Vec{});  // 0 of a NaN, whatever parameters give
-            const Vec held_last = from_last < last_code ? from_last : last_code;
-            write_bytes(codes + i, 255 - __builtin_convertvector(held_last, Ints), count);
+        narrow_some(times + i, reinterpret_cast<Words>(a == 0 ? Ints{} + kSilent : steps - a), count);
+        if constexpr (kRecord) {
+            const Vec above = larger(from_center * take(p, kInverse), -far);  // -far of a NaN
+            const Words n = reinterpret_cast<Words>(above < far ? above : far);
+            const auto inside = (level >= half) & (level <= most);
+            write_halves(normalized + i, inside ? n | kInside : (n + kInside) & ~kInside, count);  // the nearest with this bit
         }
     };
     int64_t i = 0;
@@ -304,41 +190,22 @@ void fire(const float* z, const RowParameters<kFolded>& f, int steps, int64_t ne
     if (i < neurons) neurons_from(i, neurons - i);
 }
 
-// run(levels, rows), where levels(bytes, at, count) are the levels a of `count` times or codes, at most a vector, from place `at`
-// of a row on.
-template <class Run>
-void with_levels(const float* scales, int64_t scaled, int64_t window, const Rows& rows, Run&& run) {
-    const auto steps = static_cast<int>(window);
-    if (!scales)
-        return run([steps](const uint8_t* times, int64_t, int64_t count) FIRSTSPIKE_ALWAYS_INLINE {
-            const Ints t = read_bytes(times, count);
-            return t == kSilent ? Ints{} : steps - t;
-        });
-    RowParameters<kDecoded> p(scaled, rows.width);
-    for (int64_t c = 0; c < scaled; c += kDoubles) decode(Code(scales, scaled, c), steps, p, c);
-    p.repeat();
-    const Vec most = splat(static_cast<float>(steps));
-    run([&p, most](const uint8_t* codes, int64_t at, int64_t count) FIRSTSPIKE_ALWAYS_INLINE {
-        const Vec level = larger(level_of(read_bytes(codes, count), p.from(at)), Vec{});
-        return __builtin_convertvector(level < most ? level : most, Ints);
-    });
+// The first `count` gradients of values where u is in [0, 1], at most a vector, and 0 elsewhere.
+FIRSTSPIKE_INLINE Vec within_clip(const float* gradient, Words normalized, int64_t count) {
+    return (normalized & kInside) != 0 ? load_some(gradient, count) : Vec{};
 }
 
-// The gradient of a current is along times that of the value, where inside, less turn n + mean, which are lines in the level.
-enum { kAlong = kDecoded, kTurn, kMeanBelow, kMeanAbove, kInsideTurn, kInsideMean, kLines };
+// The gradient of a current is that of the value times kAlong where u is in [0, 1], less kMean + n kTurn.
+enum { kAlong, kMean, kTurn, kLines };
 
 template <bool kBatch>
-void current_gradient(const float* gradient, const uint8_t* codes, const RowParameters<kLines>& lines, float end, int64_t neurons,
+void current_gradient(const float* gradient, const Bfloat16* normalized, const RowParameters<kLines>& lines, int64_t neurons,
                       float* out) {
     write_vectors(out, neurons, [&](int64_t i, int64_t count) {
         const float* p = lines.from(i);
-        const Vec level = level_of(read_bytes(codes + i, count), p);
-        const auto above = level > end, inside = (level > Vec{}) & (level < end);
-        const Vec sent = inside ? load_some(gradient + i, count) * take(p, kAlong) : Vec{};
-        if constexpr (!kBatch) return sent;
-        const Vec mean = above ? take(p, kMeanAbove) : take(p, kMeanBelow);
-        const Vec in = take(p, kInsideMean) + level * take(p, kInsideTurn);
-        return sent - (inside ? in : mean + level * take(p, kTurn));
+        const Words n = read_halves(normalized + i, count);
+        const Vec sent = within_clip(gradient + i, n, count) * take(p, kAlong);
+        return kBatch ? sent - (take(p, kMean) + reinterpret_cast<Vec>(n) * take(p, kTurn)) : sent;
     });
 }
 
@@ -373,90 +240,68 @@ void channel_moments(const float* current, int64_t sites, int64_t channels, int 
     }
 }
 
-void windowed_times(const float* current, const WindowedNeurons& n, int threads, uint8_t* times, uint8_t* codes, float* scales) {
+void windowed_times(const float* current, const WindowedNeurons& n, int threads, uint8_t* times, Bfloat16* normalized) {
     const Rows rows = long_rows(n.sites, n.channels);
-    const auto pass = [&](int steps, bool coded) {
-        const RowParameters<kFolded> f = folded(n, steps, coded ? scales : nullptr, rows.width);
-        each_row(rows, threads, [&](int64_t at, int64_t number) {
-            if (coded)
-                fire<true>(current + at, f, steps, number, times + at, codes + at);
-            else
-                fire<false>(current + at, f, steps, number, times + at, nullptr);
-        });
-    };
-    const auto steps = static_cast<int>(n.steps), coded = coded_steps(n.steps);
-    if (codes) pass(coded, true);
-    if (!codes || coded != steps) pass(steps, false);  // the codes are of fewer steps than the times
+    const auto steps = static_cast<int>(n.steps);
+    const RowParameters<kFired> f = firing(n, rows.width);
+    each_row(rows, threads, [&](int64_t at, int64_t number) {
+        if (normalized)
+            fire<true>(current + at, f, steps, number, times + at, normalized + at);
+        else
+            fire<false>(current + at, f, steps, number, times + at, nullptr);
+    });
 }
 
-void windowed_gradient(const float* gradient, const uint8_t* codes, const float* scales, const WindowedNeurons& n, bool batch,
-                       int threads, const WindowedGradients& out) {
-    const int steps = coded_steps(n.steps);
-    const float end = static_cast<float>(steps + 1);
+void windowed_gradient(const float* gradient, const Bfloat16* normalized, const WindowedNeurons& n, bool batch, int threads,
+                       const WindowedGradients& out) {
     const Rows summed = sum_rows(n.sites, n.channels), rows = long_rows(n.sites, n.channels);
-    RowParameters<kLines> lines(n.channels, std::max(rows.width, summed.width));
-    for (int64_t c = 0; c < n.channels; c += kDoubles) decode(Code(scales, n.channels, c), steps, lines, c);
-    lines.repeat();
+    RowParameters<kLines> lines(n.channels, rows.width);
     const Buffer<double> sums =
-        sums_over_sites(summed, n.channels, threads, [&](int64_t at, int64_t place, int64_t count, Vec& sum, Vec& along) {
-            const Vec level = level_of(read_bytes(codes + at, count), lines.from(place));
-            const Vec inside = (level > Vec{}) & (level < end) ? load_some(gradient + at, count) : Vec{};
-            sum += inside;
-            along += inside * level;
+        sums_over_sites(summed, n.channels, threads, [&](int64_t at, int64_t, int64_t count, Vec& sum, Vec& product) {
+            const Words deviation = read_halves(normalized + at, count);
+            const Vec sent = within_clip(gradient + at, deviation, count);
+            sum += sent;
+            product += sent * reinterpret_cast<Vec>(deviation);
         });
     double shared_clip = 0.0;
     for (int64_t c = 0; c < n.channels; c += kDoubles) {
         const Channels of(n, c);
-        const Code code(scales, n.channels, c);
-        Doubles sum, along;
-        std::memcpy(&sum, sums.data() + c, sizeof sum), std::memcpy(&along, sums.data() + n.channels + c, sizeof along);
-        along = (along - 0.5 * sum) / steps;  // of u
-        const auto seen = of.size() * (of.normal ? kLeastGamma : HUGE_VAL) > of.clip;
-        const Doubles per_gamma = seen ? 1.0 / of.gamma : Doubles{}, per_clip = 1.0 / of.clip;
-        const Doubles slope = of.clip * per_gamma, shift = of.beta * per_gamma;  // of n in u
-        const Doubles product = slope * along - shift * sum, at_clip = -along * per_clip;
+        Doubles sum, product;
+        std::memcpy(&sum, sums.data() + c, sizeof sum), std::memcpy(&product, sums.data() + n.channels + c, sizeof product);
+        const Doubles per_clip = 1.0 / of.clip, at_clip = -(of.gamma * product + of.beta * sum) * per_clip * per_clip;
         write_channels(out.gamma, n.channels, c, product * per_clip);
         write_channels(out.beta, n.channels, c, sum * per_clip);
         if (n.clips > 1) write_channels(out.clip, n.channels, c, at_clip);
         for (int i = 0; i < kDoubles && c + i < n.channels; ++i) shared_clip += at_clip[i];
-        const Doubles factor = of.gamma * of.inverse * per_clip,
-                      each = factor * (batch ? 1.0 / static_cast<double>(n.sites) : 0.0);
-        const Doubles mean = each * sum, turn = each * product * of.sign(), step = 1.0 / code.per_deviation(of);
+        const Doubles factor = of.gamma * of.inverse * per_clip, each = factor / static_cast<double>(n.sites);
         lines.set(kAlong, c, factor);
-        lines.set(kTurn, c, turn * step);
-        lines.set(kMeanBelow, c, mean + turn * (of.low + step * (code.edge() - 0.5)));
-        lines.set(kMeanAbove, c, mean + turn * (of.high - step * (steps + 0.5 + code.edge())));
-        lines.set(kInsideTurn, c, each * product * slope / steps);
-        lines.set(kInsideMean, c, mean - each * product * (slope * 0.5 / steps + shift));
+        lines.set(kMean, c, each * sum);
+        lines.set(kTurn, c, each * product);
     }
     if (out.clip && n.clips == 1) out.clip[0] = static_cast<float>(shared_clip);
     if (!out.current) return;
     lines.repeat();
     each_row(rows, threads, [&](int64_t at, int64_t number) {
         if (batch)
-            current_gradient<true>(gradient + at, codes + at, lines, end, number, out.current + at);
+            current_gradient<true>(gradient + at, normalized + at, lines, number, out.current + at);
         else
-            current_gradient<false>(gradient + at, codes + at, lines, end, number, out.current + at);
+            current_gradient<false>(gradient + at, normalized + at, lines, number, out.current + at);
     });
 }
 
-void windowed_values(const uint8_t* bytes, const float* scales, int64_t scaled, const Patches& p, int64_t steps, int threads,
-                     float* values) {
+void windowed_values(const uint8_t* times, const Patches& p, int steps, int threads, float* values) {
     const Vec most = splat(static_cast<float>(p.pool * p.pool * steps));
-    const Rows rows = long_rows(p.sites(), p.channels);
-    with_levels(scales, scaled, steps, rows, [&](auto levels) {
-        if (p.pool == 1)
-            return each_row(rows, threads, [&](int64_t at, int64_t number) {
-                write_vectors(values + at, number, [&](int64_t i, int64_t n) {
-                    return __builtin_convertvector(levels(bytes + at + i, i, n), Vec) / most;
-                });
+    if (p.pool == 1)
+        return each_row(long_rows(p.sites(), p.channels), threads, [&](int64_t at, int64_t number) {
+            write_vectors(values + at, number, [&](int64_t i, int64_t n) {
+                return __builtin_convertvector(levels_of(times + at + i, n, steps), Vec) / most;
             });
-        each_patch(p, threads, [&](int64_t cell, int64_t first) {
-            write_vectors(values + cell * p.channels, p.channels, [&](int64_t c, int64_t n) {
-                Ints sum{};
-                each_unit(p, first, [&](int64_t site) { sum += levels(bytes + site * p.channels + c, c, n); });
-                return __builtin_convertvector(sum, Vec) / most;
-            });
+        });
+    each_patch(p, threads, [&](int64_t cell, int64_t first) {
+        write_vectors(values + cell * p.channels, p.channels, [&](int64_t c, int64_t n) {
+            Ints sum{};
+            each_unit(p, first, [&](int64_t site) { sum += levels_of(times + site * p.channels + c, n, steps); });
+            return __builtin_convertvector(sum, Vec) / most;
         });
     });
 }
@@ -473,14 +318,14 @@ void windowed_values_gradient(const float* gradient, const Patches& p, int threa
     });
 }
 
-void windowed_earliest(const uint8_t* bytes, const Patches& p, int threads, uint8_t* earliest) {
+void windowed_earliest(const uint8_t* times, const Patches& p, int threads, uint8_t* earliest) {
     typedef uint8_t Chunk __attribute__((vector_size(16)));
     each_patch(p, threads, [&](int64_t cell, int64_t first) {
         const auto least_from = [&]<class Part>(Part least, int64_t c) {
             each_unit(p, first, [&](int64_t site) {
-                Part byte;
-                std::memcpy(&byte, bytes + site * p.channels + c, sizeof byte);
-                least = byte < least ? byte : least;
+                Part time;
+                std::memcpy(&time, times + site * p.channels + c, sizeof time);
+                least = time < least ? time : least;
             });
             std::memcpy(earliest + cell * p.channels + c, &least, sizeof least);
         };
@@ -490,23 +335,21 @@ void windowed_earliest(const uint8_t* bytes, const Patches& p, int threads, uint
     });
 }
 
-void windowed_earliest_gradient(const float* gradient, const uint8_t* bytes, const uint8_t* earliest, const float* scales,
-                                int64_t scaled, const Patches& p, int64_t steps, int threads, float* values_gradient) {
+void windowed_earliest_gradient(const float* gradient, const uint8_t* times, const uint8_t* earliest, const Patches& p,
+                                int threads, float* values_gradient) {
     clear_rest(p, threads, values_gradient);
-    with_levels(scales, scaled, steps, long_rows(p.sites(), p.channels), [&](auto levels) {
-        each_patch(p, threads, [&](int64_t cell, int64_t first) {
-            for (int64_t c = 0; c < p.channels; c += kLanes) {
-                const int64_t at = cell * p.channels + c, count = std::min<int64_t>(kLanes, p.channels - c);
-                const Vec sent = load_some(gradient + at, count);
-                Ints sought = levels(earliest + at, c, count);
-                each_unit(p, first, [&](int64_t site) {
-                    const int64_t unit = site * p.channels + c;
-                    const auto wins = levels(bytes + unit, c, count) == sought;
-                    sought = wins ? Ints{} - 1 : sought;  // the first one alone
-                    write_vectors(values_gradient + unit, count, [&](int64_t, int64_t) { return wins ? sent : Vec{}; });
-                });
-            }
-        });
+    each_patch(p, threads, [&](int64_t cell, int64_t first) {
+        for (int64_t c = 0; c < p.channels; c += kLanes) {
+            const int64_t at = cell * p.channels + c, count = std::min<int64_t>(kLanes, p.channels - c);
+            const Vec sent = load_some(gradient + at, count);
+            Ints sought = read_bytes(earliest + at, count);
+            each_unit(p, first, [&](int64_t site) {
+                const int64_t unit = site * p.channels + c;
+                const auto wins = read_bytes(times + unit, count) == sought;
+                sought = wins ? Ints{} - 1 : sought;  // the first one alone
+                write_vectors(values_gradient + unit, count, [&](int64_t, int64_t) { return wins ? sent : Vec{}; });
+            });
+        }
     });
 }
 

@@ -53,8 +53,7 @@ class SpikeTimes:
 
     times: Tensor  # bytes, without a gradient
     steps: int
-    _codes: tuple[Tensor, Tensor] | None  # of a layer of windows, which hold the times too, and scales (ops/windowed.py)
-    __slots__ = ("__weakref__", "_anchor", "_codes", "_support", "steps", "times")
+    __slots__ = ("__weakref__", "_anchor", "_support", "steps", "times")
 
     def __init__(self, times: Tensor, steps: int) -> None:
         checks.instance("times", times, Tensor, "a torch.Tensor")
@@ -73,7 +72,6 @@ class SpikeTimes:
         self.times = times
         self._anchor: Tensor | None = None
         self._support: Support | None = None
-        self._codes = None
 
     @classmethod
     def from_dense(cls, x: Tensor, keep: str | None = None) -> SpikeTimes:
@@ -223,7 +221,7 @@ class SpikeTimes:
         spikes = cls(times, steps) if compiling else cls.__new__(cls)  # torch 2.6 does not trace __new__
         if times.dim() == 4:
             times = times.contiguous(memory_format=torch.channels_last)
-        spikes.times, spikes.steps, spikes._anchor, spikes._support, spikes._codes = times, steps, anchor, support, None
+        spikes.times, spikes.steps, spikes._anchor, spikes._support = times, steps, anchor, support
         return spikes
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -231,9 +229,7 @@ class SpikeTimes:
         return SpikeTimes, (self.times.detach(), self.steps)
 
     def __copy__(self) -> SpikeTimes:
-        copy = SpikeTimes._trusted(self.times, self.steps, self._anchor, self._support)
-        copy._codes = self._codes
-        return copy
+        return SpikeTimes._trusted(self.times, self.steps, self._anchor, self._support)
 
     def _dense_anchor(self) -> Tensor | None:
         """The anchor as [T, B, ...], whichever form it has; TypeError where it is that of values."""
@@ -338,7 +334,6 @@ def _unflatten(parts: Any, context: Context) -> SpikeTimes:
     anchor = others.pop(0) if anchored else None
     spikes = SpikeTimes.__new__(SpikeTimes)
     spikes.times, spikes.steps, spikes._anchor, spikes._support = times, steps, anchor, Support(*others) if supported else None
-    spikes._codes = None
     return spikes
 
 

@@ -150,7 +150,7 @@ def test_net(low: bool) -> None:
     with torch.autocast("cpu", torch.bfloat16, enabled=low):
         (expected, fused), (got, plain) = fused_and_portable(lambda: learned(trained))
     torch.testing.assert_close(got, expected)
-    assert (plain - fused).norm() < 0.02 * fused.norm()  # by codes of one byte
+    assert (plain - fused).norm() < 0.005 * fused.norm()  # of normalised currents in bfloat16
 
 
 @needs_one_graph

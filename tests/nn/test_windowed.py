@@ -60,7 +60,7 @@ def test_normalisation_is_that_of_torch() -> None:
         got.backward(at)
         want = torch.autograd.grad(expected, (weight, norm.weight, norm.bias), at)
         for one, other in zip((layer.weight.grad, layer.gamma.grad, layer.bias.grad), want, strict=True):
-            assert (one - other).norm() < 0.05 * other.norm()  # codes hold currents to a sixteenth of a deviation
+            assert (one - other).norm() < 0.01 * other.norm()  # normalised currents are rounded
     biased = 1 - 1 / len(spikes)  # torch's variance, at first 1, is not
     variance = (norm.running_var - 0.9**3) * biased + 0.9**3
     torch.testing.assert_close(layer.running, torch.stack([norm.running_mean, variance]))
@@ -120,10 +120,10 @@ def test_a_pruned_shortcut_uses_the_weight_of_now() -> None:
 
 @pytest.mark.parametrize("steps", [16, 64])
 @pytest.mark.parametrize(
-    ("spec", "most"), [("784-200-200-10", 1.17), ("32C3-AP2-64C3-AP2-256-10", 1.02), ("16C3-MP2-32C3-MP2-10", 1.27)]
+    ("spec", "most"), [("784-200-200-10", 3.1), ("32C3-AP2-64C3-AP2-256-10", 3.01), ("16C3-MP2-32C3-MP2-10", 3.26)]
 )
 def test_memory_kept_for_backward(spec: str, most: float, steps: int) -> None:
-    """Bytes that autograd holds per neuron, apart from the input: a code, also of each pooled one; moments and scales."""
+    """Bytes that autograd holds per neuron, apart from the input: a time, also of each pooled one, and a bfloat16; moments."""
     shape = (784,) if spec.startswith("784") else (1, 28, 28)
     model = models.build(spec, input_shape=shape, steps=steps, timing="windowed")
     spikes = functional.windowed_encode(torch.rand(128, *shape, generator=generator(0)))
@@ -140,11 +140,11 @@ def test_memory_kept_for_backward(spec: str, most: float, steps: int) -> None:
     neurons = sum(layer.times.numel() for layer in model.observe(spikes).layers)
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
         model(spikes)
-    assert neurons < sum(kept.values()) < most * neurons
+    assert 3 * neurons < sum(kept.values()) < most * neurons
 
 
-@pytest.mark.parametrize("way", ["times alone", "compiled", "copied and checkpointed"])
-def test_gradients_are_those_of_times(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("way", ["compiled", "copied and checkpointed"])
+def test_gradients_are_the_same_in_every_way(way: str) -> None:
     def gradients(way: str = "") -> list[Tensor]:
         model, x = net(), images()  # its blocks use spikes twice
         if way == "compiled":
@@ -154,8 +154,6 @@ def test_gradients_are_those_of_times(way: str, monkeypatch: pytest.MonkeyPatch)
         return list(torch.autograd.grad(x.sum(), list(model.parameters())))
 
     expected = gradients()
-    if way == "times alone":
-        monkeypatch.setattr(functional.windowed, "codes_of", lambda spikes: (None, None))
     assert all(torch.equal(a, b) for a, b in zip(expected, gradients(way), strict=True))
 
 

@@ -6,8 +6,6 @@ T steps has the value (T - t) / T, silence 0, so that a layer is a clipped ReLU 
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -114,8 +112,8 @@ def windowed_fire(
     Returns
     -------
     SpikeTimes
-        Of the shape of `current`. For the gradient one byte per neuron is kept, which holds the normalised current to
-        about 1/16 (docs/windowed.md, section "Gradient"); the gradients of clip and gamma use it.
+        Of the shape of `current`. The gradients of clip and gamma use the normalised currents in bfloat16, which take 2 bytes
+        per neuron until the backward pass (docs/windowed.md, section "Gradient").
 
     Examples
     --------
@@ -204,7 +202,7 @@ def current_of(spikes: SpikeTimes, weight: Tensor, product: Product, bias: Tenso
     with full_precision(weight.device):
         if portable.serves(weight.device):
             return portable.current_of(spikes, weight, product, bias)
-        current: Tensor = ops.windowed.product(*_source_of(spikes), weight, bias, spikes.steps, *product)
+        current: Tensor = ops.windowed.product(*valued_of(spikes), weight, bias, spikes.steps, *product)
     return current
 
 
@@ -214,9 +212,8 @@ def layer_of(spikes: SpikeTimes, weight: Tensor, product: Product, neurons: Neur
         return fired_of(current_of(spikes, weight, product), neurons)
     weight = _checked(spikes, weight, product)
     with full_precision(weight.device):
-        result = ops.windowed.layer(*_source_of(spikes), weight, spikes.steps, *product, *neurons)
-    anchor, times, codes, scales, moments = result
-    return _spikes_of(anchor, times, codes, scales, neurons.steps), moments
+        anchor, times, _, moments = ops.windowed.layer(*valued_of(spikes), weight, spikes.steps, *product, *neurons)
+    return _spikes_of(anchor, times, neurons.steps), moments
 
 
 def _checked(spikes: SpikeTimes, weight: Tensor, product: Product) -> Tensor:
@@ -234,45 +231,27 @@ def _checked(spikes: SpikeTimes, weight: Tensor, product: Product) -> Tensor:
     return weight.to(torch.get_autocast_dtype(device)) if low else weight
 
 
-def _source_of(spikes: SpikeTimes) -> tuple[Any, ...]:
-    """The first arguments of the operators: times, codes, scales and anchor."""
-    times, anchor = valued_of(spikes)
-    return times, *codes_of(spikes), anchor
-
-
 def fired_of(current: Tensor, neurons: Neurons) -> tuple[SpikeTimes, Tensor]:
     """(spikes, moments of the batch) of currents in site order."""
     if portable.serves(current.device):
         return portable.fired_of(current, neurons)
     trained = current, neurons.gamma, neurons.bias, neurons.clip
     record = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in trained)
-    anchor, times, codes, scales, moments = ops.windowed.fire(current, *neurons, record)
-    return _spikes_of(anchor if record else None, times, codes, scales, neurons.steps), moments
+    anchor, times, _, moments = ops.windowed.fire(current, *neurons, record)
+    return _spikes_of(anchor if record else None, times, neurons.steps), moments
 
 
-def _spikes_of(anchor: Tensor | None, times: Tensor, codes: Tensor, scales: Tensor, steps: int) -> SpikeTimes:
-    times = times.permute(0, 3, 1, 2) if times.dim() == 4 else times
-    fired = SpikeTimes._trusted(times, steps, anchor)
-    fired._codes = (codes, scales) if anchor is not None and steps <= ops.windowed.MOST_CODED else None
-    return fired
+def _spikes_of(anchor: Tensor | None, times: Tensor, steps: int) -> SpikeTimes:
+    """Spikes of times in site order."""
+    return SpikeTimes._trusted(times.permute(0, 3, 1, 2) if times.dim() == 4 else times, steps, anchor)
 
 
 def earliest_of(spikes: SpikeTimes, pool: int) -> SpikeTimes:
-    """The earliest spikes of windows of pool x pool units, whose values are the largest; the gradient goes to the winners."""
+    """The earliest spikes of patches of pool x pool units, whose values are the largest; the gradient goes to the winners."""
     if portable.serves(spikes.device):
         return portable.earliest_of(spikes, pool)
-    times, codes, scales, anchor = _source_of(spikes)
-    anchor, times, pooled = ops.windowed.earliest(times, codes, scales, anchor, spikes.steps, pool)
-    earliest = SpikeTimes._trusted(times.permute(0, 3, 1, 2), spikes.steps, anchor)
-    earliest._codes = None if codes is None or scales is None else (pooled, scales)
-    return earliest
-
-
-def codes_of(spikes: SpikeTimes) -> tuple[Tensor, Tensor] | tuple[None, None]:
-    """Codes and scales that came with spikes of a layer of windows, in site order; None where somebody wrote into their times."""
-    if spikes._codes is None or not (torch.compiler.is_compiling() or spikes.times._version == 0):
-        return None, None
-    return spikes._codes
+    anchor, times = ops.windowed.earliest(*valued_of(spikes), pool)
+    return _spikes_of(anchor, times, spikes.steps)
 
 
 def valued_of(spikes: SpikeTimes) -> tuple[Tensor, Tensor | None]:

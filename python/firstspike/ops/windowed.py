@@ -2,9 +2,8 @@
 
 Times, values and currents are [B, N], or maps in site order, [B, H, W, C]. A spike at t in a window of T steps has the value
 a / T with a = T - t, silence has 0. The anchor has the shape of `SpikeTimes`, [B, N] or [B, C, H, W]: the gradient with
-respect to the values. Forward passes read times. Backward passes read codes where they came with the times: a code holds the
-value too, and `fire` keeps it anyway, so that the times are free after the forward pass. Scales, [3, C] or [3, 1], say how the
-codes of each channel are read. Products are computed in the type of the weight; currents and gradients of values are float32.
+respect to the values. For its gradient a neuron keeps its time, and in bfloat16 its normalised current. Products are computed in
+the type of the weight; currents and gradients of values are float32.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ from .._base.geometry import one_channel, out_size, pixels
 from ._operator import operator
 from ._support import array, cpu, empty, only, require_record, threads
 
-MOST_CODED: int = cpu.most_coded_steps  # the longest windows whose codes hold the values
 _LARGE = 1 << 18  # bytes from which the kernels' own store of blocks is worth its overhead
 
 
@@ -57,17 +55,12 @@ class Neurons(NamedTuple):
         return (math.prod(shape), 1) if shared else (math.prod(shape[:-1]), shape[-1])
 
 
-def _bytes(shape: Sequence[int]) -> Tensor:
-    """Uninitialised bytes from the kernels' store, see `empty`."""
-    size = math.prod(shape)
+def _space(shape: Sequence[int], dtype: torch.dtype = torch.uint8) -> Tensor:
+    """Uninitialised memory from the kernels' store, see `empty`."""
+    size = math.prod(shape) * dtype.itemsize
     if size < _LARGE:
-        return torch.empty(shape, dtype=torch.uint8)
-    return empty([(size + 3) // 4]).view(torch.uint8)[:size].view(shape)
-
-
-def _bytes_like(x: Tensor) -> Tensor:
-    """`_bytes` of the shape of x, which is contiguous."""
-    return torch.empty_like(x, dtype=torch.uint8) if x.numel() < _LARGE else _bytes(x.shape)
+        return torch.empty(shape, dtype=dtype)
+    return empty([(size + 3) // 4]).view(torch.uint8)[:size].view(dtype).view(shape)
 
 
 def _anchor(times: Tensor) -> Tensor:
@@ -97,10 +90,10 @@ def _pooled(shape: Sequence[int], pool: int) -> tuple[int, ...]:
     return batch, height // pool, width // pool, channels
 
 
-def _values(of: Tensor, anchor: Tensor | None, steps: int, pool: int, scales: Tensor | None = None) -> Tensor:
-    values = empty(_pooled(of.shape, pool))
-    cpu.windowed_values(_sizes(of.shape), pool, steps, array(of), array(scales), threads(), array(values))
-    return values
+def _values(times: Tensor, anchor: Tensor | None, steps: int, pool: int) -> Tensor:
+    averages = empty(_pooled(times.shape, pool))
+    cpu.windowed_values(_sizes(times.shape), pool, steps, array(times), threads(), array(averages))
+    return averages
 
 
 def _values_fake(times: Tensor, anchor: Tensor | None, steps: int, pool: int) -> Tensor:
@@ -123,9 +116,7 @@ def _unpool(gradient: Tensor, shape: list[int], pool: int) -> Tensor:
     return at_units
 
 
-def _product(
-    times: Tensor, codes: Any, scales: Any, anchor: Any, weight: Tensor, bias: Tensor | None, steps: int, *settings: Any
-) -> Tensor:
+def _product(times: Tensor, anchor: Any, weight: Tensor, bias: Tensor | None, steps: int, *settings: Any) -> Tensor:
     product = Product(*settings)
     return weighted(_maps(_values(times, None, steps, product.avg_pool)), weight, bias, product)
 
@@ -140,9 +131,7 @@ def weighted(values: Tensor, weight: Tensor, bias: Tensor | None, product: Produ
     return in_sites(torch.conv2d(values, weight, bias, list(stride), list(padding), 1, groups).float())
 
 
-def _product_fake(
-    times: Tensor, codes: Any, scales: Any, anchor: Any, weight: Tensor, bias: Tensor | None, steps: int, *settings: Any
-) -> Tensor:
+def _product_fake(times: Tensor, anchor: Any, weight: Tensor, bias: Tensor | None, steps: int, *settings: Any) -> Tensor:
     pool, stride, padding, _ = Product(*settings)
     batch, *size, _ = _sizes(_pooled(times.shape, pool))
     if weight.dim() == 2:
@@ -152,32 +141,22 @@ def _product_fake(
 
 
 def _product_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    times, codes, scales, anchor, weight, _, *ctx.settings = inputs
-    ctx.save_for_backward(times if codes is None else codes, scales, weight, anchor)
+    times, anchor, weight, _, *ctx.settings = inputs
+    ctx.save_for_backward(times, weight, anchor)
 
 
 def _product_gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor) -> tuple[Tensor | None, ...]:
-    of, scales, weight, _ = saved
-    _, _, _, to_anchor, to_weight, to_bias, *_ = ctx.needs_input_grad
-    at_anchor, at_weight = product_backward(gradient, of, scales, weight, *ctx.settings, to_anchor, to_weight)
+    times, weight, _ = saved
+    _, to_anchor, to_weight, to_bias, *_ = ctx.needs_input_grad
+    at_anchor, at_weight = product_backward(gradient, times, weight, *ctx.settings, to_anchor, to_weight)
     at_bias = gradient.flatten(0, -2).sum(0) if to_bias else None
-    return (
-        None,
-        None,
-        None,
-        _maps(at_anchor) if to_anchor else None,
-        at_weight if to_weight else None,
-        at_bias,
-        *[None] * 5,
-    )
+    return None, _maps(at_anchor) if to_anchor else None, at_weight if to_weight else None, at_bias, *[None] * 5
 
 
-def _product_backward(
-    gradient: Tensor, of: Tensor, scales: Tensor | None, weight: Tensor, steps: int, *settings: Any
-) -> tuple[Tensor, Tensor]:
+def _product_backward(gradient: Tensor, times: Tensor, weight: Tensor, steps: int, *settings: Any) -> tuple[Tensor, Tensor]:
     *product, to_anchor, to_weight = settings
     pool, stride, padding, groups = Product(*product)
-    values = _maps(_values(of, None, steps, pool, scales)).to(weight.dtype)
+    values = _maps(_values(times, None, steps, pool)).to(weight.dtype)
     gradient, no_values = gradient.to(weight.dtype), gradient.new_empty(0)
     if weight.dim() == 2:
         at_values = gradient.mm(weight) if to_anchor else no_values
@@ -202,15 +181,13 @@ def _product_backward(
             at_weight = part(1, values, stride, padding)
     if to_anchor:
         at_values = in_sites(at_values).float()
-        at_values = at_values if pool == 1 else _unpool(at_values, list(of.shape), pool)
+        at_values = at_values if pool == 1 else _unpool(at_values, list(times.shape), pool)
     return at_values, at_weight.contiguous()
 
 
-def _product_backward_fake(
-    gradient: Tensor, of: Tensor, scales: Tensor | None, weight: Tensor, steps: int, *settings: Any
-) -> tuple[Tensor, Tensor]:
+def _product_backward_fake(gradient: Tensor, times: Tensor, weight: Tensor, steps: int, *settings: Any) -> tuple[Tensor, Tensor]:
     *_, to_anchor, to_weight = settings
-    return gradient.new_empty(of.shape if to_anchor else 0), weight.new_empty(weight.shape if to_weight else 0)
+    return gradient.new_empty(times.shape if to_anchor else 0), weight.new_empty(weight.shape if to_weight else 0)
 
 
 def _fire(current: Tensor, *settings: Any) -> tuple[Tensor, ...]:
@@ -221,22 +198,19 @@ def _fire(current: Tensor, *settings: Any) -> tuple[Tensor, ...]:
     moments = torch.empty((2, channels) if n.batch else 0, dtype=torch.float32)
     if n.batch:
         cpu.channel_moments(sites, channels, array(current), threads(), array(moments))
-    times, codes = _bytes_like(current), _bytes_like(current) if record else _bytes((0,))
-    scales = torch.empty((3, channels) if record else 0, dtype=torch.float32)
-    given = n.arrays(moments if n.batch else n.moments)
-    to = array(times), *((array(codes), array(scales)) if record else (None, None))
-    cpu.windowed_times((sites, channels, n.steps), given, array(current), threads(), *to)
-    return _anchor(current) if record else current.new_empty(0), times, codes, scales, moments
+    times = _space(current.shape)
+    normalized = _space(current.shape if record else (0,), torch.bfloat16)
+    arrays = n.arrays(moments if n.batch else n.moments), array(current), threads(), array(times)
+    cpu.windowed_times((sites, channels, n.steps), *arrays, array(normalized) if record else None)
+    return _anchor(current) if record else current.new_empty(0), times, normalized, moments
 
 
 def _fire_fake(current: Tensor, *settings: Any) -> tuple[Tensor, ...]:
     *parameters, record = settings
-    n = Neurons(*parameters)
-    moments = current.new_empty((2, current.shape[-1]) if n.batch else 0)
-    scales = current.new_empty((3, n.rows(current.shape)[1]) if record else 0)
-    bytes_of = current.new_empty(current.shape, dtype=torch.uint8)
-    codes = current.new_empty(current.shape if record else 0, dtype=torch.uint8)
-    return _anchor(current) if record else current.new_empty(0), bytes_of, codes, scales, moments
+    moments = current.new_empty((2, current.shape[-1]) if Neurons(*parameters).batch else 0)
+    times = current.new_empty(current.shape, dtype=torch.uint8)
+    normalized = current.new_empty(current.shape if record else 0, dtype=torch.bfloat16)
+    return _anchor(current) if record else current.new_empty(0), times, normalized, moments
 
 
 def _keep(ctx: Any, n: Neurons, moments: Tensor) -> tuple[Tensor | None, ...]:
@@ -252,29 +226,28 @@ def _kept(ctx: Any, tensors: Sequence[Any]) -> Neurons:
 
 def _fire_save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     _, *parameters, ctx.record = inputs
-    anchor, _, codes, scales, moments = output
-    ctx.save_for_backward(codes, scales, anchor, *_keep(ctx, Neurons(*parameters), moments))
+    anchor, _, normalized, moments = output
+    ctx.save_for_backward(normalized, anchor, *_keep(ctx, Neurons(*parameters), moments))
 
 
 def _fire_gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
     require_record(ctx, "windowed_fire")
-    codes, scales, _, *tensors = saved
-    parts = fire_backward(in_sites(gradient), codes, scales, *_kept(ctx, tensors))
+    normalized, _, *tensors = saved
+    parts = fire_backward(in_sites(gradient), normalized, *_kept(ctx, tensors))
     current, clip, gamma, bias = only(parts, [ctx.needs_input_grad[i] for i in (0, 1, 3, 4)])
     return current, clip, None, gamma, bias, *[None] * 4
 
 
-def _fire_backward(gradient: Tensor, codes: Tensor, scales: Tensor, *parameters: Any) -> tuple[Tensor, ...]:
+def _fire_backward(gradient: Tensor, normalized: Tensor, *parameters: Any) -> tuple[Tensor, ...]:
     n = Neurons(*parameters)
-    current, clip = empty(codes.shape), torch.empty_like(n.clip)
+    current, clip = empty(normalized.shape), torch.empty_like(n.clip)
     gamma, bias = (torch.empty(0, dtype=torch.float32) if x is None else torch.empty_like(x) for x in (n.gamma, n.bias))
     cpu.windowed_gradient(
-        (*n.rows(codes.shape), n.steps),
+        (*n.rows(normalized.shape), n.steps),
         n.arrays(n.moments),
         n.batch,
         array(gradient.contiguous()),
-        array(codes),
-        array(scales),
+        array(normalized),
         threads(),
         array(current),
         None if n.gamma is None else array(gamma),
@@ -284,10 +257,10 @@ def _fire_backward(gradient: Tensor, codes: Tensor, scales: Tensor, *parameters:
     return current, clip, gamma, bias
 
 
-def _fire_backward_fake(gradient: Tensor, codes: Tensor, scales: Tensor, *parameters: Any) -> tuple[Tensor, ...]:
+def _fire_backward_fake(gradient: Tensor, normalized: Tensor, *parameters: Any) -> tuple[Tensor, ...]:
     n = Neurons(*parameters)
     at_parameters = [gradient.new_empty(0 if x is None else x.shape) for x in (n.clip, n.gamma, n.bias)]
-    return gradient.new_empty(codes.shape), *at_parameters
+    return gradient.new_empty(normalized.shape), *at_parameters
 
 
 def _parts(settings: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
@@ -296,67 +269,59 @@ def _parts(settings: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
     return settings[:numbers], settings[numbers:]
 
 
-def _layer(times: Tensor, codes: Any, scales: Any, anchor: Any, weight: Tensor, *settings: Any) -> tuple[Tensor, ...]:
+def _layer(times: Tensor, anchor: Any, weight: Tensor, *settings: Any) -> tuple[Tensor, ...]:
     product, neurons = _parts(settings)
-    return _fire(_product(times, codes, scales, anchor, weight, None, *product), *neurons, True)
+    return _fire(_product(times, anchor, weight, None, *product), *neurons, True)
 
 
-def _layer_fake(times: Tensor, codes: Any, scales: Any, anchor: Any, weight: Tensor, *settings: Any) -> tuple[Any, ...]:
+def _layer_fake(times: Tensor, anchor: Any, weight: Tensor, *settings: Any) -> tuple[Any, ...]:
     product, neurons = _parts(settings)
-    return _fire_fake(_product_fake(times, codes, scales, anchor, weight, None, *product), *neurons, True)
+    return _fire_fake(_product_fake(times, anchor, weight, None, *product), *neurons, True)
 
 
 def _layer_save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    times, codes, scales, anchor, weight, *settings = inputs
+    times, anchor, weight, *settings = inputs
     ctx.product, neurons = _parts(settings)
-    anchor_out, _, *coded, moments = output
-    source = times if codes is None else codes, scales, weight, anchor
-    ctx.save_for_backward(*source, *coded, anchor_out, *_keep(ctx, Neurons(*neurons), moments))
+    anchor_out, _, normalized, moments = output
+    ctx.save_for_backward(times, weight, anchor, normalized, anchor_out, *_keep(ctx, Neurons(*neurons), moments))
 
 
 def _layer_gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
-    of, scales, weight, _, codes, own_scales, _, *tensors = saved
-    current, *neurons = fire_backward(in_sites(gradient), codes, own_scales, *_kept(ctx, tensors))
+    times, weight, _, normalized, _, *tensors = saved
+    current, *neurons = fire_backward(in_sites(gradient), normalized, *_kept(ctx, tensors))
     needs = ctx.needs_input_grad
-    at_anchor, at_weight = product_backward(current, of, scales, weight, *ctx.product, needs[3], needs[4])
-    clip, gamma, bias = only(neurons, [needs[i] for i in (10, 12, 13)])
-    parts = _maps(at_anchor) if needs[3] else None, at_weight if needs[4] else None
-    return None, None, None, *parts, *[None] * 5, clip, None, gamma, bias, *[None] * 3
+    at_anchor, at_weight = product_backward(current, times, weight, *ctx.product, needs[1], needs[2])
+    clip, gamma, bias = only(neurons, [needs[i] for i in (8, 10, 11)])
+    parts = _maps(at_anchor) if needs[1] else None, at_weight if needs[2] else None
+    return None, *parts, *[None] * 5, clip, None, gamma, bias, *[None] * 3
 
 
-def _earliest(times: Tensor, codes: Tensor | None, scales: Any, anchor: Any, steps: int, pool: int) -> tuple[Any, ...]:
-    shape = _pooled(times.shape, pool)
-
-    def pooled(given: Tensor) -> Tensor:  # codes are in the order of times
-        pooled_bytes = _bytes(shape)
-        cpu.windowed_earliest(tuple(times.shape), pool, array(given), threads(), array(pooled_bytes))
-        return pooled_bytes
-
-    left = pooled(times)
-    return _anchor(left), left, _bytes((0,)) if codes is None else pooled(codes)
+def _earliest(times: Tensor, anchor: Any, pool: int) -> tuple[Tensor, Tensor]:
+    pooled = _space(_pooled(times.shape, pool))
+    cpu.windowed_earliest(tuple(times.shape), pool, array(times), threads(), array(pooled))
+    return _anchor(pooled), pooled
 
 
-def _earliest_fake(times: Tensor, codes: Tensor | None, scales: Any, anchor: Any, steps: int, pool: int) -> tuple[Tensor, ...]:
-    left = times.new_empty(_pooled(times.shape, pool))
-    return _anchor(left), left, times.new_empty(0 if codes is None else left.shape)
+def _earliest_fake(times: Tensor, anchor: Any, pool: int) -> tuple[Tensor, Tensor]:
+    pooled = times.new_empty(_pooled(times.shape, pool))
+    return _anchor(pooled), pooled
 
 
 def _earliest_save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    times, codes, scales, _, ctx.steps, ctx.pool = inputs
-    anchor, *pooled = output
-    kept = (times, pooled[0]) if codes is None else (codes, pooled[1])
-    ctx.save_for_backward(*kept, scales, anchor)
+    times, _, ctx.pool = inputs
+    anchor, pooled = output
+    ctx.save_for_backward(times, pooled, anchor)
 
 
 def _earliest_gradient(ctx: Any, saved: Sequence[Any], gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
-    at_units = earliest_backward(in_sites(gradient), *saved[:3], ctx.steps, ctx.pool)
-    return None, None, None, _maps(at_units), None, None
+    times, pooled, _ = saved
+    return None, _maps(earliest_backward(in_sites(gradient), times, pooled, ctx.pool)), None
 
 
-def _earliest_backward(gradient: Tensor, of: Tensor, pooled: Tensor, scales: Tensor | None, steps: int, pool: int) -> Tensor:
-    at_units = empty(of.shape)
-    given = array(gradient.contiguous()), array(of), array(pooled), array(scales)
-    cpu.windowed_earliest_gradient(tuple(of.shape), pool, steps, *given, threads(), array(at_units))
+def _earliest_backward(gradient: Tensor, times: Tensor, pooled: Tensor, pool: int) -> Tensor:
+    at_units = empty(times.shape)
+    arrays = array(gradient.contiguous()), array(times), array(pooled)
+    cpu.windowed_earliest_gradient(tuple(times.shape), pool, *arrays, threads(), array(at_units))
     return at_units
 
 
@@ -370,35 +335,32 @@ unpool = operator("windowed_unpool(Tensor gradient, SymInt[] shape, int pool) ->
     cpu=_unpool, fake=lambda gradient, shape, pool: gradient.new_empty(shape)
 )
 # Products of these values: [B, O] with a weight [O, N] of maps flattened in the order C, H, W, and the convolution
-# [B, H', W', O] with a weight [O, C / groups, kh, kw]. The bytes are kept for the gradient; floats are made of them anew.
-product = operator(
-    "windowed_product(Tensor times, Tensor? codes, Tensor? scales, Tensor? anchor, Tensor weight, Tensor? bias, "
-    f"{_PRODUCT}) -> Tensor"
-)(cpu=_product, fake=_product_fake, save=_product_save, gradients=_product_gradients)
+# [B, H', W', O] with a weight [O, C / groups, kh, kw]. Times are kept for the gradient; floats are made of them anew.
+product = operator(f"windowed_product(Tensor times, Tensor? anchor, Tensor weight, Tensor? bias, {_PRODUCT}) -> Tensor")(
+    cpu=_product, fake=_product_fake, save=_product_save, gradients=_product_gradients
+)
 product_backward = operator(
-    f"windowed_product_backward(Tensor gradient, Tensor of, Tensor? scales, Tensor weight, {_PRODUCT}, bool to_anchor,"
-    " bool to_weight) -> (Tensor at_anchor, Tensor at_weight)"
+    f"windowed_product_backward(Tensor gradient, Tensor times, Tensor weight, {_PRODUCT}, bool to_anchor, bool to_weight)"
+    " -> (Tensor at_anchor, Tensor at_weight)"
 )(cpu=_product_backward, fake=_product_backward_fake)
-# (anchor, times, codes, scales, moments) of currents. One byte per neuron, its code, is kept for the gradient.
+# (anchor, times, normalised currents, moments) of currents. The normalised currents are kept for the gradient, in bfloat16.
 fire = operator(
     f"windowed_fire(Tensor current, {_NEURONS}, bool record)"
-    " -> (Tensor anchor, Tensor times, Tensor codes, Tensor scales, Tensor moments_out)"
+    " -> (Tensor anchor, Tensor times, Tensor normalized, Tensor moments_out)"
 )(cpu=_fire, fake=_fire_fake, save=_fire_save, gradients=_fire_gradients)
 fire_backward = operator(
-    f"windowed_fire_backward(Tensor gradient, Tensor codes, Tensor scales, {_NEURONS})"
+    f"windowed_fire_backward(Tensor gradient, Tensor normalized, {_NEURONS})"
     " -> (Tensor at_current, Tensor at_clip, Tensor at_gamma, Tensor at_bias)"
 )(cpu=_fire_backward, fake=_fire_backward_fake)
 # `fire` of `product`, as one step of autograd: each costs a layer about 20 microseconds, in forward and in backward.
 layer = operator(
-    "windowed_layer(Tensor times, Tensor? codes, Tensor? scales, Tensor? anchor, Tensor weight, "
-    f"{_PRODUCT}, {_NEURONS})"
-    " -> (Tensor anchor_out, Tensor times_out, Tensor codes_out, Tensor scales_out, Tensor moments_out)"
+    f"windowed_layer(Tensor times, Tensor? anchor, Tensor weight, {_PRODUCT}, {_NEURONS})"
+    " -> (Tensor anchor_out, Tensor times_out, Tensor normalized, Tensor moments_out)"
 )(cpu=_layer, fake=_layer_fake, save=_layer_save, gradients=_layer_gradients)
-# (anchor, times, codes): the earliest spike of each window, whose value is the largest. Backward seeks the winners again.
-earliest = operator(
-    "windowed_earliest(Tensor times, Tensor? codes, Tensor? scales, Tensor? anchor, int steps, int pool)"
-    " -> (Tensor anchor_out, Tensor pooled, Tensor pooled_codes)"
-)(cpu=_earliest, fake=_earliest_fake, save=_earliest_save, gradients=_earliest_gradient)
-earliest_backward = operator(
-    "windowed_earliest_backward(Tensor gradient, Tensor of, Tensor pooled, Tensor? scales, int steps, int pool) -> Tensor"
-)(cpu=_earliest_backward, fake=lambda gradient, of, *_: gradient.new_empty(of.shape))
+# (anchor, times) of the earliest spike of each patch, whose value is the largest. Backward seeks the winners again.
+earliest = operator("windowed_earliest(Tensor times, Tensor? anchor, int pool) -> (Tensor anchor_out, Tensor pooled)")(
+    cpu=_earliest, fake=_earliest_fake, save=_earliest_save, gradients=_earliest_gradient
+)
+earliest_backward = operator("windowed_earliest_backward(Tensor gradient, Tensor times, Tensor pooled, int pool) -> Tensor")(
+    cpu=_earliest_backward, fake=lambda gradient, times, *_: gradient.new_empty(times.shape)
+)
