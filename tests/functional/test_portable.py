@@ -150,7 +150,8 @@ def test_net(low: bool) -> None:
     with torch.autocast("cpu", torch.bfloat16, enabled=low):
         (expected, fused), (got, plain) = fused_and_portable(lambda: learned(trained))
     torch.testing.assert_close(got, expected)
-    assert (plain - fused).norm() < 0.005 * fused.norm()  # of normalised currents in bfloat16
+    bound = 0.02 if low else 0.005  # normalised currents in bfloat16; products in bfloat16 under autocast
+    assert (plain - fused).norm() < bound * fused.norm()
 
 
 @needs_one_graph
