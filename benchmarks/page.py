@@ -24,7 +24,7 @@ def write(folder: Path) -> Path:
 
 def made(folder: Path) -> tuple[str, dict[str, Any]]:
     """The page of the records in `folder`, and its figures by their names; nothing is written."""
-    parts = ["# Measurements\n", "Made by `nox -s bench` from the records beside this file.\n"]
+    parts = [f"# Measurements: {folder.name}\n", "Made by `nox -s bench` from the records beside this file.\n"]
     drawn: dict[str, Any] = {}
     for name in sections.NAMES:
         rows = records.load(folder / f"{name}.json")

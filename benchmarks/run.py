@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 from tools import ROOT
 
@@ -32,8 +30,6 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.threads < 1:
         parser.error(f"argument --threads: must be at least 1, got {options.threads}")
-    if options.oracle and shutil.which(options.oracle) is None:
-        parser.error(f"argument --oracle: must be an interpreter, got {options.oracle!r}")
     if options.inside:
         return _measure(options)
     if options.sweep:
@@ -55,8 +51,6 @@ def main(arguments: list[str] | None = None) -> int:
             str(options.threads),
         ]
         command += ["--full"] * options.full + ["--resume"] * options.resume
-        command += ["--oracle", _interpreter(options.oracle)] if options.oracle else []
-        command += ["--before", os.path.abspath(options.before)] if options.before else []
         command += ["--name", options.name] if options.name else []
         if subprocess.run(command, cwd=ROOT, env=_environment(name, options.threads) | (AVX2 if options.avx2 else {})).returncode:
             failed.append(name)
@@ -83,16 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tables", action="store_true", help="measure nothing: tables and figures from the records")
     parser.add_argument("--sweep", action="store_true", help="measure both sides of the plan's thresholds, and print them")
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1), help="of torch (default: 2)")
-    parser.add_argument("--oracle", metavar="PYTHON", help="an interpreter that has nengo-loihi, for the section emulator")
     parser.add_argument("--avx2", action="store_true", help="without AVX-512, as on a processor that has AVX2 alone")
-    parser.add_argument("--before", metavar="CHECKOUT", help="another commit, built in place, for the section builds")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     return parser
-
-
-def _interpreter(name: str) -> str:
-    """A path made absolute, because sections run elsewhere; the name of a command as it is."""
-    return os.path.abspath(name) if os.path.dirname(name) else name
 
 
 def _measure(options: argparse.Namespace) -> int:
@@ -106,8 +93,6 @@ def _measure(options: argparse.Namespace) -> int:
         full=options.full,
         resume=options.resume,
         threads=options.threads,
-        oracle=options.oracle,
-        before=options.before and Path(options.before),
         name=options.name,
     )
     for name in options.section:

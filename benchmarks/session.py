@@ -22,15 +22,12 @@ Maker = Callable[[torch.nn.Module, object, torch.Tensor], timing.Call]
 @dataclass(frozen=True)
 class Session:
     """full: everything, many rounds; else the quick form. resume: keep cells that are there. threads: of torch, and so
-    of all. oracle: an interpreter that has nengo-loihi, or None. before: a built checkout of another commit, for the
-    section builds. name: of the records' folder; by default full or quick.
+    of all. name: of the records' folder; by default full or quick.
     """
 
     full: bool = False
     resume: bool = False
     threads: int = 2
-    oracle: str | None = None
-    before: Path | None = None
     results: Path = RESULTS
     name: str | None = None
     neighbours: Neighbours = field(default_factory=Neighbours)

@@ -35,7 +35,7 @@ from paper.tables.timing import accuracies, costs
 from tools import ROOT, documents
 
 NAME = "results"
-DOCUMENTS = ("README.md", "docs/accuracy.md", "docs/emulator.md", "docs/performance.md")
+DOCUMENTS = ("README.md", "docs/accuracy.md", "docs/emulator.md")
 SHORT = ("group", "dataset", "net", "augmentation", "seeds", "accuracy", "relu_accuracy", "published")
 WANTED = (*SHORT, "epochs", "parameters", "steps", "seconds", "threads")
 

@@ -1,36 +1,20 @@
-"""The machine's own limits (probe.cpp), and how near its processors are to each other (neighbours.cpp)."""
+"""How near the machine's processors are to each other (neighbours.cpp)."""
 
 from __future__ import annotations
 
 import atexit
 import functools
-import json
 import os
 import shutil
 import subprocess
 import sysconfig
 import tempfile
 from pathlib import Path
-from typing import Any
 
 FOLDER = Path(__file__).parent
 FLAGS = ("-O3", "-std=c++20", "-march=native", "-mprefer-vector-width=512", "-Wno-psabi", "-pthread")
 NEAR = 100  # nanoseconds one way: less through a shared cache, more between two
 TRIES = 10
-
-
-def limits(threads: int, caches: dict[str, int]) -> dict[str, Any]:
-    """Floats per second added and multiplied-added, bytes per second read, by all threads together.
-
-    caches: bytes per level, as `tools.provenance.caches` gives them; a level is read in half of a core's share of it (the
-    last one is shared), memory in eight times the largest. RuntimeError where there is no C++ compiler.
-    """
-    sizes = {level: size // 2 for level, size in caches.items()}
-    if "L3" in sizes:
-        sizes["L3"] //= threads
-    sizes["memory"] = max(256 << 20, 8 * max(caches.values(), default=0))
-    found: dict[str, Any] = json.loads(_run("probe", threads, *(f"{name}={size}" for name, size in sizes.items())))
-    return found
 
 
 class Neighbours:

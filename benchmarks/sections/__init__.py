@@ -8,26 +8,13 @@ from importlib import import_module
 from types import ModuleType
 
 NAMES = (
-    *(
-        "sweep",
-        "steps",
-        "allocator",
-        "inference",
-        "growth",
-        "memory",
-        "limit",
-        "threads",
-        "leak",
-        "windowed",
-        "integers",
-        "timing_based",
-    ),
-    *("residual", "input_forms", "accuracy", "overhead", "crossover", "emulator", "cortex", "builds"),
+    *("accuracy", "windowed", "sweep", "steps", "growth", "crossover"),
+    *("inference", "integers", "memory", "threads", "cortex"),
 )
 #: Left out of the quick form: what they need takes minutes.
-LONG = ("sweep", "allocator", "timing_based", "accuracy", "crossover")
+LONG = ("sweep", "accuracy", "crossover")
 #: With the C library's own settings; in the others it keeps what is freed.
-DEFAULT_ALLOCATOR = ("allocator", "memory")
+DEFAULT_ALLOCATOR = ("memory",)
 
 
 def section(name: str) -> ModuleType:

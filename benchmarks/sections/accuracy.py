@@ -19,7 +19,7 @@ from firstspike import data, models, train
 from ..nets import forms, training_step
 from ..nets.windows import relu_of, spikingjelly_of
 from ..session import Session, fresh_compiler
-from ..table_cells import faster, number
+from ..table_cells import faster, milliseconds, number
 from ..workloads import CNN, MLP, Workload
 
 TITLE = "Time to accuracy"
@@ -34,6 +34,9 @@ SIDES: dict[str, dict[str, Any] | int] = {
     "SpikingJelly, T = 4": 4,
     "SpikingJelly, T = 8": 8,
 }
+#: Data set and sides of the table on README.md.
+FRONT = "fashion-mnist"
+FRONT_SIDES = ("windows, T = 16", "step by step, T = 4", "ReLU, torch", "SpikingJelly, T = 4")
 LOOP: dict[str, Any] = {"batch": 128, "label_smoothing": 0.1}
 RATES = (1e-3, 2e-3, 4e-3, 8e-3)
 EPOCHS = (1, 2, 3, 4, 6, 8)
@@ -146,7 +149,7 @@ class Found(NamedTuple):
 
 def found(rows: list[dict[str, Any]], name: str, goal: float, work: Workload) -> dict[str, Found]:
     """By side, for one goal; without the sides whose search is not finished."""
-    times: dict[str, Any] = next((row["times"] for row in rows if "times" in row and row["work"] == work.name), {})
+    times = _times(rows, work.name)
     sides = {}
     for side in SIDES if times else ():
         about = (name, work.name, side)
@@ -179,11 +182,41 @@ def _cell(one: Found | None) -> str:
 
 
 def summaries(rows: list[dict[str, Any]]) -> dict[str, tuple[str, pd.DataFrame]]:
-    """`sides`: the seconds of each side, a column per goal; the accuracy where the goal is not reached."""
+    """`sides`: the seconds of each side, a column per goal; the accuracy where the goal is not reached. `front`: time and
+    accuracy of the same nets, on `FRONT` alone.
+    """
     frame = pd.DataFrame({"side": list(SIDES)})
     for name, goal, work, sides in _by_goal(rows):
         frame[f"{DATASETS[name]} {goal:g} %, {work.name.upper()}"] = [_cell(sides.get(side)) for side in SIDES]
-    return {"sides": ("Seconds of training steps until a net has a test accuracy", frame)}
+    shown = [
+        {
+            "data": DATASETS[name],
+            "net": work.spec,
+            "side": side,
+            "ms of a step": milliseconds(times, faster(times, side)),
+            "seconds": number(one.seconds),
+            "test, %": _range(one.tests),
+        }
+        for name, _, work, sides in _by_goal(rows)
+        for side, one in sides.items()
+        if name == FRONT and side in FRONT_SIDES
+        for times in [_times(rows, work.name)]
+    ]
+    caption = f"Training: median (quartiles) of a step, seconds of all steps, mean (range) of {SEEDS} seeds"
+    return {
+        "sides": ("Seconds of training steps until a net has a test accuracy", frame),
+        "front": (caption, pd.DataFrame(shown)),
+    }
+
+
+def _range(tests: Sequence[float]) -> str:
+    """The mean and the range of test accuracies in percent."""
+    return f"{mean(tests):.2f} ({min(tests):.2f} to {max(tests):.2f})"
+
+
+def _times(rows: list[dict[str, Any]], work: str) -> dict[str, Any]:
+    """The times of a training step of a net, by side; empty where it was not timed."""
+    return next((row["times"] for row in rows if "times" in row and row["work"] == work), {})
 
 
 def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
@@ -197,7 +230,7 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
             "seconds": number(one.seconds),
             "epochs": one.epochs,
             "rate": f"{one.rate:g}",
-            "test, %": f"{mean(one.tests):.2f} ({min(one.tests):.2f} to {max(one.tests):.2f})",
+            "test, %": _range(one.tests),
             "reached": "yes" if one.reached else "no",
             "ms of a step": number(one.step),
         }

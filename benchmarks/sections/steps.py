@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -21,17 +20,12 @@ RECOMPUTING = Setting("firstspike", "each layer under torch's checkpoint", optio
 
 
 def measure(session: Session) -> None:
-    """One cell per net, number of steps and source of input."""
-    measure_workloads(session, "steps", inputs.SOURCES if session.full else inputs.SOURCES[:1], others=session.full)
-
-
-def measure_workloads(session: Session, section: str, sources: Sequence[str], *, others: bool = False) -> None:
-    """The cells of `measure`, into the record of a section. others: in one cell per net, all sides."""
-    record = session.record(section)
+    """One cell per net, number of steps and source of input; with `full`, all sides in one cell per net."""
+    record = session.record("steps")
     for workload in WORKLOADS if session.full else WORKLOADS[:2]:
         for steps in workload.steps if session.full else workload.steps[:1]:
-            for source in sources:
-                all_sides = others and steps == 8 and source == inputs.SOURCES[0]
+            for source in inputs.SOURCES if session.full else inputs.SOURCES[:1]:
+                all_sides = session.full and steps == 8 and source == inputs.SOURCES[0]
                 chosen = sides(workload, steps, quick=not session.full, others=all_sides)
                 times = partial(session.compare, chosen, workload, steps, source=source)
                 head = {"work": workload.name, "steps": steps, "source": source, "batch": workload.batch}

@@ -1,9 +1,8 @@
-"""The calls that `limit` times compute what the layers compute."""
+"""The timed calls compute what the layers compute."""
 
 import pytest
 import torch
 from benchmarks.kernels import LayerCalls, anchor
-from benchmarks.sections.limit import KERNELS
 
 from firstspike import functional, nn
 
@@ -28,13 +27,3 @@ def test_calls_give_the_layers_times_and_gradients(kind, pool):
     at_weight, at_input = torch.autograd.grad(anchor(y), [layer.weight, anchor(x)], gradient)
     assert torch.equal(calls.weight_gradient()(), at_weight) and at_weight.abs().max() > 0
     assert torch.equal(calls.input_gradient()(), at_input) and at_input.abs().max() > 0
-    for name, make in KERNELS.items():
-        _, done = make(layer, x, y)
-        assert done["additions"] > 0 and done["bytes"] > 0, name
-
-
-def test_the_rows_of_a_linear_weight_gradient_do_not_fit_a_small_cache():
-    layer = nn.TTFSLinear(10, 64, steps=8)
-    x = functional.ramp(torch.rand(2, 10).requires_grad_(), 8)
-    _, done = KERNELS["dW"](layer, x, layer(x))
-    assert done["tile_bytes"] > 32 << 10  # 32 samples, 8 steps, a tile of floats

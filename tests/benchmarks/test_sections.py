@@ -1,53 +1,8 @@
 """Sections that need no peer: what they time, on small sizes."""
 
-from dataclasses import replace
-
-import pytest
 import torch
 from benchmarks.nets.dense import loop, scan
-from benchmarks.sections import accuracy, input_forms, limit, memory, residual
-from benchmarks.session import Session
-from benchmarks.workloads import Workload
-
-from benchmarks import inputs, timing
-
-EFFORT = timing.Effort(rounds=1, seconds=0.0, most=1, block=0.0, settle=0.0, warmup=1)
-SMALL = Workload("cnn", "2C3-AP2-10", 2, {8: (1, 1)})
-
-
-@pytest.fixture
-def session(tmp_path, monkeypatch):
-    monkeypatch.setattr(Session, "effort", EFFORT)
-    images = torch.arange(4 * 784).remainder(256).view(4, 1, 28, 28)
-    monkeypatch.setattr(inputs, "_images", lambda: (images, torch.arange(4)))
-    return Session(results=tmp_path, threads=1)
-
-
-def rows_of(session, name):
-    return replace(session, resume=True).record(name).rows
-
-
-def test_a_resumed_section_keeps_the_peaks_of_its_limits(session, monkeypatch):
-    monkeypatch.setattr(limit, "WORKLOADS", ())
-    for add in (1.0, 2.0):
-        monkeypatch.setattr(limit.probe, "limits", lambda *_, add=add: {"add": add})
-        limit.measure(replace(session, resume=add == 2))
-    assert [row["peaks"] for row in rows_of(session, "limit")] == [{"add": 1.0}]
-
-
-def test_events_and_dense_trains_are_the_same_spikes():
-    spikes = inputs.batch("uniform", 3, input_forms.STEPS, flat=False).spikes
-    made = input_forms.spikes_of([input_forms.events_of(spikes.times[i : i + 1]) for i in range(3)])
-    assert torch.equal(made.times, spikes.times)
-
-
-@pytest.mark.parametrize("module", [residual, input_forms])
-def test_a_section_measures_and_makes_its_table(module, session, monkeypatch):
-    monkeypatch.setattr(residual, "NETS", {"2C3-AP2-2C3-2C3-AP2-10": ("2C3-AP2-R(2C3-2C3)-AP2-10", 2)})
-    monkeypatch.setattr(input_forms, "CNN", SMALL)
-    module.measure(session)
-    (_, frame), *_ = module.tables(rows_of(session, module.__name__.rpartition(".")[2]))
-    assert len(frame) >= 2 and not frame.astype(str).map(lambda text: text == "–").any().any()
+from benchmarks.sections import accuracy, memory
 
 
 def test_the_search_takes_the_best_rate_and_the_fewest_epochs_whose_tests_reach_the_goal():

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import nox
-
-from tools import ROOT
 
 from .install import ALL_SETS, PYPROJECT, install, output
 
@@ -84,19 +81,4 @@ def faults(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure speed and memory beside the peers; arguments go to benchmarks/run.py (--full, --section NAME ...)."""
     install(session, extras="all", groups=("bench",))
-    arguments = [*nengo_loihi(session), *session.posargs]
-    session.run("python", "-m", "benchmarks.run", *arguments, env={"MPLBACKEND": "Agg"})
-
-
-def nengo_loihi(session: nox.Session) -> list[str]:
-    """Arguments that name an interpreter with nengo-loihi, which needs an older numpy; none where it does not install."""
-    folder = ROOT / "build" / "nengo-loihi"
-    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    try:
-        session.run("python", "-m", "virtualenv", "--quiet", str(folder))
-        requirements = nox.project.dependency_groups(PYPROJECT, "oracle")
-        session.run(str(python), "-m", "pip", "install", "--quiet", *requirements, external=True)
-    except nox.command.CommandFailed as failure:
-        session.warn(f"nengo-loihi is left out: its environment could not be made ({failure.reason})")
-        return []
-    return ["--oracle", str(python)]
+    session.run("python", "-m", "benchmarks.run", *session.posargs, env={"MPLBACKEND": "Agg"})

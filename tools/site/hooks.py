@@ -20,7 +20,8 @@ from tools.site import configuration, examples, pictures, tutorials  # noqa: E40
 PAGES = {
     "paper/README.md": "reproduction.md",
     "cpp/README.md": "kernels.md",
-    "benchmarks/results/full/README.md": "measurements.md",
+    "benchmarks/results/zen4/README.md": "measurements.md",
+    "benchmarks/results/full/README.md": "measurements-intel.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
 }
