@@ -37,6 +37,13 @@ def test_values() -> None:
 LOSSES: dict[str, tuple[Callable[[SpikeTimes], Tensor], Callable[[Tensor], Tensor]]] = {
     "count": (losses.spike_count, lambda x: x.sum() / x[0].numel()),
     "latency": (losses.latency, lambda x: 1 - ((1 - torch.arange(8.0) / 8).view(-1, 1, 1) * x).sum() / x[0].numel()),
+    **{
+        form: (
+            lambda s, form=form: losses.spike_cost(s, form),  # type: ignore[misc]
+            lambda x, form=form: (losses.COST_FORMS[form](1 - torch.arange(8.0) / 8).view(-1, 1, 1) * x).sum() / x[0].numel(),  # type: ignore[misc]
+        )
+        for form in losses.COST_FORMS
+    },
     "targets": (
         lambda s: losses.target_times(s, torch.tensor(3.0)),
         lambda x: ((8 + ((torch.arange(8.0) - 8).view(-1, 1, 1) * x).sum(0) - 3) / 8).square().mean(),
@@ -114,5 +121,21 @@ def test_penalties_of_windows_have_the_gradient_of_values(batch: int) -> None:
     assert torch.equal(losses.times(spikes).detach(), losses.times(spikes.detach()))
     (of_times,) = torch.autograd.grad(losses.times(spikes).mean() / 16, layer.weight)
     torch.testing.assert_close(of_times, expected)
-    with pytest.raises(TypeError, match=r"losses\.latency"):
+    with pytest.raises(TypeError, match=r"losses\.spike_cost"):
         losses.spike_count(spikes)
+
+
+@pytest.mark.parametrize("form", losses.COST_FORMS)
+def test_cost_of_windows_has_the_gradient_of_a_twin_in_float64(form: str) -> None:
+    current, steps, clip = torch.randn(40, 30, generator=generator(0)).requires_grad_(), 8, 1.5
+    twin = current.detach().double().requires_grad_()
+    value = losses.spike_cost(functional.windowed_fire(current, torch.tensor([clip]), steps), form)
+    share = (twin / clip).clamp(0, 1)
+    levels = share + (torch.floor(steps * share.detach() + 0.5) / steps - share.detach())
+    expected = {"mean": levels, "sqrt": (levels + 0.02).sqrt() - 0.02**0.5, "ratio": levels / (levels + 0.1)}[form].mean()
+    torch.testing.assert_close(value.double(), expected)
+    torch.testing.assert_close(
+        losses.spike_cost(functional.windowed_fire(current.detach(), torch.tensor([clip]), steps), form), value
+    )
+    (found,), (wanted,) = torch.autograd.grad(value, current), torch.autograd.grad(expected, twin)
+    torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-9)

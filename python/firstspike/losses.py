@@ -5,6 +5,8 @@ A time is counted in steps, and a silent neuron has the time T: time = T + sum_t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -114,7 +116,7 @@ def first_spike_cross_entropy(spikes: SpikeTimes, labels: Tensor, tau: float = 1
 def spike_count(spikes: SpikeTimes) -> Tensor:
     """The share of neurons that fire, 0 to 1: a penalty on activity and energy. Any shape [B, ...].
 
-    Of step-by-step layers. A layer of windows has gradients of its times alone: take `latency`.
+    Of step-by-step layers. A layer of windows has gradients of its times alone: take `spike_cost`.
 
     Parameters
     ----------
@@ -127,9 +129,42 @@ def spike_count(spikes: SpikeTimes) -> Tensor:
     """
     _spikes(spikes)
     if spikes._is_valued():
-        raise TypeError("spikes must be of a step-by-step layer; windows have gradients of times alone: take losses.latency")
+        raise TypeError("spikes must be of a step-by-step layer; windows have gradients of times alone: take losses.spike_cost")
     ones = torch.ones(spikes.steps, dtype=torch.float32, device=spikes.device)
     return _weighted(spikes, ones) / max(spikes.times.numel(), 1)
+
+
+#: Forms of `spike_cost`: what a value v in [0, 1] counts.
+COST_FORMS: dict[str, Callable[[Tensor], Tensor]] = {
+    "mean": lambda v: v,
+    "sqrt": lambda v: (v + 0.02).sqrt() - 0.02**0.5,
+    "ratio": lambda v: v / (v + 0.1),
+}
+
+
+def spike_cost(spikes: SpikeTimes, form: str = "sqrt") -> Tensor:
+    """The mean over all neurons of g(v), v = (T - t) / T of a spike at t and 0 of a silent neuron: a penalty on spikes.
+
+    It serves both families of neurons, as values have gradients in both. The forms that are steep at 0 silence small values and
+    leave large ones. `train.SpikeCost` weighs the layers of a net by what their spikes cost.
+
+    Parameters
+    ----------
+    spikes : [B, ...].
+    form : "mean", g(v) = v; "sqrt", sqrt(v + 0.02) - sqrt(0.02); or "ratio", v / (v + 0.1).
+
+    Examples
+    --------
+    >>> losses.spike_cost(SpikeTimes(torch.tensor([[2, 255]], dtype=torch.uint8), 8), "mean")  # (6 / 8 + 0) / 2
+    tensor(0.3750)
+    """
+    _spikes(spikes)
+    checks.one_of("form", form, COST_FORMS)
+    counted = COST_FORMS[form]
+    if spikes._is_valued():
+        return counted(windowed_values(spikes)).mean()
+    values = 1 - torch.arange(spikes.steps, dtype=torch.float32, device=spikes.device) / spikes.steps
+    return _weighted(spikes, counted(values)) / max(spikes.times.numel(), 1)
 
 
 def latency(spikes: SpikeTimes) -> Tensor:

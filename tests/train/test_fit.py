@@ -65,6 +65,8 @@ INGREDIENTS = {
     "augmentation": {"augmentation": Augmentation(shift=1, flip=True, erase=0.5), "unerased_epochs": 1},
     "pools of one direction": {"spec": "4C3-AP1x2-6C3-AP2x1-4"},
     "dropout": {**CNN, "dropout": 0.4},
+    "penalty on spikes": {**CNN, "spike_penalty": 0.5, "spike_form": "ratio"},
+    "target of spikes, windows": {**CNN, "timing": "windowed", "spike_target": 0.2, "spike_start": 0.25},
     "spiking readout": {"readout": "twd-exp"},
 }
 

@@ -9,6 +9,7 @@ from .evaluation import Diverged, evaluate, predict
 from .fitting import fit
 from .loading import load_data, load_info, load_model
 from .muon import Muon
+from .penalty import SpikeCost
 from .recipe import recipe
 from .result import Epoch, Metrics, Result, RunInfo
 
@@ -22,6 +23,7 @@ __all__ = [
     "Muon",
     "Result",
     "RunInfo",
+    "SpikeCost",
     "build_model",
     "build_optimizer",
     "evaluate",

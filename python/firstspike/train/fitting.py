@@ -31,6 +31,7 @@ from .distributed import alone, join, local_device
 from .evaluation import check_scores, measure
 from .loading import last_weights, load_weights, put_weights
 from .loop import Forward, Loss, Method, check_finite, line, train_epoch
+from .penalty import Penalty
 from .result import Epoch, Metrics, Result, RunInfo
 
 Callback = Callable[[Epoch, nn.Module], object]
@@ -126,7 +127,10 @@ def fit(
         if isinstance(loss, nn.Module):
             trained["loss"] = uncompiled(loss).to(device)
         stepper, base = _optimizer(config, optimizer, trained)
-        method = Method(config, processes, loss, base, shown=progress and processes.first)
+        penalty = Penalty(config, net) if config.spike_penalty or config.spike_target else None
+        if penalty is not None:
+            trained["penalty"] = penalty.to(device)
+        method = Method(config, processes, loss, base, penalty, shown=progress and processes.first)
         return _Run(mine, net, parts, method, folder, trained, stepper).train(callbacks, resume)
 
 
@@ -205,7 +209,7 @@ class _Run:
     parts: Parts
     method: Method
     folder: Path | None
-    trained: nn.ModuleDict  # what checkpoints hold: "model", and "loss" and "average" if any
+    trained: nn.ModuleDict  # what checkpoints hold: "model", and "loss", "penalty" and "average" if any
     optimizer: torch.optim.Optimizer
 
     def train(self, callbacks: Sequence[Callback], resume: bool) -> Result:

@@ -6,6 +6,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,7 @@ from .batches import Data, count, epoch_batches
 from .config import Config
 from .distributed import ProcessGroup
 from .evaluation import Diverged, Meter, check_labels, check_scores, observed
+from .penalty import Penalty
 from .result import Epoch, Metrics
 
 OBSERVE_EVERY = 10  # batches; spikes and steps to decision are a by-product, not worth their time in each one
@@ -44,13 +46,15 @@ class Method:
     """How an epoch is trained, besides its data.
 
     loss: from scores and labels to the mean loss or one loss per sample; None for the cross-entropy. base: a given optimizer's
-    learning rates, one per parameter group, which the schedule scales; None: the config's rate is set. shown: show progress.
+    learning rates, one per parameter group, which the schedule scales; None: the config's rate is set. penalty: on spikes.
+    shown: show progress.
     """
 
     config: Config
     processes: ProcessGroup = field(default_factory=ProcessGroup)
     loss: Loss | None = None
     base: tuple[float, ...] | None = None
+    penalty: Penalty | None = None
     shown: bool = False
 
     def batch_loss(self, scores: Tensor, labels: Tensor) -> Tensor:
@@ -64,12 +68,17 @@ class Method:
         return value.sum() if value.ndim else value * len(labels)
 
     def scores(self, forward: nn.Module, x: Tensor, observe: bool) -> tuple[Tensor, Observation | None]:
-        """What a `Forward` gives, its products in the config's precision."""
-        if self.config.precision == "float32":
-            return forward(x, observe)  # type: ignore[no-any-return]
-        with torch.autocast(self.processes.device.type, torch.bfloat16):
+        """What a `Forward` gives, its products in the config's precision, watched for the penalty."""
+        low = self.config.precision == "bfloat16"
+        watch = nullcontext() if self.penalty is None else self.penalty.watch
+        with watch, torch.autocast(self.processes.device.type, torch.bfloat16, enabled=low):
             scores, seen = forward(x, observe)
-        return scores.float(), seen
+        return scores.float() if low else scores, seen
+
+    def penalized(self, loss: Tensor, samples: int, step: int, total: int) -> Tensor:
+        """The sum of the losses of a batch with the penalty on its spikes."""
+        term = None if self.penalty is None or not samples else self.penalty.term(step, total)
+        return loss if term is None else loss + samples * term
 
     def set_rate(self, optimizer: torch.optim.Optimizer, step: int, per_epoch: int) -> float:
         """Set the learning rate of a step, and return it (of the first parameter group)."""
@@ -131,7 +140,8 @@ def train_epoch(
             raise ValueError("the loss has no gradient; take `firstspike.losses.times` in place of `.times`, which are bytes")
         forward.zero_grad()  # of parameters that the optimizer does not have as well
         optimizer.zero_grad()
-        (loss * (processes.world / whole)).backward()  # processes average: a share's sum counts world-fold
+        objective = method.penalized(loss, len(labels), epoch * per_epoch + index, config.epochs * per_epoch)
+        (objective * (processes.world / whole)).backward()  # processes average: a share's sum counts world-fold
         if config.clip:
             nn.utils.clip_grad_norm_(trained, config.clip)
         optimizer.step()
