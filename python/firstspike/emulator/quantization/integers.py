@@ -13,7 +13,7 @@ from ..program.host import Encoder
 from ..program.layers import Layer, PixelNeuron, PoolNeuron, Register, StepNeuron, Synapses, WindowedNeuron
 from ..program.pixels import MOST_SUM
 from ..program.program import Program
-from . import obstacles, scales
+from . import obstacles, scales, whole
 from .facts import Facts, NetFacts, PixelFacts, PoolFacts, Reals, Shape, StepFacts, WindowedFacts
 from .obstacles import Settings
 from .refusals import CannotQuantize, Refusals
@@ -161,25 +161,65 @@ class _Maker:
     def _windowed(self, facts: WindowedFacts) -> tuple[Layer, Row]:
         """The layer in the finest units that its weights' bits and the chip's registers allow."""
         p, window = self.profile, self.populations[-1].steps
-        share = facts.pool**2 * window
+        share = facts.pool**2 * window << (p.window_shift or 0)
         weight, shortcut = facts.weight / share, self._shortcut(facts)  # of one level of a spike of the pooled map
         if shortcut is not None:
-            shortcut = shortcut / (facts.shortcut_pool**2 * self.populations[facts.source + 1].steps)
+            shares = facts.shortcut_pool**2 * self.populations[facts.source + 1].steps << (p.window_shift or 0)
+            shortcut = shortcut / shares
         unit, limited = self._unit(facts, weight, shortcut) if facts.scale is None else (facts.scale, False)
-        layer, q = self._in_units(facts, weight, shortcut, unit)
+        kept = self._kept(facts, weight) if facts.scale is None and shortcut is None and self.settings.keeps else None
+        layer, q = self._in_units(facts, weight, shortcut, unit, kept)
         while facts.scale is None and ((excess := self._excess(layer)) > 1).any():
             limited = True
             if facts.fires and (layer.neuron_as(WindowedNeuron).rise[excess > 1] == 1).any():
                 problem = f"sums of its weights need more than the {p.membrane_bits} bits of the membrane"
                 raise CannotQuantize(problem, "use fewer steps in the window before it, or another chip")
             unit *= np.where(excess > 1, excess * 1.01, 1) if facts.fires else excess.max() * 1.01
-            layer, q = self._in_units(facts, weight, shortcut, unit)
+            layer, q = self._in_units(facts, weight, shortcut, unit, kept)
         rise = layer.neuron_as(WindowedNeuron).rise
         return layer, _row(facts, q, weight, layer.scale, self.bits, p.weight_step, share) | {
             "rise_min": int(rise.min()) if facts.fires else None,
             "rise_max": int(rise.max()) if facts.fires else None,
             "scale_set_by_threshold": limited,
+            "kept": 0 if kept is None else int(kept.rows.sum()),
+            "exact": kept is not None and bool(kept.exact.all()),
         }
+
+    def _kept(self, facts: WindowedFacts, weight: Reals) -> whole.Kept | None:
+        """The channels whose weights are whole numbers of a unit, and stay so; None for none."""
+        p, window, one = self.profile, self.populations[-1].steps, self.settings.one_scale(facts)
+        if one and facts.fires:
+            return None
+        rows, grid = weight.reshape(len(weight), -1), p.weight_step << (p.window_shift or 0)
+        level = np.zeros(len(rows)) if facts.clip is None else facts.clip / facts.steps
+        unit = whole.common_unit(rows.reshape(1, -1) if one else rows) * (1 << (p.window_shift or 0))  # of sums before the shift
+        unit = np.where(rows.any(1), unit, level)
+        able = np.isfinite(unit) & (unit > 0)
+        if not (able.all() if one else able.any()):
+            return None
+        unit = np.where(able, unit, 1.0)
+        q = np.where(able[:, None], np.rint(rows * (1 << (p.window_shift or 0)) / unit[:, None]), 0)
+        area, (lowest, highest) = facts.pool**2 * window, scales.weight_limits(self.bits)
+        low, high = area * q.clip(max=0).sum(1), area * q.clip(min=0).sum(1)
+        rise, offset = level / unit, (facts.bias + level / 2) / unit
+        reach = np.maximum(high, -low) + np.abs(offset) + rise + 2
+        limit = np.min(
+            [
+                grid * np.minimum(highest / q.max(1).clip(min=1), lowest / q.min(1).clip(max=-1)),
+                p.accumulator.high / (np.maximum(high, -low) / window + rise + 1),
+                self._room / ((rise + 1) * (facts.steps + 1)),
+                (min(p.membrane.high // 2, -p.membrane.low) - (2 << p.threshold_shift)) / reach,
+            ],
+            0,
+        )
+        limit = np.where(able, np.floor(limit), 0)
+        if facts.fires:
+            return whole.keep(whole.Sums(rise, offset, low, high, facts.steps), unit, limit, grid)
+        factor = limit.min() // grid * grid
+        if not factor:
+            return None
+        every = np.ones(len(q), np.bool_)
+        return whole.Kept(every, unit / factor, np.zeros(len(q), np.int64), np.rint(factor * offset).astype(np.int64), every)
 
     def _unit(self, facts: WindowedFacts, weight: Reals, shortcut: Reals | None) -> tuple[Reals, bool]:
         """The unit of each output's membrane by its weights and threshold, and True if a threshold's width made one coarser."""
@@ -198,21 +238,26 @@ class _Maker:
         excess = rise * (facts.steps + 1) / self._room
         return unit * np.where(excess > 1, excess * 1.01, 1), bool((excess > 1).any())
 
-    def _in_units(self, facts: WindowedFacts, weight: Reals, shortcut: Reals | None, unit: Reals) -> tuple[Layer, Integers]:
+    def _in_units(
+        self, facts: WindowedFacts, weight: Reals, shortcut: Reals | None, unit: Reals, kept: whole.Kept | None
+    ) -> tuple[Layer, Integers]:
         """The layer with membranes in units of about `unit`, and its integer weights [O, ...]."""
         p, steps, source = self.profile, facts.steps, self.populations[-1]
         rise, theta, reached = np.zeros(len(unit), np.int64), 0, 0
         if facts.clip is not None:
             rise = np.floor(facts.clip / (steps * unit)).clip(min=1).astype(np.int64)
             rise = rise if facts.rise is None or facts.scale is None else facts.rise
+            rise = rise if kept is None else np.where(kept.rows, kept.rise, rise)
             unit = facts.clip / (steps * rise)
             theta, reached = scales.threshold_on_grid(int(rise.max()) * (steps + 1), p)
         half = 0.0 if facts.scale is not None and facts.fires else 0.5  # a prepared bias lies between two integers
-        bias = np.floor(facts.bias / unit + rise / 2 + half).astype(np.int64)
+        offset = np.floor(facts.bias / unit + rise / 2 + half).astype(np.int64)
+        if kept is not None:
+            offset, unit = np.where(kept.rows, kept.offset, offset), np.where(kept.rows, kept.unit, unit)
         start = source.start + source.steps + p.axon_delay
         neuron = WindowedNeuron(
             theta=np.full(len(unit), theta, np.int64),
-            bias=bias + reached - rise * (steps + 1),
+            bias=offset + reached - rise * (steps + 1),
             rise=rise,
             fire=p.fire,
             start=start,

@@ -19,7 +19,10 @@ _NO_CURRENT = "its synaptic_decay needs a synaptic current, which is not there"
 
 
 class Settings(NamedTuple):
-    """Arguments of `quantize`. bits, granularity: None where they are left out. untrained: whether biases count that are zero."""
+    """Arguments of `quantize`. bits, granularity: None where they are left out. untrained: whether biases count that are zero.
+
+    keeps: whether weights of layers of windows that are whole numbers stay so.
+    """
 
     profile: Profile
     bits: int | None = None
@@ -28,6 +31,7 @@ class Settings(NamedTuple):
     first_layer: str = "integers"
     drop_biases: bool = False
     untrained: bool = False
+    keeps: bool = True
 
     def checked(self) -> Settings:
         """The same settings; TypeError or ValueError names one that is wrong."""

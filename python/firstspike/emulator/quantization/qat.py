@@ -58,7 +58,7 @@ def prepare(
     (True, 4)
     """
     settings = Settings(profiles.load(profile), bits, granularity, observer, first_layer, drop_biases=True).checked()
-    settings = settings._replace(granularity=settings.usual_granularity)
+    settings = settings._replace(granularity=settings.usual_granularity, keeps=False)
     net = net_to_read(model)
     _fold(net, first_layer)
     facts = read(net, refusals := Refusals())
@@ -190,7 +190,7 @@ def _windowed(module: Any, layer: Layer, settings: Settings) -> rounding.Windowe
     if module.quantizer is not None:
         raise CannotQuantize("the net calls it twice", "give each call a separate layer")
     p, rise, unit = settings.profile, layer.neuron_as(WindowedNeuron).rise, float(layer.scale[0])
-    share, *others = (part.pool**2 * part.window for part in layer.inputs)
+    share, *others = (part.pool**2 * part.window << layer.shift for part in layer.inputs)
     return rounding.WindowedQuantize(module, settings.bits or p.weight_bits, p.weight_step, rise, unit, share, sum(others))
 
 
