@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import firstspike
+from firstspike import emulator
 from firstspike.conversion.levels import Levels
 
 with warnings.catch_warnings():
@@ -43,63 +44,137 @@ def quantized(bits: int, weight_bits: int, *, signed: bool, per_channel: bool, n
     )
 
 
-def levels_of(net: Any, x: Tensor) -> list[Tensor]:
-    return [spikes.steps - torch.where(spikes.silent, spikes.steps, spikes.times.int()) for spikes in net.observe(x).layers]
+class Sample(NamedTuple):
+    """A quantised net in evaluation mode, images without ties in the first rounding, and what each ReLU rounds."""
+
+    net: nn.Sequential
+    x: Tensor
+    reals: list[Tensor]  # in units of a level
 
 
-@settings(max_examples=12)
-@given(
-    bits=st.integers(2, 8),
-    weight_bits=st.sampled_from([2, 4, 8]),
-    signed=st.booleans(),
-    per_channel=st.booleans(),
-    normalized=st.booleans(),
-    average=st.booleans(),
-    seed=st.integers(0, 99),
-)
-def test_levels_are_equal(
-    bits: int, weight_bits: int, signed: bool, per_channel: bool, normalized: bool, average: bool, seed: int
-) -> None:
+def sample(bits: int, weight_bits: int, *, signed: bool, per_channel: bool, normalized: bool, average: bool, seed: int) -> Sample:
     torch.manual_seed(seed)
     pool = nn.AvgPool2d(2) if average else nn.MaxPool2d(2)
     net = quantized(bits, weight_bits, signed=signed, per_channel=per_channel, normalized=normalized, pool=pool)
     x = torch.rand(24, 2, 8, 8) - 0.4 * signed
     for _ in range(3):
         net(x)
-    x = net.eval()[0](x).detach()  # away from the ties of its first rounding
-    exact: list[Tensor] = []  # levels before they are rounded
+    x = net.eval()[0](x).detach()
+    reals: list[Tensor] = []
+    hooks = []
     for module in net:
         if isinstance(module, qnn.QuantReLU):
             scale = module.act_quant.scale()
-            module.register_forward_pre_hook(lambda _, args, s=scale: exact.append(args[0].detach().double() / s))
-    converted = firstspike.convert(net, x)
-    assert [layer.steps for layer in converted.layers if hasattr(layer, "clip")] == [2**bits - 1] * 2
-    assert converted.report.attrs["exact"]
-    exact.clear()
-    scores = net(x).detach()
-    for levels, real in zip(levels_of(converted, x), exact, strict=True):
-        expected = real.round().clamp(0, 2**bits - 1)
-        unlike = levels != expected
-        tied = (real - real.floor() - 0.5).abs() < 1e-3  # where float32 sums in another order may round otherwise
-        assert not (unlike & ~tied).any()
+            hooks.append(
+                module.register_forward_pre_hook(lambda _, args, s=scale: reals.append(args[0].detach().double() / s.double()))
+            )
+    net(x)
+    for hook in hooks:
+        hook.remove()
+    return Sample(net, x, reals)
+
+
+SAMPLES = st.builds(
+    sample,
+    bits=st.integers(2, 8),
+    weight_bits=st.sampled_from([2, 3, 4, 8]),
+    signed=st.booleans(),
+    per_channel=st.booleans(),
+    normalized=st.booleans(),
+    average=st.booleans(),
+    seed=st.integers(0, 99),
+)
+
+
+def levels_of(net: Any, x: Tensor) -> list[Tensor]:
+    return [spikes.steps - torch.where(spikes.silent, spikes.steps, spikes.times.int()) for spikes in net.observe(x).layers]
+
+
+def assert_levels(levels: list[Tensor], given: Sample) -> bool:
+    """Compare levels with the quantised net's; False from a tie on, where float32 may round otherwise."""
+    for mine, real, module in zip(
+        levels, given.reals, [part for part in given.net if isinstance(part, qnn.QuantReLU)], strict=True
+    ):
+        unlike = mine != real.round().clamp(0, 2 ** int(module.act_quant.bit_width()) - 1)
+        assert not (unlike & ((real - real.floor() - 0.5).abs() >= 1e-3)).any()
         if unlike.any():
-            return
-    torch.testing.assert_close(converted(x), scores, rtol=1e-5, atol=1e-5)
+            return False
+    return True
 
 
-def test_a_file_of_qonnx(tmp_path: Path) -> None:
-    pytest.importorskip("onnxoptimizer", reason="Brevitas' exporter needs onnxoptimizer")
-    from brevitas.export import export_qonnx
-
-    torch.manual_seed(0)
-    net = quantized(4, 4, signed=False, per_channel=True, normalized=True, pool=nn.MaxPool2d(2))
-    x = torch.rand(24, 2, 8, 8)
-    for _ in range(3):
-        net(x)
-    export_qonnx(net.eval(), args=(x[:1],), export_path=str(tmp_path / "net.onnx"))
-    converted = firstspike.convert(tmp_path / "net.onnx", x)
-    torch.testing.assert_close(converted(x), net(x).detach(), rtol=1e-5, atol=1e-5)
+@settings(max_examples=12)
+@given(given=SAMPLES)
+def test_levels_are_equal(given: Sample) -> None:
+    converted = firstspike.convert(given.net, given.x)
     assert converted.report.attrs["exact"]
+    if assert_levels(levels_of(converted, given.x), given):
+        torch.testing.assert_close(converted(given.x), given.net(given.x).detach(), rtol=1e-5, atol=1e-5)
+
+
+@settings(max_examples=4)
+@given(given=SAMPLES)
+@pytest.mark.parametrize("exporter", ["export_qonnx", "export_onnx_qcdq"])
+def test_levels_of_files_are_equal(tmp_path_factory: pytest.TempPathFactory, exporter: str, given: Sample) -> None:
+    pytest.importorskip("onnxoptimizer", reason="Brevitas' exporters need onnxoptimizer")
+    export: Any = pytest.importorskip("brevitas.export")
+    path = tmp_path_factory.mktemp("net") / "net.onnx"
+    getattr(export, exporter)(given.net, args=(given.x[:1],), export_path=str(path))
+    converted = firstspike.convert(path, given.x)
+    assert converted.report.attrs["exact"]
+    if assert_levels(levels_of(converted, given.x), given):
+        torch.testing.assert_close(converted(given.x), given.net(given.x).detach(), rtol=1e-5, atol=1e-5)
+
+
+@settings(max_examples=10)
+@given(given=SAMPLES)
+def test_a_wide_chip_keeps_the_integers_and_all_levels(given: Sample) -> None:
+    wide = emulator.profile.load("generic8").replace(window_shift=16, membrane_bits=48, threshold_bits=47, accumulator_bits=48)
+    program = emulator.quantize(firstspike.convert(given.net, given.x), wide)
+    products = [part for part in given.net if isinstance(part, qnn.QuantConv2d | qnn.QuantLinear)]
+    fired = [n for n, layer in enumerate(program.layers) if layer.neuron.kind == "windowed"]
+    for n, part in zip(fired, products, strict=True):
+        assert program.table[n]["kept"] == len(part.weight)
+        whole = part.quant_weight().int().flatten(1).numpy().astype(int)
+        mine = program.layers[n].weight
+        mine = mine.transpose(3, 0, 1, 2) if part.weight.dim() == 4 else mine.reshape(2, 2, 8, -1).transpose(3, 2, 0, 1)
+        mine = mine.reshape(whole.shape).astype(int)
+        places = abs(whole).argmax(1)[:, None]
+        np.testing.assert_array_equal(  # multiples of the quantised net's integers
+            mine * np.take_along_axis(whole, places, 1), whole * np.take_along_axis(mine, places, 1)
+        )
+    raw = program.engine().run(program.input_times(given.x))
+    levels = []
+    for n in fired[:-1]:
+        layer = program.layers[n]
+        mine = np.where(raw.times[n] == 255, 0, layer.steps - raw.times[n].astype(int)).reshape(-1, *layer.out_shape)
+        levels.append(torch.from_numpy(mine).permute(0, 3, 1, 2))
+    if assert_levels(levels, given):
+        scores = torch.from_numpy(raw.membrane[-1][:, -1] * program.layers[-1].scale)
+        torch.testing.assert_close(scores.float(), given.net(given.x).detach(), rtol=1e-4, atol=1e-4)
+
+
+@settings(max_examples=8)
+@given(
+    given=st.builds(
+        sample,
+        bits=st.integers(2, 4),
+        weight_bits=st.integers(2, 3),
+        signed=st.booleans(),
+        per_channel=st.booleans(),
+        normalized=st.booleans(),
+        average=st.just(False),
+        seed=st.integers(0, 99),
+    )
+)
+def test_eight_bits_suffice_for_nets_of_few_bits(given: Sample) -> None:
+    converted = firstspike.convert(given.net, given.x)
+    program = emulator.quantize(converted, "generic8")
+    assert all(row["exact"] for row in program.table if "exact" in row)
+    levels = levels_of(converted, given.x)
+    if assert_levels(levels, given):
+        scores = emulator.IntegerNet(program)(given.x)
+        answers = converted(given.x).detach()
+        np.testing.assert_allclose(scores.numpy() * program.layers[-1].scale, answers.numpy(), atol=1e-2 * answers.abs().max())
 
 
 def test_a_quantiser_of_signed_numbers_inside_is_left_out_and_named() -> None:

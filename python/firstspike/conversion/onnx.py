@@ -10,7 +10,7 @@ import operator
 import os
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,7 +28,8 @@ _QONNX = "qonnx.custom_op.general"
 _LARGEST_CONSTANT = 1 << 20
 #: What is computed of constants alone; of these none makes more numbers than it gets but ConstantOfShape.
 _FOLDED = (
-    "Cast", "Concat", "ConstantOfShape", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze",
+    "Cast", "Clip", "Concat", "ConstantOfShape", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Squeeze", "Transpose",
+    "Unsqueeze",
 )  # fmt: skip
 
 
@@ -59,6 +60,16 @@ def read(path: str | os.PathLike[str]) -> fx.GraphModule:
         raise ValueError(f"{path} is not an ONNX file, or is damaged: {error}") from error
 
 
+class _Quantized(NamedTuple):
+    """A tensor of integers from low to high, whose source is `scale` times the distance from zero."""
+
+    source: str
+    scale: NDArray[np.float32]
+    zero: NDArray[Any]
+    low: int
+    high: int
+
+
 class _Reader:
     """Reads a graph node by node into `fx`; names are of tensors."""
 
@@ -71,7 +82,7 @@ class _Reader:
         self.scales: dict[str, NDArray[np.float32]] = {}  # of integer weights
         self.graph, self.root = fx.Graph(), nn.Module()
         self.values: dict[str, fx.Node] = {}
-        self.quantized: dict[str, tuple[str, NDArray[Any], NDArray[Any]]] = {}  # outputs of QuantizeLinear: source, scale, zero
+        self.quantized: dict[str, _Quantized] = {}  # outputs of QuantizeLinear
 
     def read(self) -> fx.GraphModule:
         """The module."""
@@ -96,7 +107,7 @@ class _Reader:
             )
             self.constants[node.output[0]] = np.asarray(value)
             return
-        if node.op_type in ("Quant", "DequantizeLinear") and inputs[0] is not None:
+        if node.op_type in ("Quant", "DequantizeLinear", "QuantizeLinear") and inputs[0] is not None:
             self._fold_weight(node, inputs, attributes)
             return
         if node.op_type in _FOLDED and all(
@@ -159,6 +170,11 @@ class _Reader:
             axis = attributes.get("axis", 1)
             shape = [-1 if n == axis % values.ndim else 1 for n in range(values.ndim)] if scale.size > 1 else []
             scale, zero = scale.reshape(shape), zero.reshape(shape if zero.size > 1 else [])
+            if node.op_type == "QuantizeLinear":
+                kind = np.uint8 if len(inputs) < 3 else np.asarray(inputs[2]).dtype
+                limits = np.iinfo(kind)
+                self.constants[node.output[0]] = np.clip(np.rint(values / scale) + zero, limits.min, limits.max).astype(kind)
+                return
             acting = (values - zero) * scale
         self.constants[node.output[0]] = np.asarray(acting, np.float32)
         self.scales[node.output[0]] = scale.reshape(-1)
@@ -180,19 +196,20 @@ def _quant(reader: _Reader, node: Any, inputs: list[Any], attributes: dict[str, 
 
 
 def _quantize(reader: _Reader, node: Any, inputs: list[Any], attributes: dict[str, Any], where: str) -> None:
-    zero = inputs[2] if len(inputs) > 2 and inputs[2] is not None else np.uint8(0)
-    reader.quantized[node.output[0]] = node.input[0], np.asarray(inputs[1], np.float32), np.asarray(zero)
+    zero = np.asarray(inputs[2] if len(inputs) > 2 and inputs[2] is not None else np.uint8(0))
+    limits = np.iinfo(zero.dtype)
+    quantized = _Quantized(node.input[0], np.asarray(inputs[1], np.float32), zero, int(limits.min), int(limits.max))
+    reader.quantized[node.output[0]] = quantized
 
 
 def _dequantize(reader: _Reader, node: Any, inputs: list[Any], attributes: dict[str, Any], where: str) -> nn.Module | None:
     """QuantizeLinear and DequantizeLinear as `Levels`."""
     if node.input[0] not in reader.quantized:
         raise ValueError(f"{where} does not follow a QuantizeLinear")
-    source, scale, zero = reader.quantized[node.input[0]]
+    source, scale, zero, low, high = reader.quantized[node.input[0]]
     if zero.size > 1:
         raise ValueError(f"{where} has a zero point per channel; nets of windows have one")
-    limits = np.iinfo(zero.dtype)
-    levels = Levels(_tensor(scale), limits.min - int(zero), limits.max - int(zero), _tensor(inputs[1]))
+    levels = Levels(_tensor(scale), low - int(zero), high - int(zero), _tensor(inputs[1]))
     name = f"levels_{len(reader.values)}"
     reader.root.add_module(name, levels)
     reader.values[node.output[0]] = reader.graph.call_module(name, (reader.values[source],))
@@ -324,11 +341,16 @@ def _pad(reader: _Reader, node: Any, inputs: list[Any], attributes: dict[str, An
     return nn.ZeroPad2d((pads[3], pads[7], pads[2], pads[6]))
 
 
-def _clip(reader: _Reader, node: Any, inputs: list[Any], attributes: dict[str, Any], where: str) -> nn.Module:
+def _clip(reader: _Reader, node: Any, inputs: list[Any], attributes: dict[str, Any], where: str) -> nn.Module | None:
     low, high = (
         attributes.get(name, None if len(inputs) <= n or inputs[n] is None else np.asarray(inputs[n]).item())
         for n, name in ((1, "min"), (2, "max"))
     )
+    if (quantized := reader.quantized.get(node.input[0])) is not None:
+        low, high = (limit if bound is None else int(bound) for bound, limit in ((low, quantized.low), (high, quantized.high)))
+        limits = {"low": max(low, quantized.low), "high": min(high, quantized.high)}
+        reader.quantized[node.output[0]] = quantized._replace(**limits)
+        return None
     if low != 0 or (high is not None and high <= 0):
         raise ValueError(f"{where} clips to {low} and {high}; clips from 0 to a positive number are taken")
     return nn.ReLU() if high is None else nn.Hardtanh(0.0, high)

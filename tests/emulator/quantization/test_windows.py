@@ -51,12 +51,13 @@ def layers_of(program, net, x):
 @pytest.mark.parametrize("chip", ["generic8", "loihi-like"])
 @pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize("steps", [4, 16, 255])
-def test_a_program_is_the_float_net_up_to_rounding(spec, steps, chip):
+@pytest.mark.parametrize("shift", [0, 5])
+def test_a_program_is_the_float_net_up_to_rounding(spec, steps, chip, shift):
     net = window_net(spec, steps=steps)
     x = torch.rand((30, *net.input_shape), generator=torch.Generator().manual_seed(1))
-    program = quantize(
-        net, profile.load(chip).replace(weight_bits=16, bias_bits=30, single_spike_steps=None, single_spike="native")
-    )
+    wide = {"weight_bits": 16, "bias_bits": 30, "window_shift": shift}
+    wide |= {f"{part}_bits": 32 - (part == "threshold") for part in ("membrane", "accumulator", "threshold")} if shift else {}
+    program = quantize(net, profile.load(chip).replace(single_spike_steps=None, single_spike="native", **wide))
     result = run(program, x)
     assert all(all(layer.overflow_free().values()) for layer in program.layers)
     assert not result.counters[:, :, 5:].any()
@@ -70,6 +71,7 @@ def test_a_program_is_the_float_net_up_to_rounding(spec, steps, chip):
 @pytest.mark.parametrize("bits", [2, 4, 8])
 @pytest.mark.parametrize("chip", ["generic8", "loihi-like"])
 def test_a_prepared_net_is_its_program_exactly(spec, bits, chip):
+    chip = profile.load(chip).replace(window_shift=3 if bits == 4 else 0)
     net = qat.prepare(window_net(spec), chip, bits=bits)
     torch.manual_seed(0)
     x = torch.randint(0, 256, (20, *net.input_shape), dtype=torch.uint8)
