@@ -348,8 +348,8 @@ def _clip(reader: _Reader, node: Any, inputs: list[Any], attributes: dict[str, A
     )
     if (quantized := reader.quantized.get(node.input[0])) is not None:
         low, high = (limit if bound is None else int(bound) for bound, limit in ((low, quantized.low), (high, quantized.high)))
-        limits = {"low": max(low, quantized.low), "high": min(high, quantized.high)}
-        reader.quantized[node.output[0]] = quantized._replace(**limits)
+        limits = max(low, quantized.low), min(high, quantized.high)
+        reader.quantized[node.output[0]] = quantized._replace(low=limits[0], high=limits[1])
         return None
     if low != 0 or (high is not None and high <= 0):
         raise ValueError(f"{where} clips to {low} and {high}; clips from 0 to a positive number are taken")

@@ -36,7 +36,8 @@ def quantize(
     Normalisation and affine are folded into each weight first. An average pool k becomes a threshold k^2 times as large,
     and the scale of a residual block one more weight of each neuron of its last layer. Weights become q = clip(round(W /
     scale)), half to even, and thresholds the integers that the rounded sums reach exactly where the real ones would
-    (docs/emulator.md). Whole weights of a quantised net of windows stay whole where the bits suffice. A directly coded first layer, with the net's `normalize` folded in, takes pixels of 8 bits.
+    (docs/emulator.md). Whole weights of a quantised net of windows stay whole where the bits suffice. A directly coded first
+    layer, with the net's `normalize` folded in, takes pixels of 8 bits.
 
     Parameters
     ----------

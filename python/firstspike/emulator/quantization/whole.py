@@ -35,6 +35,10 @@ class Sums(NamedTuple):
     high: Reals
     steps: int
 
+    def of(self, rows: Integers) -> Sums:
+        """Those of some channels."""
+        return Sums(self.rise[rows], self.offset[rows], self.low[rows], self.high[rows], self.steps)
+
 
 def common_unit(weight: Reals) -> Reals:
     """The largest number of which all of a group are multiples of at most 128, up to float32's rounding; NaN without one.
@@ -69,7 +73,7 @@ def keep(sums: Sums, unit: Reals, limit: Reals, step: int) -> Kept:
     most = int(limit.max(initial=0)) // step
     for times in sorted({*range(1, min(most, _LARGEST) + 1), *(1 << n for n in range(most.bit_length()))}):
         rows = np.flatnonzero((off > 0) & (limit >= times * step))
-        rises, offsets, far = _thresholds(Sums(*(part[rows] for part in sums[:-1]), sums.steps), times * step)
+        rises, offsets, far = _thresholds(sums.of(rows), times * step)
         better = far < off[rows]
         rows = rows[better]
         off[rows], factor[rows], rise[rows], offset[rows] = far[better], times * step, rises[better], offsets[better]
