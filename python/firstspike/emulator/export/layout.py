@@ -222,25 +222,26 @@ class Layout:
     # ---- Memories
 
     def _place_lists(self) -> None:
-        """Give each map room for its list and its marks, from its own stage to the last that reads it."""
+        """Give each map room for its list and its marks, from its own stage to the last that reads it.
+
+        The input's are free after that, until the next image is loaded while the last stage runs.
+        """
         last = {one.source: n for n, stage in enumerate(self.stages) for one in stage.inputs}
-        first = {-1: -1, **{stage.number: n for n, stage in enumerate(self.stages)}}
-        self.last_use = last[-1]
-        last[-1] = len(self.stages)  # the next image is loaded while later layers run
+        uses = {stage.number: set(range(n, last.get(stage.number, n) + 1)) for n, stage in enumerate(self.stages)}
+        final = len(self.stages) - 1
+        self.last_use = max(last[-1], final - 1)
+        uses[-1] = {*range(last[-1] + 1), final}
         self.spikes = self.marks = 2
-        placed: list[Map] = []
-        spans: list[tuple[int, int]] = []
+        placed: list[int] = []
         for number, own in self.maps.items():
             if number not in last:
                 continue  # the readout sends no spikes
-            span = first[number], last[number]
-            others = [x for x, (begin, end) in zip(placed, spans, strict=True) if begin <= span[1] and span[0] <= end]
+            others = [self.maps[other] for other in placed if uses[other] & uses[number]]
             own.spikes = _lowest(own.room[0], [(x.spikes, x.room[0]) for x in others])
             own.marks = _lowest(own.room[1], [(x.marks, x.room[1]) for x in others])
             self.spikes = max(self.spikes, own.spikes + own.room[0])
             self.marks = max(self.marks, own.marks + own.room[1])
-            placed.append(own)
-            spans.append(span)
+            placed.append(number)
 
     def _place_weights(self) -> Ints:
         """Rows of weights [rows, lanes] in the order in which a tile reads them; sets the bases of the inputs' tiles."""

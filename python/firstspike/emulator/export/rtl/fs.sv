@@ -61,7 +61,7 @@ package fs;
     logic both;                    // it has a shortcut
     logic each;                    // a max pool alone: each spike counts as a site of its own
     logic readout;                 // it never fires; its membranes are the scores
-    logic last_use;                // no later layer reads the input map
+    logic last_use;                // after it the next image is loaded
     address_t tiles;               // less one: tiles at one place
     address_t first_tile;          // its first row in the table of tiles
     count_t site_rows, site_columns;   // less one: sites of a tile
