@@ -9,10 +9,10 @@ from types import ModuleType
 
 NAMES = (
     *("accuracy", "windowed", "sweep", "steps", "growth", "crossover"),
-    *("inference", "integers", "memory", "threads", "cortex"),
+    *("inference", "integers", "memory", "threads", "cortex", "rtl"),
 )
 #: Left out of the quick form: what they need takes minutes.
-LONG = ("sweep", "accuracy", "crossover")
+LONG = ("sweep", "accuracy", "crossover", "rtl")
 #: With the C library's own settings; in the others it keeps what is freed.
 DEFAULT_ALLOCATOR = ("memory",)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import nox
@@ -34,6 +35,23 @@ def cortex(session: nox.Session) -> None:
     install(session, extras="all", groups=("test", "bench"))
     session.run("pytest", "-rs", "tests/emulator/export/test_cross.py")
     session.run("python", "-m", "benchmarks.run", "--full", "--section", "cortex", *session.posargs)
+
+
+@nox.session
+def rtl(session: nox.Session) -> None:
+    """Test, lint, simulate and place the core of `export_rtl`, and record it; it installs none of the tools that this needs.
+
+    `-- --name zen4` names the records' folder.
+    """
+    if missing := [tool for tool in RTL_TOOLS if shutil.which(tool) is None]:
+        session.error(f"not found: {', '.join(missing)}. On Debian and Ubuntu: apt-get install {' '.join(missing)}")
+    install(session, extras="all", groups=("test",))
+    session.run("pytest", "-rs", "tests/emulator/export/test_rtl.py")
+    session.run("python", "-m", "benchmarks.run", "--full", "--section", "rtl", *session.posargs)
+
+
+#: Programs, and the packages of Debian that hold them.
+RTL_TOOLS = ("make", "g++", "verilator", "yosys", "nextpnr-ecp5")
 
 
 @nox.session

@@ -137,6 +137,8 @@ module fs_core (
   if (fs::CLUSTERS % 2 == 1) begin : odd
     assign weight_read[2*MEMORIES-1] = 1'b0;
     assign weight_row[2*MEMORIES*fs::ADDRESS_BITS-1-:fs::ADDRESS_BITS] = '0;
+    logic unused;
+    assign unused = &{1'b0, weights[2*MEMORIES*ROW_BITS-1-:ROW_BITS]};
   end
   for (genvar m = 0; m < MEMORIES; m++) begin : memories
     fs_rom_2 #(
