@@ -179,7 +179,7 @@ def _counted(row: dict[str, Any]) -> dict[str, str]:
 
 
 def _dense(row: dict[str, Any]) -> dict[str, str]:
-    columns = {}
+    columns: dict[str, str] = {}
     for name in ("cycles_computing", "weight_rows_read", "additions"):
         spiking, dense = row["spiking"][name], row["dense"][name]
         title = name.removesuffix("_computing").replace("_", " ")
@@ -188,7 +188,7 @@ def _dense(row: dict[str, Any]) -> dict[str, str]:
 
 
 def _products(row: dict[str, Any]) -> dict[str, str]:
-    columns = {}
+    columns: dict[str, str] = {}
     for name, placed in (("", row["placed"]), (", additions", row["additions_alone"])):
         used = placed[0]["used"]
         columns |= {f"logic cells{name}": f"{used['logic cells']:,}", f"multipliers{name}": str(used["multipliers"])}
