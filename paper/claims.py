@@ -17,50 +17,46 @@ from firstspike.report import MISSING
 from . import published
 from .grid import Condition, Profile
 from .intervals import NO, NOT_RESOLVED, YES, Interval, paired
-from .measures import MEASURES, by_seed
+from .measures import MEASURES, by_seed, commits, records
 from .records import Store
 from .tables.table import Table
 
-#: Said in place of "not resolved" by a profile with one seed.
-NEEDS_PAPER = "needs the profile paper"
+#: Said in place of "not resolved" where there is one seed.
+ONE_SEED = "one seed: not resolved"
 ALL_FIVE, NONE_OF_FIVE = "+ TWD (all five)", "none of the five"
 _WITHOUT, _WITH = "without normalisation", "with normalisation"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What the records say of one claim for one setup: in words, and the answer."""
+    """What the records of some conditions say of one claim for one setup: in words, and the answer."""
 
     setup: str
     text: str
     answer: str
+    conditions: tuple[Condition, ...] = ()
 
 
-def claims(profile: Profile, store: Store) -> Table:
-    """One row per claim and setup: what was published, what was measured here, and the answer."""
+def claims(profile: Profile, store: Store, full: tuple[Profile, Store] | None = None) -> Table:
+    """One row per claim and setup: what was published, what was measured here, and the answer.
+
+    full: the full protocol and its records, whose answers follow those of `profile`, claim by claim.
+    """
     rows = []
     for claim, told, ask in _CLAIMS:
-        found = list(ask(profile, store)) or [Finding(MISSING, "not run", MISSING)]
-        for number, finding in enumerate(found):
-            answer = finding.answer
-            if answer == NOT_RESOLVED and len(profile.seeds) == 1:
-                answer = NEEDS_PAPER
-            first = number == 0
-            rows.append(
-                {
-                    "claim": claim if first else "",
-                    "published": told() if first else "",
-                    "setup": finding.setup,
-                    "here": finding.text,
-                    "answer": answer,
-                }
-            )
+        head = {"claim": claim, "published": told()}
+        for protocol, kept in ((profile, store), *([full] if full else [])):
+            for finding in list(ask(protocol, kept)) or [Finding(MISSING, "not run", MISSING)]:
+                rows.append({**head, "protocol": protocol.name, **_cells(finding, kept)})
+                head = {"claim": "", "published": ""}
     columns = (
         Column("claim", "claim"),
         Column("published", "published"),
+        Column("protocol", "profile"),
         Column("setup", "data set, net"),
         Column("here", "here"),
         Column("answer", "does it hold here?"),
+        Column("commits", "commit"),
     )
     note = (
         "Differences are paired by seed, with 95 % intervals by Student's t over seeds; a claim is answered where its "
@@ -75,17 +71,34 @@ def claims(profile: Profile, store: Store) -> Table:
     return Table("claims", "The paper's claims beside these records.", pd.DataFrame(rows), columns, note)
 
 
-def summary(profile: Profile, store: Store) -> str:
-    """What held, what did not, and what was not run, in one paragraph of Markdown."""
+def _cells(finding: Finding, store: Store) -> dict[str, str]:
+    found = [records(condition, store) for condition in finding.conditions]
+    one_seed = finding.answer == NOT_RESOLVED and min(map(len, found), default=0) == 1
+    commit = commits([record for each in found for record in each]) if found else MISSING
+    answer = ONE_SEED if one_seed else finding.answer
+    return {"setup": finding.setup, "here": finding.text, "answer": answer, "commits": commit}
+
+
+def summary(profile: Profile, store: Store, full: tuple[Profile, Store] | None = None) -> str:
+    """What held, what did not, and what was not run, in Markdown; `full` as in `claims`, in a paragraph before the others."""
+    absent = {DATASETS[each] for each in published.DATASETS if not _has_records(profile, store, each)}
+    missing = f" **No runs:** {', '.join(sorted(absent))}." if absent else ""
+    here = f"{_answered(profile, store)}{missing} {READ}"
+    if full is None:
+        return here
+    protocol, committed = full
+    return (
+        f"The full protocol (profile {protocol.name}), by its committed records. {_answered(protocol, committed)}\n\n"
+        f"The runs of this report (profile {profile.name}). {here}"
+    )
+
+
+def _answered(profile: Profile, store: Store) -> str:
     groups: dict[str, list[str]] = {name: [] for name in (*_GROUPS.values(), _MIXED)}
     for claim, _, ask in _CLAIMS:
         answers = frozenset(finding.answer for finding in ask(profile, store))
         groups[_GROUPS.get(answers, _MIXED)].append(claim.rstrip(".").partition(" (")[0])
-    answered = " ".join(f"**{group}:** {'; '.join(found)}." for group, found in groups.items() if found)
-    absent = {DATASETS[each] for each in published.DATASETS if not _has_records(profile, store, each)}
-    missing = f" **No runs:** {', '.join(sorted(absent))}." if absent else ""
-    more = " One seed resolves no difference: `nox -s reproduce -- --profile paper` trains three." * (len(profile.seeds) == 1)
-    return f"{answered}{missing}{more} {READ}"
+    return " ".join(f"**{group}:** {'; '.join(found)}." for group, found in groups.items() if found)
 
 
 def _has_records(profile: Profile, store: Store, dataset: str) -> bool:
@@ -138,7 +151,8 @@ def _accuracy(dataset: str) -> Callable[[Profile, Store], Iterator[Finding]]:
             values = by_seed(condition, store, MEASURES["accuracy"])
             if run.data == dataset and of_the_method and values:
                 here = Interval.of(list(values.values()))
-                yield Finding(profile.title(condition.setup), f"{here.text(sign=False)} %", here.above(figure.value))
+                text = f"{here.text(sign=False)} %, {here.mean - figure.value:+.2f} points"
+                yield Finding(profile.title(condition.setup), text, here.above(figure.value), (condition,))
 
     return ask
 
@@ -148,7 +162,8 @@ def _ablation(profile: Profile, store: Store) -> Iterator[Finding]:
         found = _compare(rows[ALL_FIVE], rows[NONE_OF_FIVE], store, MEASURES["accuracy"])
         if found is not None:
             difference, whole, none = found
-            yield Finding(setup, f"{none:.2f} to {whole:.2f} %, {difference.text()} points", difference.above())
+            text = f"{none:.2f} to {whole:.2f} %, {difference.text()} points"
+            yield Finding(setup, text, difference.above(), (rows[ALL_FIVE], rows[NONE_OF_FIVE]))
 
 
 def _steps(profile: Profile, store: Store) -> Iterator[Finding]:
@@ -157,7 +172,7 @@ def _steps(profile: Profile, store: Store) -> Iterator[Finding]:
         if found is not None:
             difference, first, twd = found
             text = f"{twd:.2f} steps against {first:.2f}, {difference.text(sign=False)} fewer"
-            yield Finding(setup, text, difference.above())
+            yield Finding(setup, text, difference.above(), (rows["first-spike"], rows["twd-exp"]))
 
 
 def _pooling(profile: Profile, store: Store) -> Iterator[Finding]:
@@ -165,7 +180,7 @@ def _pooling(profile: Profile, store: Store) -> Iterator[Finding]:
         repeated = list(by_seed(rows["max"], store, MEASURES["repeated"]).values())
         if repeated:  # one unit that fires twice is enough, whatever the seed
             text = f"max pooling: {sum(repeated) / len(repeated):.1f} % of the pooled units fire twice or more"
-            yield Finding(setup, text, YES if min(repeated) > 0 else NOT_RESOLVED)
+            yield Finding(setup, text, YES if min(repeated) > 0 else NOT_RESOLVED, (rows["max"],))
 
 
 def _spread(profile: Profile, store: Store) -> Iterator[Finding]:
@@ -176,11 +191,12 @@ def _spread(profile: Profile, store: Store) -> Iterator[Finding]:
         return float(firing[-1]["current_sd"])
 
     for setup, rows in _initialisations(profile).items():
-        found = _compare(rows["ETTFS-init", _WITHOUT], rows["Kaiming (He)", _WITHOUT], store, last)
+        compared = rows["ETTFS-init", _WITHOUT], rows["Kaiming (He)", _WITHOUT]
+        found = _compare(*compared, store, last)
         if found is not None:
             difference, ettfs, he = found
             text = f"sd of the current in the last firing layer: Kaiming {he:.2f}, ETTFS-init {ettfs:.2f} thresholds"
-            yield Finding(setup, text, difference.above())
+            yield Finding(setup, f"{text}, {difference.text()}", difference.above(), compared)
 
 
 def _gradient(profile: Profile, store: Store) -> Iterator[Finding]:
@@ -201,12 +217,13 @@ def _gradient(profile: Profile, store: Store) -> Iterator[Finding]:
         found = _compare(ettfs_init, kaiming, store, logarithm)
         if found is not None:
             difference, ettfs, he = found
-            yield Finding(setup, f"{where}: {scientific(10**he)} and {scientific(10**ettfs)}{dead}", difference.above())
+            text = f"{where}: {scientific(10**he)} and {scientific(10**ettfs)}{dead}, {difference.text()} decades"
+            yield Finding(setup, text, difference.above(), (ettfs_init, kaiming))
         elif without:
             theirs = by_seed(ettfs_init, store, gradient)
             alive = sum(theirs.get(seed, 0.0) > 0 for seed in without)
             text = f"{where}: none with Kaiming in {len(without)} seeds; some with ETTFS-init in {alive} of them"
-            yield Finding(setup, text, YES if alive == len(without) > 1 else NOT_RESOLVED)
+            yield Finding(setup, text, YES if alive == len(without) > 1 else NOT_RESOLVED, (ettfs_init, kaiming))
 
 
 def _by_setup(profile: Profile, experiment: str, name: Callable[[Condition], Any]) -> dict[str, dict[Any, Condition]]:

@@ -47,7 +47,7 @@ class Setup:
     """A data set and a net with their settings, as the profile names them.
 
     large: run with `--large` only. superseded: a later setup is ahead of it; the report has it, README.md has not.
-    rows: settings of single rows with this setup, by label.
+    rows: settings of single rows with this setup, by label. seeds: of its runs, in place of the profile's; empty for those.
     """
 
     name: str
@@ -55,6 +55,7 @@ class Setup:
     large: bool
     superseded: bool
     rows: dict[str, dict[str, Any]]
+    seeds: tuple[int, ...]
     settings: dict[str, Any]
 
 
@@ -142,14 +143,15 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _setup(name: str, value: dict[str, Any], above: dict[str, Setup]) -> Setup:
     """A setup; `like` names one above it, of which it has whatever it does not say itself, but title and `superseded`."""
-    base = Setup(name, "", False, False, {}, {})
+    base = Setup(name, "", False, False, {}, (), {})
     if "like" in value:
         like = value.pop("like")
         if like not in above:
             raise ValueError(f"[setup.{name}] must be like a setup above it, got {like!r}")
         base = above[like]
     large, superseded = value.pop("large", base.large), value.pop("superseded", False)
-    return Setup(name, value.pop("title"), large, superseded, value.pop("rows", base.rows), base.settings | value)
+    rows, seeds = value.pop("rows", base.rows), tuple(value.pop("seeds", base.seeds))
+    return Setup(name, value.pop("title"), large, superseded, rows, seeds, base.settings | value)
 
 
 def _conditions(
@@ -191,7 +193,7 @@ def _conditions(
                 values["lr"] = trials[0].lr
             else:
                 values |= extra
-            made = tuple(Run.of({**values, "seed": seed}) for seed in asked.get("seeds", seeds))
+            made = tuple(Run.of({**values, "seed": seed}) for seed in setups[setup].seeds or asked.get("seeds", seeds))
             group, value = row.get("group", ""), row.get("value")
             conditions.append(Condition(name, setup, row["label"], group, value, made, setups[setup].large, trials))
     return conditions

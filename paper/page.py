@@ -65,8 +65,14 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 )
 
 
-def page(profile: Profile, store: Store, tables: Iterable[Table], figures: Iterable[NamedFigure]) -> Page:
-    """The report on whatever there is."""
+def page(
+    profile: Profile,
+    store: Store,
+    tables: Iterable[Table],
+    figures: Iterable[NamedFigure],
+    full: tuple[Profile, Store] | None = None,
+) -> Page:
+    """The report on whatever there is; full: the full protocol and its records, whose answers stand beside (`claims`)."""
     parts: dict[str, list[Table | NamedFigure]] = {}
     everything: list[Table | NamedFigure] = [*tables, *figures]
     for part in everything:
@@ -76,10 +82,10 @@ def page(profile: Profile, store: Store, tables: Iterable[Table], figures: Itera
         "Training time-to-first-spike networks from scratch: a reproduction",
         f"arXiv 2410.23619, with firstspike. Profile `{profile.name}`: {profile.description}",
     )
-    made.text(summary(profile, store))
+    made.text(summary(profile, store, full))
     _absences(made, profile, store)
     made.section("Claims").text("What the paper says, and what these records say.")
-    _table(made, claims(profile, store))
+    _table(made, claims(profile, store, full))
     for heading, text, names in SECTIONS:
         there = [part for name in names for part in parts.get(name, [])]
         if not there:

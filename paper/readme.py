@@ -6,8 +6,8 @@
 The marks are the lines `<!-- results PROFILE WORDS -->` and `<!-- end -->`. WORDS:
 
     (none)           the main columns of Table 1
-    short            its accuracies, of rows that were run, have a published accuracy and are not superseded
-    best, steps      the tables of README.md; `steps all` has every T that was timed
+    short            its accuracies, of rows that were run, have a published accuracy or none to have, and are not superseded
+    best             the table of README.md
     windows          nets of windows made for accuracy
     accuracy SETUP   accuracy against T
     cost SETUP       latency, spikes and energy against T
@@ -29,7 +29,7 @@ from paper.grid import Profile
 from paper.records import Store
 from paper.tables import TABLES
 from paper.tables.accuracy import table1
-from paper.tables.front import best, timed_rows, training_steps
+from paper.tables.front import best
 from paper.tables.table import Table
 from paper.tables.timing import accuracies, costs
 from tools import ROOT, documents
@@ -45,14 +45,15 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def block(profile: Profile, store: Store, short: bool = False) -> str:
     """The main columns of Table 1, in Markdown; of the setups that need `--large` those that were run.
 
-    short: only rows that were run, have a published accuracy beside them and are not superseded, with their accuracies alone.
+    short: only rows that were run and are not superseded, with a published accuracy or of a copy of a data set; their accuracies.
     """
     table = table1(profile, store)
     large = table.raw["setup"].map(lambda name: profile.setups[name].large)
     raw = table.raw[~large | (table.raw["seeds"] > 0)].reset_index(drop=True)
     if short:
         superseded = raw["setup"].map(lambda name: profile.setups[name].superseded)
-        raw = raw[(raw["seeds"] > 0) & raw["published"].notna() & ~superseded].reset_index(drop=True)
+        comparable = raw["published"].notna() | (raw["images"] != "")
+        raw = raw[(raw["seeds"] > 0) & comparable & ~superseded].reset_index(drop=True)
     wanted = SHORT if short else WANTED
     columns: tuple[Column, ...] = tuple(column for column in table.columns if column.name in wanted)
     return markdown(Table(table.name, table.caption, raw, columns).shown)
@@ -75,8 +76,6 @@ def _table(name: str, folder: Path, words: list[str]) -> str:
         return markdown(TABLES["windows"][1](loaded, store).shown.drop(columns="validation, %"))  # nothing was held out
     if words == ["best"]:
         return markdown(best(loaded, store))
-    if words[:1] == ["steps"]:
-        return markdown(training_steps(loaded, store, timed_rows(words[1:] == ["all"])))
     return block(loaded, store, words == ["short"])
 
 

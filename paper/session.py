@@ -13,7 +13,7 @@ from firstspike.report import write_png, write_text
 from .cost import cost
 from .execute import Executor, Job, Task
 from .figures import FIGURES, figures
-from .grid import WAITS, Condition, Profile, runs, waits
+from .grid import WAITS, Condition, Profile, choose_learning_rates, load, runs, waits
 from .job import image_folder
 from .page import page
 from .progress import Progress
@@ -145,6 +145,12 @@ def execute(todo: Iterable[Run], store: Store, executor: Executor, job: Job, fol
         progress.finished(outcome)
 
 
+def _committed() -> tuple[Profile, Store]:
+    """The full protocol, with the records that came with the repository."""
+    store = Store(Path(__file__).resolve().parent / "results" / "paper")
+    return choose_learning_rates(load("paper"), store), store
+
+
 def write(profile: Profile, store: Store, png: Mapping[str, Path] | None = None, log: Callable[[str], None] = print) -> Path:
     """Write all tables, figures and the report into the store's folder; `png` names figures to write as PNG besides.
 
@@ -163,7 +169,8 @@ def write(profile: Profile, store: Store, png: Mapping[str, Path] | None = None,
         for name in set(known).difference(there):
             for path in (store.folder / folder).glob(f"{name}.*"):
                 path.unlink()
-    report = page(profile, store, made.values(), drawn.values()).write(store.folder / "report.html")
+    full = _committed() if profile.name == "quick" else None
+    report = page(profile, store, made.values(), drawn.values(), full).write(store.folder / "report.html")
     for name, path in (png or {}).items():
         if name in drawn:
             write_png(drawn[name].figure, path)

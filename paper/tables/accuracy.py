@@ -38,10 +38,13 @@ def table1(profile: Profile, store: Store) -> Table:
     for name in _OF_RELU:
         raw[f"relu_{name}"] = raw["setup"].map(relu[name])
     raw["published_method"] = [TWD_METHOD if str(readout).startswith("twd") else MEMBRANE_METHOD for readout in raw["readout"]]
-    figures = [published.of(dataset, method) for dataset, method in zip(raw["dataset"], raw["published_method"], strict=True)]
+    figures = [  # a copy of a data set is not the original, for which a figure was published
+        None if images else published.of(dataset, method)
+        for dataset, images, method in zip(raw["dataset"], raw["images"], raw["published_method"], strict=True)
+    ]
     raw["published"] = [figure.value if figure else None for figure in figures]
     raw["published_tag"] = [figure.tag if figure else None for figure in figures]
-    raw["difference"] = (raw["accuracy"] - pd.to_numeric(raw["published"])).where(raw["images"] == "")  # not of a copy
+    raw["difference"] = raw["accuracy"] - pd.to_numeric(raw["published"])
     columns = (
         Column("group", "decoder"),
         Column("dataset", "data set", _dataset),
@@ -73,7 +76,7 @@ def table1(profile: Profile, store: Store) -> Table:
         "same authors (AAAI 2026). ETTFS is a step-by-step method, the later one works layer by layer. Another paper of the "
         "group (PLIF) says that its accuracies are usually those of the best test epoch; whether these are is not known, so "
         "the best epoch stands beside the last. The published nets are not known; a difference compares data sets, not nets. "
-        "A JPEG copy of a data set is not the original, for which the figure was published, so it has no difference. "
+        "A JPEG copy of a data set is not the original, for which a figure was published, so it has none. "
         "Dropout silences this share of each fully connected layer's inputs in a training step, but never those of the "
         "data. The ReLU counterpart has the same sizes, data, epochs, batches and dropout, a learning rate of its own "
         "(0.004; 0.05 with Muon), He initialisation, no normalisation. Seconds are of training and testing, on so many "

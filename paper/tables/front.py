@@ -1,13 +1,8 @@
-"""Tables of README.md: the best nets of each data set, and training steps with the accuracy that their T reaches."""
+"""The table of README.md: the best nets of each data set."""
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from benchmarks.records import RESULTS, load
-from benchmarks.table_cells import ABSENT, faster, number, ratio
-from benchmarks.workloads import workload_named
 from tools.tables import DATASETS, Column, present
 
 from firstspike.report import MISSING
@@ -16,19 +11,9 @@ from .. import published
 from ..grid import Profile
 from ..measures import frame
 from ..records import Store
-from .accuracy import TWD_METHOD, relu_result
+from .accuracy import MEMBRANE_METHOD, TWD_METHOD, relu_result
 from .accuracy import table1 as table1_of
 from .table import ACCURACY, SEEDS
-from .timing import accuracies
-
-#: The processor of the speeds, and a second one.
-MACHINE, OTHER = "zen4", "full"
-#: T of the training steps that were timed, by kind of neurons and workload; README.md shows one T of each kind.
-TIMED: dict[str, dict[str, tuple[int, ...]]] = {
-    "windows": {"mlp": (2, 4, 8, 16, 64), "cnn": (2, 4, 8, 16, 64)},
-    "step by step": {"mlp": (8, 16, 64), "cnn": (8, 16)},
-}
-SHOWN = {"windows": 16, "step by step": 8}
 
 
 def best(profile: Profile, store: Store) -> pd.DataFrame:
@@ -52,56 +37,12 @@ def best(profile: Profile, store: Store) -> pd.DataFrame:
         SEEDS,
         ACCURACY,
         Column("relu_accuracy", "same net, ReLU, %", relu_result),
-        Column("published", "the paper, %", _published),
+        Column("published", "published, %", _published),
     )
     return present(chosen, columns)
 
 
 def _published(row: Any) -> str:
-    figure = None if row["images"] else published.of(row["dataset"], TWD_METHOD)
-    return MISSING if figure is None else f"{figure.value:.2f}"
-
-
-def training_steps(profile: Profile, store: Store, rows: Sequence[tuple[str, str, int]], folder: Path = RESULTS) -> pd.DataFrame:
-    """Milliseconds of a training step, SpikingJelly's at the same T, the speed-up, and the accuracy at this T.
-
-    rows: kind of neurons, workload and T. Accuracies come from the experiment `time`.
-    """
-    lines = []
-    for kind, work, steps in rows:
-        section, ours = ("windowed", "windowed") if kind == "windows" else ("steps", "firstspike")
-        times, others = (_times(folder / machine / f"{section}.json", work, steps) for machine in (MACHINE, OTHER))
-        accuracy = accuracies(profile, store, f"fashion-{work}-time").set_index("T")[kind].get(str(steps), MISSING)
-        lines.append(
-            {
-                "neurons": kind,
-                "net": workload_named(work).spec,
-                "T": steps,
-                "ms": _median(times, ours),
-                "ReLU, torch, ms": _median(times, "relu"),
-                "SpikingJelly, ms": _median(times, faster(times, "spikingjelly")),
-                "speed-up": ratio(times, faster(times, "spikingjelly"), ours),
-                "on an Intel Xeon": ratio(others, "spikingjelly", ours),
-                "Fashion-MNIST, %": accuracy,
-            }
-        )
-    return pd.DataFrame(lines)
-
-
-def timed_rows(all_steps: bool) -> list[tuple[str, str, int]]:
-    """The rows of `training_steps`: of README.md, or with every T."""
-    each = [(kind, work, steps) for kind, works in TIMED.items() for work, timed in works.items() for steps in timed]
-    return [row for row in each if all_steps or row[2] == SHOWN[row[0]]]
-
-
-def _times(path: Path, work: str, steps: int) -> dict[str, Any]:
-    """The times of the training step on images."""
-    for row in load(path):
-        fits = row["work"] == work and row["steps"] == steps
-        if fits and row.get("what", "training") == "training" and row.get("source", "fashion-mnist") == "fashion-mnist":
-            return dict(row["times"])
-    return {}
-
-
-def _median(times: dict[str, Any], side: str) -> str:
-    return number(times[side]["median"]) if side in times else ABSENT
+    """The accuracies of ETTFS and of its authors' later paper; none for a copy of a data set."""
+    figures = () if row["images"] else (published.of(row["dataset"], method) for method in (TWD_METHOD, MEMBRANE_METHOD))
+    return "; ".join(f"{figure.value:.2f}" for figure in figures if figure) or MISSING

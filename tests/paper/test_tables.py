@@ -1,5 +1,5 @@
 import pytest
-from paper.claims import claims, scientific, summary
+from paper.claims import ONE_SEED, claims, scientific, summary
 from paper.figures import figures
 from paper.measures import frame
 from paper.page import page
@@ -97,6 +97,20 @@ def test_a_claim_is_answered_by_the_interval_of_paired_differences(tmp_path, twd
     assert found[2].startswith(f"{sum(twd) / 3:.2f} steps against 2.50")
     group = {"yes": "Holds here", "**no**": "Does not hold here", "not resolved": "Not resolved"}[answer]
     assert f"**{group}:** TWD: the first output" in summary(made, store)
+
+
+def test_answers_of_the_full_protocol_stand_beside_and_one_seed_resolves_nothing(tmp_path):
+    one, store = profile(tmp_path / "one", PROFILE.replace("seeds = [0, 1]", "seeds = [0]")), Store(tmp_path / "quick")
+    text = PROFILE.replace("seeds = [0, 1]", "seeds = [0]").replace("epochs = 2\n", "epochs = 2\nseeds = [0, 1, 2]\n")
+    many, full = profile(tmp_path / "many", text), Store(tmp_path / "full")
+    assert [run.seed for run in many.of("decoder")[0].runs] == [0, 1, 2] and len(many.of("table4")[0].runs) == 1
+    for made, kept in ((one, store), (many, full)):
+        fill_decoders(kept, made.of("decoder"), {"twd-exp": (1.5, 1.6, 1.4)})
+    shown = claims(one, store, (many, full)).raw
+    first, second = shown[shown["setup"] == "digits, small"].to_dict("records")
+    assert first["answer"] == ONE_SEED and second["answer"] == "yes" and second["claim"] == ""
+    assert first["commits"] == second["commits"] != ""
+    assert "Holds here:** TWD" in summary(one, store, (many, full)).partition("\n\n")[0]
 
 
 def test_a_published_accuracy_is_compared_with_an_interval(tmp_path):
