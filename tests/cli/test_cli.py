@@ -158,7 +158,9 @@ def test_plot_writes_four_pictures(call, trained, tmp_path):
 
 def test_nets_of_windows_are_profiled_and_drawn(call):
     rows = json.loads(call("profile", "digits-windowed", "--count", 5, "--json")[1])
-    assert [row["layer"] for row in rows] == ["layers.0", "layers.2", "readout", "total"] and rows[-1]["steps_to_decision"] == 32
+    assert [row["layer"] for row in rows] == ["layers.0", "layers.1", "layers.2", "readout", "total"] and rows[-1][
+        "steps_to_decision"
+    ] == 32
     assert len(call("plot", "digits-windowed", "--count", 5, "--output", "new")[1].split()) == 4
 
 

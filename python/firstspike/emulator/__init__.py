@@ -13,6 +13,7 @@ from .program.serialization import ProgramError, load, save
 from .quantization import qat
 from .quantization.quantizer import quantize
 from .quantization.refusals import CannotQuantize
+from .reporting.cost import counts
 from .reporting.report import Report, report
 from .reporting.run import Run, run
 
@@ -33,6 +34,7 @@ __all__ = [
     "Report",
     "Run",
     "check",
+    "counts",
     "cycles",
     "export_c",
     "export_rtl",

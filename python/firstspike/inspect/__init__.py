@@ -1,8 +1,9 @@
 """Looking inside a net: what every layer does in a forward pass, operations per sample, statistics of its layers."""
 
+from .cost import counts, profile
 from .monitor import HISTOGRAM_EDGES, Monitor, Seen, layer_current, layer_signals
 from .neurobench import neurobench
-from .operations import OperationCount, OperationCounter, profile, synaptic_operations
+from .operations import OperationCount, OperationCounter, synaptic_operations
 from .plan import Plan, explain
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "OperationCounter",
     "Plan",
     "Seen",
+    "counts",
     "explain",
     "layer_current",
     "layer_signals",

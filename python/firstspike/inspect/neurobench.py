@@ -13,8 +13,9 @@ from .._base.modules import evaluating
 from ..functional.layer import full_precision
 from ..nn import Synapses
 from ..spikes import SpikeTimes
+from .cost import counts
 from .monitor import Monitor, Seen
-from .operations import input_events, membrane_updates, shortcut_times, synaptic_operations
+from .operations import input_events, shortcut_times, synaptic_operations
 
 
 @torch.no_grad()
@@ -78,7 +79,7 @@ def neurobench(net: nn.Module, x: Tensor | SpikeTimes, *, batch: int = 256) -> d
             "Effective_ACs": sums["ACs"] / len(x),
             "Dense": sums["Dense"] / len(x),
         },
-        "MembraneUpdates": sums["updates"] / len(x),
+        "MembraneUpdates": sum(layer.active for layer in counts(net, x, batch=batch)),
     }
 
 
@@ -93,7 +94,6 @@ def _add(sums: dict[str, float], seen: Seen) -> None:
         times = shortcut_times(seen.shortcut, seen.spikes.shape)
         sums["ACs"] += float((times != checks.SILENT).sum())
         sums["Dense"] += float(times.numel() * steps)
-    sums["updates"] += membrane_updates(seen)
 
 
 def _effective(units: Tensor, layer: Any) -> float:

@@ -1,26 +1,21 @@
-"""What a net costs per sample: additions for events and the weights that they reach, multiply-accumulates, energy."""
+"""Operations of a net: additions for events and the weights that they reach, multiply-accumulates, membrane updates."""
 
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .. import energy
 from .._base import checks
 from .._base.geometry import shortcut_stride
-from .._base.modules import evaluating
-from ..energy import EnergyTable
 from ..functional.layer import full_precision
 from ..nn import Synapses, TTFSNode
 from ..spikes import SpikeTimes
-from .monitor import Call, Monitor, Seen, Watch
+from .monitor import Call, Seen, Watch
 
 
 @dataclass
@@ -133,7 +128,7 @@ def synaptic_operations(events: Tensor, layer: Any) -> float:
 
 def products(units: Tensor, layer: Any) -> float:
     """Sum over `units` [B, N] or [B, C, H, W], as they are after the layer's pooling, of the weights that each reaches."""
-    weight = _weight_of(layer)
+    weight = weight_of(layer)
     if weight.dim() == 2:
         return float(units.sum(dtype=torch.float64)) * weight.shape[0]
     ones, sums = units.new_ones(1, 1, *weight.shape[2:]), units.sum(1, keepdim=True)
@@ -183,7 +178,7 @@ def active_in_step(events: Tensor, layer: Any, shortcut: Tensor | None = None, a
     shortcut: spikes that reach neurons one by one, bool [B, M] or [B, M, H, W], of the first M channels. alive: the neurons that
     have not fired before, bool [B, O] or [B, O, H, W]; None for all.
     """
-    weight = _weight_of(layer)
+    weight = weight_of(layer)
     pool = getattr(layer, "avg_pool", 1)
     if pool > 1:
         events = F.max_pool2d(events, pool)  # it leaves out the rows and columns that average pooling leaves out
@@ -215,7 +210,7 @@ def _check_countable(name: str, layer: Any) -> None:
         raise ValueError(f"{name} must pad with zeros, got padding_mode {layer.padding_mode!r}")
 
 
-def _weight_of(layer: Any) -> Tensor:
+def weight_of(layer: Any) -> Tensor:
     """The weight on the layer's input, whose shape counts."""
     weight: Tensor = layer._tied_weight() if isinstance(layer, Synapses) else layer.weight
     return weight
@@ -223,7 +218,7 @@ def _weight_of(layer: Any) -> Tensor:
 
 def _check_size(events: Tensor, layer: Any) -> None:
     """Raise ValueError for pooled events that the layer would not take."""
-    shape, weight = tuple(events.shape), _weight_of(layer)
+    shape, weight = tuple(events.shape), weight_of(layer)
     inputs = weight.shape[1] * getattr(layer, "groups", 1)
     if weight.dim() == 2:
         fits = len(shape) > 1 and inputs in (shape[-1], math.prod(shape[1:]))
@@ -231,121 +226,6 @@ def _check_size(events: Tensor, layer: Any) -> None:
         fits = len(shape) == weight.dim() and shape[1] == inputs
     if not fits:
         raise ValueError(f"events must have {inputs} inputs or channels, after pooling, and a batch, got shape {shape}")
-
-
-class _Profile(pd.DataFrame):
-    """A table that prints all of its columns."""
-
-    def __repr__(self) -> str:
-        return self.to_string(float_format="{:.4g}".format)
-
-
-def profile(
-    net: nn.Module, x: Any, table: str | os.PathLike[str] | EnergyTable = "45nm-integer", *, batch: int = 256
-) -> pd.DataFrame:
-    """Spikes, operations and energy per sample of each layer of `net`, means over the samples of `x`.
-
-    One row per layer and a last row "total", with the columns
-
-    - `layer`, `kind`: its name in the net and its class; `neurons`, 0 for a shortcut's convolution; `spikes`: that the layer
-      sends;
-    - `synaptic_operations`: additions of one weight, an input spike times the neurons that it reaches; a shortcut's included,
-      except an identity's in a net of windows;
-    - `macs`: multiply-accumulates of a directly coded layer, once per sample; without taps in the padding, which the
-      host layer of an emulator's report includes;
-    - `dense_macs`: multiply-accumulates of the same layer with ReLU neurons;
-    - `updates`: potentials that an event (or a directly coded current) changes before the neuron fires, per neuron and step;
-      of windows, those from the first event to the end of the input's window, and then until the neuron fires;
-    - `idle_updates`: the other neurons and steps, which only a clocked core pays;
-    - `energy_nj`: of synaptic operations (of a convolution by its own figure, where the table has one), updates, spikes
-      and `macs`, as far as the table has figures. A spike costs `fired_pj` and one transport, `message_pj` or else
-      `spike_pj`. Hops and static power are not counted. A table whose operation includes everything, such as
-      "odin-frenkel2019", counts synaptic operations and `macs` alone;
-    - `idle_energy_nj`: of `idle_updates`; `dense_energy_nj`: of `dense_macs`, as `macs` in integers where the
-      table has that figure, else in float32; both NaN where the table has no figure;
-    - `steps_to_decision`: mean over samples, counted from 1, in steps of what the readout got (all of them without a
-      decision; in a net of windows the steps of all windows), in the row "total"; NaN elsewhere, and for a net without a readout.
-
-    Parameters
-    ----------
-    net : a net of layers of `firstspike.nn`, which runs in evaluation mode.
-    x : its input, a tensor [B, ...] or `SpikeTimes`.
-    table : an energy table by name (`firstspike.energy.names()`), a TOML file, or an `EnergyTable`.
-    batch : samples per forward pass.
-
-    Examples
-    --------
-    >>> table = profile(models.mlp("64-32-10", steps=8), torch.rand(20, 64))
-    >>> table["layer"].tolist()
-    ['layers.0', 'layers.1', 'total']
-    """
-    checks.instance("net", net, nn.Module, "a torch.nn.Module")
-    checks.batch("x", x, (Tensor, SpikeTimes), "a torch.Tensor or SpikeTimes")
-    batch = checks.integer("batch", batch, 1)
-    figures = energy.load(table)
-    if len(x) == 0:
-        raise ValueError("x must hold at least one sample")
-    rows, decisions = _run(net, x, batch)
-    about = ["layer", "kind", "convolution", "neurons"]
-    frame = pd.DataFrame(rows).groupby(about, sort=False).sum().div(len(x)).reset_index()
-    operation_pj = frame.pop("convolution").map(figures.operation_pj)
-    energy_pj = operation_pj * frame["synaptic_operations"] + (figures.mac_pj or 0.0) * frame["macs"]
-    if not figures.all_inclusive:
-        transport_pj = figures.spike_pj if figures.message_pj is None else figures.message_pj
-        energy_pj += (figures.update_active_pj or 0.0) * frame["updates"]
-        energy_pj += ((transport_pj or 0.0) + (figures.fired_pj or 0.0)) * frame["spikes"]
-    idle_pj = None if figures.all_inclusive else figures.update_inactive_pj
-    frame["energy_nj"] = energy_pj / 1e3
-    frame["idle_energy_nj"] = frame["idle_updates"] * (math.nan if idle_pj is None else idle_pj) / 1e3
-    frame["dense_energy_nj"] = frame["dense_macs"] * (math.nan if figures.mac_pj is None else figures.mac_pj) / 1e3
-    total = {"layer": "total", "kind": "", **frame.drop(columns=["layer", "kind"]).sum(skipna=False)}
-    total["steps_to_decision"] = math.nan if decisions is None else decisions / len(x)
-    return _Profile(pd.DataFrame([*frame.to_dict("records"), total]).astype({"neurons": int}))
-
-
-@torch.no_grad()
-def _run(net: nn.Module, x: Any, batch: int) -> tuple[list[dict[str, Any]], float | None]:
-    """The sums over the samples of each batch by layer, and over all samples of the steps to decision."""
-    rows: list[dict[str, Any]] = []
-    decisions: float | None = None
-    for name, module in net.named_modules():
-        if has_products(module) and not isinstance(module, Synapses):
-            kind = f"{type(module).__name__} at {name!r}, which OperationCounter counts"
-            raise ValueError(f"net must have its weights in layers of firstspike.nn, got {kind}")
-    with evaluating(net):
-        for start in range(0, len(x), batch):
-            with Monitor(net) as seen:
-                net(x[start : start + batch])
-            for name, layer in seen.layers.items():
-                if isinstance(layer.module, Synapses):
-                    about = {"layer": name, "kind": layer.kind, "convolution": layer.module.weight.dim() == 4}
-                    current = layer.spikes is None and layer.module is not seen.readout and layer.module.timing == "windowed"
-                    neurons = 0 if current else layer.neurons  # a shortcut leads to the last layer's
-                    rows.append({**about, "neurons": neurons, **_counts(layer)})
-            if seen.decision_step is not None:
-                steps = (seen.decision_step + 1).clamp(max=seen.readout_steps)
-                decisions = (decisions or 0.0) + float(steps.sum())
-    if not rows:
-        raise ValueError("net must run layers of firstspike.nn, got none")
-    return rows, decisions
-
-
-def _counts(seen: Seen) -> dict[str, float]:
-    """Sums over the samples of one call of a layer."""
-    layer: Any = seen.module
-    fired = torch.Size() if seen.spikes is None else seen.spikes.shape
-    additions, macs = additions_and_macs(layer, seen.received, seen.shortcut, fired)
-    updates = membrane_updates(seen)
-    output: Any = seen.membrane if seen.spikes is None else seen.spikes
-    pool, ones = getattr(layer, "avg_pool", 1), torch.ones_like(input_events(seen.received, layer)[0])
-    return {
-        "spikes": 0.0 if seen.spikes is None else float(seen.spikes.count().sum()),
-        "synaptic_operations": additions,
-        "macs": macs,
-        "dense_macs": products(F.avg_pool2d(ones, pool) if pool > 1 else ones, layer),
-        "updates": updates,
-        "idle_updates": all_updates(layer, seen.received, output) - updates,
-    }
 
 
 def all_updates(layer: Any, received: Any, output: SpikeTimes | Tensor) -> float:

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from firstspike import SpikeTimes, data, energy, inspect, models
+from firstspike import SpikeTimes, energy
 from firstspike import emulator as em
 from firstspike.emulator import Program
 from firstspike.emulator.program.host import Encoder, Readout
 from firstspike.emulator.program.layers import Synapses
-from firstspike.emulator.reporting.report import account, first_layer, latency, relu_macs, traffic
+from firstspike.emulator.reporting.cost import account_of as account
+from firstspike.emulator.reporting.cost import first_layer, traffic
+from firstspike.emulator.reporting.report import latency
 
 from ..nets import chained, changed, dense, images, net
 
@@ -97,6 +99,7 @@ def test_energy_is_counters_times_table(ran):
     placement = em.place(ran.program)
     a, figures = account(ran, "loihi-davies2018", placement), energy.load("loihi-davies2018")
     mean = {name: ran.count(name).sum(1).mean() for name in ("delivered", "active")}
+    mean["active"] += ran.first_active.mean()
     assert a.parts["synapses"] == pytest.approx(mean["delivered"] * 23.6e-3)
     assert a.parts["updates_active"] == pytest.approx(mean["active"] * 81e-3)
     neurons = sum(layer.neurons for layer in (ran.program.pixels, *ran.program.layers))
@@ -147,37 +150,6 @@ def test_the_total_includes_the_first_layer(name, how, macs, each):
     summary = em.report(run, tables=[name]).summary()
     assert summary["energy_nj_per_image"] == {name: a.total} and summary["first_layer"] == where
     assert any("of table 45nm" in note for note in a.notes) == (name != "45nm-integer")  # borrowed
-
-
-def test_multiply_adds_of_a_residual_net_with_relu():
-    """A shortcut without weights adds; `profile` counts the same."""
-    model = net("4C3-R(4C3-6C3)-AP2-5")
-    run = em.run(em.quantize(model, "loihi-like"), images(model))
-    assert relu_macs(run.program) == inspect.profile(model, images(model))["dense_macs"].iloc[-1]
-
-
-def test_a_first_layer_on_the_host_is_named_as_the_cause():
-    model = models.mlp("784-64-10", steps=4).eval()
-    run = em.run(em.quantize(model, "generic8", first_layer="float"), torch.rand(4, 784))
-    [note] = [note for note in account(run, "45nm-integer").notes if "ReLU" in note]
-    assert "float32" in note and "every step" not in note
-
-
-@pytest.mark.parametrize("timing", ["step", "windowed"])
-def test_the_same_net_with_relu(timing):
-    """The multiply-adds that `profile` counts, at the table's energy; a note where the spiking net takes more."""
-    draw = torch.Generator().manual_seed(0)
-    model = models.build("6C3-AP2-8C3-12-5", input_shape=(2, 8, 8), steps=8, timing=timing, generator=draw).eval()
-    x = torch.randint(0, 256, (4, 2, 8, 8), dtype=torch.uint8, generator=draw)
-    run = em.run(em.quantize(model, "generic8", calibration=x), x)
-    made = account(run, "45nm-integer")
-    if timing == "step":
-        dense_macs = inspect.profile(model, x)["dense_macs"].iloc[-1]
-    else:
-        dense_macs = 2 * 6 * 22**2 + 6 * 8 * 10**2 + 8 * 4 * 4 * 12 + 12 * 5
-    assert made.relu == pytest.approx(1.55e-3 * dense_macs)
-    assert any("ReLU" in note for note in made.notes) and made.total > made.relu  # of updates
-    assert account(run, "loihi-davies2018").relu is None
 
 
 def test_latency_counts_delays_and_silence():
@@ -234,7 +206,7 @@ def test_messages_and_hops(by_hand):
     assert (moved.messages, moved.east_west, moved.north_south) == (34, 0, 18)
     moved = traffic(by_hand, placement, 1, 1)  # every core a tile: 0+1+2+3+4, twice; 4 times 5+4+3+2+1; 4 times 1
     assert (moved.messages, moved.east_west, moved.north_south) == (34, 20 + 60 + 4, 0)
-    assert traffic(by_hand, None, 4, 4) == type(moved)(2 + 20 + 4, 0.0, 0.0)
+    assert sum(layer.events for layer in em.counts(by_hand)) == 2 + 20 + 4
 
 
 def test_the_second_table_of_loihi(by_hand):
@@ -268,16 +240,5 @@ def test_a_shortcut_is_a_message_to_the_cores_of_its_layer_too(by_hand):
     assert run.count("spikes")[0].tolist() == [20, 4, 20]  # 4 events of b are not enough for a threshold of 9
     placement = em.place(program)
     assert traffic(run, placement, 1, 4).messages == 2 * 5 + 20 * 2 + 4 * 5
-    assert traffic(run, None, 1, 4).messages == 2 + 20 * 2 + 4
+    assert sum(layer.events for layer in em.counts(run)) == 2 + 20 * 2 + 4
     assert run.count("events")[0].tolist() == [2, 20, 4] and run.count("delivered")[0].tolist() == [40, 80, 80 + 20]
-
-
-def test_the_profile_of_the_float_net_agrees_behind_the_first_layer():
-    """But for spikes that rounding changes: synapses, active and inactive updates, and multiply-adds on a host."""
-    model, x = models.load_pretrained("digits-mlp"), data.load("digits", train=False).images
-    run = em.run(em.quantize(model, "generic8", calibration=x, first_layer="float"), x)
-    rows = inspect.profile(model, x, "45nm-integer").iloc[:-1]
-    mac = rows["macs"].sum() * energy.load("45nm-integer").host_mac_pj / 1e3
-    expected = mac + (rows["energy_nj"] + rows["idle_energy_nj"])[1:].sum()
-    total = em.report(run, tables=["45nm-integer"]).summary()["energy_nj_per_image"]["45nm-integer"]
-    assert total == pytest.approx(expected, rel=1e-2)

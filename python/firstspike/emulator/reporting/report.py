@@ -5,200 +5,26 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from ... import energy
 from ..._base import checks, provenance
 from ..._base.files import write_text
-from ...energy import EnergyTable
+from ...energy import Account, EnergyTable, relu
 from ..placement import Placement, use
 from ..program.layers import Register
-from ..program.program import COUNTERS, Program
+from ..program.program import COUNTERS
+from .cost import account_of, counts, first_layer, inactive_updates
 from .run import Run, waits_for_all
 
-# For multiply-adds of a first layer in integers, and in float32 on the host, if the chip's table has no figure.
-MAC_TABLES = {True: "45nm-integer", False: "45nm-float"}
 _DASH = "–"  # for values that do not apply
 _LABELS: dict[str, str] = tomllib.loads(Path(__file__).with_name("labels.toml").read_text(encoding="utf-8"))
-
-
-@dataclass(frozen=True)
-class Account:
-    """Energy per image in nanojoules.
-
-    parts: by name, those that the chip and the table have; None if a figure is missing, which sums leave out. first_layer:
-    multiply-adds of a directly coded layer, from the chip's table or `MAC_TABLES`. notes: what is not counted, and why. relu: the
-    multiply-adds of the same net with ReLU, in integers; None if the table has no figure for them.
-    """
-
-    table: EnergyTable
-    parts: dict[str, float | None]
-    first_layer: float
-    notes: list[str]
-    relu: float | None = None
-
-    @property
-    def cores(self) -> float:
-        """Sum of the known parts on the cores."""
-        return float(sum(value or 0.0 for value in self.parts.values()))
-
-    @property
-    def total(self) -> float:
-        """Sum of all known parts, the first layer's multiply-adds included."""
-        return self.cores + self.first_layer
-
-    def frame(self) -> pd.DataFrame:
-        """One row per part that applies, then the sums: part, energy_nj_per_image (None: unknown), share of the total."""
-        values = {**self.parts, "cores": self.cores, "first_layer": self.first_layer, "total": self.total}
-        shares = [None if value is None or not self.total else value / self.total for value in values.values()]
-        return pd.DataFrame({"part": list(values), "energy_nj_per_image": list(values.values()), "share": shares})
-
-
-def inactive_updates(run: Run) -> NDArray[np.int64]:
-    """Updates of neurons without an event, int64 [B, L]: neurons times steps run, minus the active updates.
-
-    In nets of windows: without a current, in the windows of the layer's sources and its own.
-    """
-    neurons = np.array([layer.neurons for layer in run.program.layers])
-    return neurons * run.program.updated_steps(run.steps_run) - run.count("active")
-
-
-def first_layer(program: Program) -> tuple[str | None, int]:
-    """Where and how a directly coded first layer is computed, None without one; and its multiply-adds per image."""
-    if (pixels := program.pixels) is not None:
-        where = "on the cores" if program.first_on_cores else "before the cores"
-        return f"multiply-adds in integers beside the cores, neurons {where}", pixels.synapses
-    macs = program.encoder.macs(int(np.prod(program.input_shape)))
-    return ("on the host, in float32" if macs else None), macs
-
-
-def relu_macs(program: Program) -> int:
-    """Multiply-adds per image of the same net with ReLU: a shortcut without weights adds, and a max pool compares."""
-    macs = first_layer(program)[1]
-    for layer in program.layers:
-        if layer.neuron.kind != "pool":
-            macs += sum(part.synapses for part in layer.inputs if part.kind != "diagonal")
-    return macs
-
-
-def account(run: Run, table: str | EnergyTable, placement: Placement | None = None) -> Account:
-    """The mean energy per image of `run` by an energy table (a name, a TOML file, or an `EnergyTable`)."""
-    t, profile = energy.load(table), run.program.profile
-    delivered = [t.operation_pj(layer.kind == "conv") for layer in run.program.layers] * run.count("delivered").mean(0)
-    parts: dict[str, float | None] = {"synapses": float(delivered.sum()) / 1000}
-    notes = [t.note]
-    for name, unit, count in () if t.all_inclusive else _parts(run, t, placement):
-        parts[name] = None if unit is None else unit * count / 1000
-        if unit is None:
-            why = "power or time of a step is unknown" if name == "static" else "the table has no figure"
-            notes.append(f"{name}: {why}, not counted")
-    integers, macs = run.program.pixels is not None, first_layer(run.program)[1]
-    each = t.integer_mac_pj if integers else t.host_mac_pj
-    if macs and each is None:
-        other = energy.load(MAC_TABLES[integers])
-        each = other.integer_mac_pj if integers else other.host_mac_pj
-        notes.append(
-            f"first_layer: {macs} multiply-adds per image at {each} pJ of table {other.name}; this table has no figure for them"
-        )
-    if parts.get("static") is not None and profile.step_nanoseconds is not None:
-        low, high = profile.step_nanoseconds
-        which = f"the mean of the profile's shortest and longest step, {low:g} and {high:g} ns"
-        notes.append(f"static: each step is counted as {(low + high) / 2:g} ns, {which}")
-    if "updates_active" in parts and profile.update == "event":
-        notes.append(
-            "updates_active: one per neuron and step with an event, as on clocked cores; a core that updates at every event "
-            "accesses its membranes more often, so its energy is higher than this"
-        )
-    if run.program.timing == "windowed":
-        notes.append("writes of currents between windows are not counted; an input window of fewer steps saves updates")
-    if t.all_inclusive:
-        notes.append("the table's synaptic operation includes everything else on the cores")
-    if "hops" in parts and placement is None:
-        notes.append("hops: without a placement none are counted")
-    relu = None if t.integer_mac_pj is None else relu_macs(run.program) * t.integer_mac_pj / 1000
-    costs = Account(t, parts, macs * (each or 0.0) / 1000, notes, relu)
-    if relu is not None and costs.total > relu:
-        notes.append(_dearer(run.program, costs, relu))
-    return costs
-
-
-def _dearer(program: Program, costs: Account, relu: float) -> str:
-    """How many times as much as with ReLU a net costs, and why: what is a tenth of the difference or more."""
-    updates = sum(value or 0.0 for name, value in costs.parts.items() if name.startswith("updates"))
-    pools = any(layer.pool > 1 for layer in program.layers)
-    causes = {
-        "a host multiplies the first layer in float32": 0.0 if program.pixels is not None else costs.first_layer,
-        "neurons are updated in every step": updates,
-        "each spike of an averaged window is an event, while ReLU multiplies its average once": pools
-        * (costs.parts["synapses"] or 0.0),
-    }
-    why = [cause for cause, energy in causes.items() if energy >= 0.1 * (costs.total - relu)]
-    return f"this is {costs.total / relu:.2f} times the energy of the same net with ReLU: {'; '.join(why)}"
-
-
-def _parts(run: Run, t: EnergyTable, placement: Placement | None) -> Iterator[tuple[str, float | None, float]]:
-    """Yield name, picojoules of one and number per image of the parts beside the synapses that the chip and the table have."""
-    moved, step_time = (
-        traffic(run, placement, t.mesh_rows or 1, t.cores_per_tile or 1),
-        run.program.profile.step_nanoseconds,
-    )
-    pixels = run.program.pixels
-    first = pixels.neurons if pixels is not None and run.program.first_on_cores else 0  # neurons that a bias drives, not events
-    yield "updates_active", t.update_active_pj, float(run.count("active").sum(1).mean())
-    if run.program.profile.update == "clocked":
-        yield (
-            "updates_inactive",
-            t.update_inactive_pj,
-            float((inactive_updates(run).sum(1) + first * run.steps_run).mean()),
-        )
-    if t.message_pj is None:
-        yield "routing", t.spike_pj, moved.messages
-    if t.fired_pj is not None:
-        yield "firing", t.fired_pj, float((run.count("spikes").sum(1) + (first > 0) * run.input_events).mean())
-    if t.message_pj is not None:
-        yield "messages", t.message_pj, moved.messages
-    if t.hop_east_west_pj is not None:
-        yield "hops", 1.0, t.hop_east_west_pj * moved.east_west + (t.hop_north_south_pj or 0) * moved.north_south
-    step_pj = None if t.static_mw is None or step_time is None else t.static_mw * float(np.mean(step_time))  # mW ns
-    yield "static", step_pj, float(run.steps_run.mean())
-
-
-class Traffic(NamedTuple):
-    """Means per image. messages: spikes times the cores where their neuron has a synapse. east_west, north_south: hops."""
-
-    messages: float
-    east_west: float
-    north_south: float
-
-
-def traffic(run: Run, placement: Placement | None, mesh_rows: int, cores_per_tile: int) -> Traffic:
-    """The messages of a run: one per spike, and per input event, to each core where its neuron has a synapse.
-
-    Every neuron of a layer counts as having fired equally often. Tile t lies in row t % mesh_rows and column t // mesh_rows;
-    core c is on tile c // cores_per_tile; input events enter at tile 0. Without a placement there are no hops.
-    """
-    spikes = run.count("events").mean(0)  # into each layer, from the one before it
-    program = run.program
-    if placement is None:
-        return Traffic(float(sum(count * len(program.listeners(n - 1)) for n, count in enumerate(spikes))), 0.0, 0.0)
-    shapes = [program.input_shape, *(layer.out_shape for layer in program.layers)]
-    messages = east_west = north_south = 0.0
-    for link in placement.links:
-        sent = float(spikes[link.layer + 1]) * link.neurons / int(np.prod(shapes[link.layer + 1]))
-        column, row = divmod((link.core or 0) // cores_per_tile, mesh_rows)
-        to_column, to_row = divmod(link.target // cores_per_tile, mesh_rows)
-        messages += sent
-        east_west += sent * abs(to_column - column)
-        north_south += sent * abs(to_row - row)
-    return Traffic(messages, east_west, north_south)
 
 
 def latency(run: Run) -> dict[str, Any]:
@@ -290,7 +116,8 @@ class Report:
             **({} if self.placement is None else use(self.placement)),
             "energy_nj_per_image": {a.table.name: a.total for a in self.accounts},
             "energy_cores_nj_per_image": {a.table.name: a.cores for a in self.accounts},
-            "energy_relu_nj_per_image": {a.table.name: a.relu for a in self.accounts if a.relu is not None},
+            "energy_relu_nj_per_image": self._relu(skip_zeros=False),
+            "energy_relu_nonzero_nj_per_image": self._relu(skip_zeros=True),
         }
         if self.work is not None:
             cycles = float(self.work.cycles.sum())
@@ -299,6 +126,12 @@ class Report:
             if (fpga := program.profile.fpga) is not None:
                 summary["microseconds_per_image"] = cycles / fpga.megahertz
         return summary
+
+    def _relu(self, skip_zeros: bool) -> dict[str, float]:
+        """Energy of the same net with ReLU, by the names of the tables that have the figure."""
+        layers = counts(self.run)
+        energies = {a.table.name: relu(layers, a.table, skip_zeros=skip_zeros) for a in self.accounts}
+        return {name: value for name, value in energies.items() if value is not None}
 
     def layers(self) -> pd.DataFrame:
         """One row per layer, one on pixels included: neurons; means per image of spikes, silent neurons, events, operations,
@@ -444,6 +277,7 @@ def report(
     placement: Placement | None = None,
     refusal: str | None = None,
     tables: Sequence[str | EnergyTable] | None = None,
+    schedule: str | None = None,
     float_predictions: np.ndarray | None = None,
     samples: np.ndarray | None = None,
     work: pd.DataFrame | None = None,
@@ -458,6 +292,8 @@ def report(
         Of the program that was run, or why there is none: the text of `DoesNotFit`.
     tables : sequence of str or EnergyTable, optional
         Energy tables of different names; by default the profile's, or "45nm-integer" without one.
+    schedule : str, optional
+        One of `energy.SCHEDULES`; by default "event" on a chip that updates at events, else "clocked".
     float_predictions : ndarray, optional
         Of the float network, int64 [B].
     samples : ndarray, optional
@@ -487,7 +323,7 @@ def report(
         chosen = [run.program.profile.energy_table() or "45nm-integer"]
     else:
         chosen = checks.in_order("tables", tables, (str, EnergyTable), "names of energy tables, or EnergyTables,")
-    accounts = [account(run, table, placement) for table in chosen]
+    accounts = [account_of(run, table, placement, schedule) for table in chosen]
     if len({a.table.name for a in accounts}) < len(accounts):
         raise ValueError(f"tables must have different names, got {[a.table.name for a in accounts]}")
     return Report(run, placement, refusal, accounts, float_predictions, samples, work)

@@ -14,6 +14,7 @@ from ..._base import checks
 from ..._base.checks import SILENT
 from ...spikes import SpikeTimes
 from ..program.program import COUNTERS, Program, Raw
+from .counting import first_updates, needs_times, nonzero_macs
 
 BATCH = 1000
 
@@ -34,6 +35,9 @@ class Run:
         the step from which on the best class no longer changes.
     steps_run : delays included.
     input_events : of the steps run.
+    first_active : updates of neurons that pixels drive, until they fire, in the steps run; 0 without such a layer.
+    nonzero_macs : int64 [B, 1 + L], of the same net with ReLU the multiply-adds whose input is not 0; the first column is of a
+        directly coded layer.
     counters : int64 [B, L, 7] (`COUNTERS`).
     trace : of the first S samples `input_times`, uint8 [S, sources], and of layer n `times.n`, uint8 [S, neurons], and
         `membrane.n`, int64 [S, total_steps, neurons], 0 in the steps after an early exit; and the layers' `names`. In nets of
@@ -55,6 +59,8 @@ class Run:
     decision_step: NDArray[np.int64]
     steps_run: NDArray[np.int64]
     input_events: NDArray[np.int64]
+    first_active: NDArray[np.int64]
+    nonzero_macs: NDArray[np.int64]
     counters: NDArray[np.int64]
     labels: NDArray[np.int64] | None
     trace: dict[str, NDArray[np.generic]]
@@ -131,12 +137,16 @@ def run(
         times = program.input_times(inputs[begin : begin + BATCH])
         if begin < trace:
             traced.append(times[: trace - begin])
-        raw = core.run(times, threads=threads, early_exit=early_exit, first=begin)
+        raw = core.run(times, threads=threads, early_exit=early_exit, all_times=needs_times(program), first=begin)
         events = ((times != SILENT) & (times < raw.steps_run[:, None])).sum(1)
-        parts.append((*_decoded(program, raw), raw.steps_run.astype(np.int64), events, raw.counters))
+        active = first_updates(program, times, raw.steps_run)
+        nonzero = nonzero_macs(program, inputs[begin : begin + BATCH], times, raw)
+        parts.append((*_decoded(program, raw), raw.steps_run.astype(np.int64), events, active, nonzero, raw.counters))
         if progress is not None:
             progress(min(begin + BATCH, total), total)
-    scores, best, ties, silent, step, steps_run, events, counters = (np.concatenate(x) for x in zip(*parts, strict=True))
+    scores, best, ties, silent, step, steps_run, events, active, nonzero, counters = (
+        np.concatenate(x) for x in zip(*parts, strict=True)
+    )
     kept: dict[str, NDArray[np.generic]] = {}
     if traced:
         first = np.concatenate(traced)
@@ -146,7 +156,7 @@ def run(
             assert fired is not None and membrane is not None
             kept |= {f"times.{n}": fired, f"membrane.{n}": membrane}
     known = None if labels is None else labels.cpu().numpy()
-    return Run(program, best, scores, ties, silent, step, steps_run, events, counters, known, kept)
+    return Run(program, best, scores, ties, silent, step, steps_run, events, active, nonzero, counters, known, kept)
 
 
 def _decoded(program: Program, raw: Raw) -> tuple[NDArray[Any], ...]:

@@ -51,7 +51,7 @@ def test_numbers_of_numpy_and_whole_ones_become_floats():
 
 
 def test_the_page_on_energy_has_every_key():
-    page = (Path(__file__).parents[1] / "docs" / "howto" / "energy.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "energy.md").read_text(encoding="utf-8")
     table = page.partition("| key | unit | meaning |")[2].partition("\n\n")[0]
     listed = [name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split(" | ")[0])]
     assert sorted(listed) == sorted(energy.EnergyTable.model_fields)
