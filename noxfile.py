@@ -3,6 +3,7 @@
 nox -s tests                     the tests, what README and CI call
 nox -s reproduce                 the paper: trains, then writes tables, figures and paper/results/quick/report.html
 nox -s reproduce -- --profile paper
+nox -s claims                    the claims of README.md that take less than ten minutes each
 nox -s bench                     speed beside the peers (-- --full: everything, half an hour or more)
 nox -s docs                      the documentation site, build/docs/site/index.html
 nox -s faults                    kills, full disk, read-only folders and others, provoked; writes docs/faults.md

@@ -71,6 +71,13 @@ def reproduce(session: nox.Session) -> None:
 
 
 @nox.session
+def claims(session: nox.Session) -> None:
+    """Check the claims of README.md that take less than ten minutes each (docs/claims.md)."""
+    install(session, extras="all", groups=("test", "bench"))
+    session.run("python", "-m", "tools.claims", env={"MPLBACKEND": "Agg"})
+
+
+@nox.session
 def faults(session: nox.Session) -> None:
     """Provoke faults from outside, such as kills and a full disk; write docs/faults.md. Arguments name trials."""
     install(session, extras="all")
