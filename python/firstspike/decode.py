@@ -82,9 +82,7 @@ def membrane(v: Tensor, mode: str = "last") -> Tensor:
 
 
 def running_membrane(v: Tensor, mode: str = "last") -> Tensor:
-    """The scores that `membrane` would give if the run ended after each step, [T, B, C].
-
-    With "weighted" it is the weighted sum so far, up to a factor (the sum of the weights so far).
+    """The scores that `membrane` gives of a run that ends after each step, [T, B, C].
 
     Parameters
     ----------
@@ -99,9 +97,37 @@ def running_membrane(v: Tensor, mode: str = "last") -> Tensor:
     v = _over_time("v", v)
     if mode == "last":
         return v
+    ran = torch.arange(1, len(v) + 1, device=v.device, dtype=v.dtype).view(-1, 1, 1)
     if mode == "mean":
-        return v.cumsum(0) / torch.arange(1, len(v) + 1, device=v.device, dtype=v.dtype).view(-1, 1, 1)
-    return (_early_weights(v) * v).cumsum(0)
+        return v.cumsum(0) / ran
+    return v.cumsum(0).cumsum(0) * 2 / (ran * (ran + 1))
+
+
+def stopped(scores: Tensor, margin: float) -> tuple[Tensor, Tensor]:
+    """Stop each sample after the first step in which its best score leads the second by `margin`; else after the last step.
+
+    Returns the scores then, [B, C], and the number of steps, int64 [B], 1 to T.
+
+    Parameters
+    ----------
+    scores : float [T, B, C], if the run ended after each step (`running_membrane`, `models.TTFSNet.running`); C at least 2.
+    margin : the lead, > 0, in the unit of the scores.
+
+    Examples
+    --------
+    >>> scores, steps = stopped(torch.tensor([[[2.0, 1.0]], [[2.0, 4.0]], [[5.0, 4.0]]]), margin=2.0)
+    >>> scores, steps
+    (tensor([[2., 4.]]), tensor([2]))
+    """
+    scores = _over_time("scores", scores)
+    if scores.shape[2] < 2:
+        raise ValueError(f"scores must have at least two classes in [steps, batch, classes], got {tuple(scores.shape)}")
+    margin = checks.positive("margin", margin)
+    best = scores.detach().topk(2, -1).values
+    clear = best[..., 0] - best[..., 1] >= margin
+    clear[-1] = True
+    last = clear.int().argmax(0)  # of equals the first
+    return scores.gather(0, last.view(1, -1, 1).expand(1, *scores.shape[1:]))[0], last + 1
 
 
 def overshoot(spikes: SpikeTimes, v: Tensor, *, threshold: float = 1.0) -> Tensor:

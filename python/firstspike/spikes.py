@@ -201,6 +201,11 @@ class SpikeTimes:
             anchor = anchor.new_zeros(()).expand(steps, *self.shape).index_add(0, index, anchor)
         return SpikeTimes._trusted(table[self.times.long()], steps, anchor)
 
+    def first(self, steps: int) -> SpikeTimes:
+        """The spikes of the first `steps` steps, 1 to T, over these: neurons that would fire later are silent. No gradient."""
+        steps = checks.integer("steps", steps, 1, self.steps)
+        return SpikeTimes._trusted(self.times.masked_fill(self.times >= steps, SILENT), steps)
+
     def to(self, device: torch.device | str | int, non_blocking: bool = False) -> SpikeTimes:
         """Return the same spikes on another device; device, non_blocking: as of `torch.Tensor.to`."""
         device = torch.device(device)

@@ -23,7 +23,7 @@ def test_latency_encoder(curve: str) -> None:
     x = torch.rand(3, 4, generator=generator(0))
     encoder = nn.LatencyEncoder(9, curve)
     assert torch.equal(encoder(x).times, encode.latency(x, 9, curve).times)
-    assert "steps=9" in repr(encoder) and encoder.settings() == {"steps": 9, "curve": curve}
+    assert "steps=9" in repr(encoder) and encoder.settings() == {"steps": 9, "curve": curve, "code_steps": None}
 
 
 @pytest.mark.parametrize("mode", decode.TEMPORAL_MODES)

@@ -10,6 +10,7 @@ from .program import profile
 from .program.profile import Profile
 from .program.program import COUNTERS, OverflowRefused, Program, instruction_set
 from .program.serialization import ProgramError, load, save
+from .program.stopping import stopped
 from .quantization import qat
 from .quantization.quantizer import quantize
 from .quantization.refusals import CannotQuantize
@@ -47,4 +48,5 @@ __all__ = [
     "report",
     "run",
     "save",
+    "stopped",
 ]

@@ -48,6 +48,8 @@ class IntegerNet(nn.Module):
         super().__init__()
         if not isinstance(program, Program) or program.timing != "windowed":
             raise TypeError(f"program must be a program of a net of windows, got {checks.shown(program)}")
+        if program.readout.margin is not None:
+            raise ValueError("program must not stop at a margin: the closed form has no steps; emulator.run has them")
         self.program = program
         self._kernel = IntegerKernel(program.input_shape, [_prepared(layer) for layer in program.layers])
 

@@ -8,6 +8,7 @@ from .net import Observation, TTFSNet
 from .relu import ReluNet, relu_counterpart
 from .shipped import load_pretrained, pretrained, pretrained_file
 from .sizes import macs_of_spec
+from .stopping import stop_after
 
 __all__ = [
     "GrammarError",
@@ -26,4 +27,5 @@ __all__ = [
     "pretrained",
     "pretrained_file",
     "relu_counterpart",
+    "stop_after",
 ]

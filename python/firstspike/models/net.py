@@ -44,6 +44,8 @@ class Observation:
         Bool [B]: the first output step has spikes of several classes; there is no output spike. False with a membrane readout.
     repeated, units, steps : Tensor, Tensor, int
         Int64 [P]: for each max pool the pooled units that fired more than once, and all pooled units. The net's `latency`.
+    running : Tensor or None
+        Float [T, B, classes], the scores if the run stopped after each step; None in nets of windows (`TTFSNet.running`).
 
     Examples
     --------
@@ -61,6 +63,7 @@ class Observation:
     repeated: Tensor
     units: Tensor
     steps: int
+    running: Tensor | None = None
 
     def spikes_per_neuron(self) -> Tensor:
         """The mean spikes per neuron, 0 to 1, of each firing layer: float64 [layers]; NaN for an empty batch."""
@@ -174,7 +177,22 @@ class TTFSNet(nn.Module):
     @property
     def latency(self) -> int:
         """The steps after which scores are there: T, or the sum of all windows of layers that fire, after the input's window."""
-        return self.steps if self.timing == "step" else sum(layer.steps for layer in self._synapses() if layer.fires)
+        return self.steps if self.timing == "step" else sum(self._windows())
+
+    @property
+    def score_steps(self) -> range:
+        """The numbers of steps after which a run may stop, as there are scores: 1 to T.
+
+        In nets of windows they count from the start of the input's window, and are those of the last window.
+        """
+        if self.timing == "step":
+            return range(1, self.steps + 1)
+        end = self.input_steps + self.latency
+        return range(end - [self.input_steps, *self._windows()][-1] + 1, end + 1)
+
+    def _windows(self) -> list[int]:
+        """The windows of the layers of windows that fire."""
+        return [layer.steps for layer in self._synapses() if layer.fires]
 
     def _synapses(self) -> list[Any]:
         """The layers with a weight, also those within others."""
@@ -187,6 +205,14 @@ class TTFSNet(nn.Module):
         the net's steps. On the CPU, NaN, infinity and, but with direct coding, scaled values outside [0, 1] are refused.
         """
         return self._read(*self._run(x))
+
+    def running(self, x: Tensor | SpikeTimes) -> Tensor:
+        """The scores of a run that stops after each number of `score_steps`, float32 [steps, B, classes]. No gradient.
+
+        `models.stop_after` makes the net that stops; `decode.stopped` stops each sample when its best score leads enough.
+        """
+        with torch.no_grad():
+            return self._running(*self._run(x))
 
     def observe(self, x: Tensor | SpikeTimes) -> Observation:
         """The forward pass on x with its intermediate results; its scores carry gradients as those of `forward`."""
@@ -216,7 +242,8 @@ class TTFSNet(nn.Module):
         pooled = torch.tensor(units, dtype=torch.int64, device=scores.device)
         twice = torch.stack(repeated) if repeated else pooled
         potential = output if isinstance(output, Tensor) else None
-        return Observation(scores, layers, potential, step, ties, silent, twice, pooled, steps)
+        running = self._running(output, membrane) if self.timing == "step" else None
+        return Observation(scores, layers, potential, step, ties, silent, twice, pooled, steps, running)
 
     def _run(self, x: Tensor | SpikeTimes) -> tuple[SpikeTimes | Tensor, Tensor | None]:
         """The output of the last layer, and its membrane if the readout needs it."""
@@ -243,6 +270,18 @@ class TTFSNet(nn.Module):
         scores: Tensor = self.readout(output, *beside)
         return scores
 
+    @torch.no_grad()
+    def _running(self, output: SpikeTimes | Tensor, membrane: Tensor | None) -> Tensor:
+        """As `running`, of what the last layer gave."""
+        if isinstance(output, Tensor):
+            assert isinstance(self.readout, fs.MembraneReadout)
+            return self.readout.running(output.detach())
+        steps = range(1, output.steps + 1)
+        if self.timing == "windowed":
+            return torch.stack([self.readout(_integrated(output, k)) for k in steps])
+        beside = [None if membrane is None else membrane[:k] for k in steps]
+        return torch.stack([self._read(output.first(k), part) for k, part in zip(steps, beside, strict=True)])
+
     def _encoded(self, x: Tensor | SpikeTimes) -> Tensor | SpikeTimes:
         """The input of the first layer."""
         signal: Any
@@ -253,9 +292,10 @@ class TTFSNet(nn.Module):
             self._check_shape(x.shape)
             if isinstance(self.encoder, nn.Identity):
                 raise TypeError("x must be images: the first layer is directly coded, got SpikeTimes")
-            if isinstance(self.encoder, fs.LatencyEncoder) and x.steps != self.steps:
-                raise ValueError(f"x must have {self.steps} steps, got {x.steps}; x.rescale({self.steps}) changes them")
-            signal = x if getattr(self.encoder, "unit_range", False) else self.encoder(x)
+            if isinstance(self.encoder, fs.LatencyEncoder):  # its spikes may be given in place of images
+                signal = fs.SpikeInput(self.steps, code_steps=self.encoder.code_steps)(x)
+            else:
+                signal = x if getattr(self.encoder, "unit_range", False) else self.encoder(x)
         else:
             signal = self.encoder(self._image(x))
         return signal.flatten(1) if self.flat and isinstance(signal, (Tensor, SpikeTimes)) else signal
@@ -305,6 +345,12 @@ def decision_step(readout: Readout, received: SpikeTimes | Tensor, steps: int) -
         return decode.decision_step(received)
     assert isinstance(readout, fs.MembraneReadout)
     return decode.settled_step(readout.running(received.detach()))
+
+
+def _integrated(spikes: SpikeTimes, steps: int) -> SpikeTimes:
+    """Spikes whose values are what a readout of windows has integrated of the given ones after `steps` steps of their window."""
+    late, times = spikes.times >= steps, spikes.times + (spikes.steps - steps)
+    return SpikeTimes._trusted(times.masked_fill(late, checks.SILENT), spikes.steps)
 
 
 def flat_size(first: Any) -> int | None:

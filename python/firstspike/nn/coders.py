@@ -18,6 +18,7 @@ class LatencyEncoder(Settings):
     ----------
     steps : T, 1 to 254.
     curve : "linear" or "log", as in `encode.latency`.
+    code_steps : steps of the code, of which the first T are given; None for T.
 
     Examples
     --------
@@ -27,15 +28,17 @@ class LatencyEncoder(Settings):
 
     timing, unit_range = "step", True  # it takes values in [0, 1]
 
-    def __init__(self, steps: int, curve: str = "linear") -> None:
+    def __init__(self, steps: int, curve: str = "linear", *, code_steps: int | None = None) -> None:
         super().__init__()
-        self.steps = checks.steps(steps)
+        self.steps, self.code_steps = checks.steps(steps), _code_steps(code_steps, steps)
         checks.one_of("curve", curve, CURVES)
         self.curve = curve
 
     def forward(self, x: Tensor) -> SpikeTimes:
         """Return the spike times of x, float32 [B, ...] in [0, 1], in its shape."""
-        return encode.latency(x, self.steps, self.curve)
+        if self.code_steps is None:
+            return encode.latency(x, self.steps, self.curve)
+        return encode.latency(x, self.code_steps, self.curve).first(self.steps)
 
 
 class SpikeInput(Settings):
@@ -44,6 +47,7 @@ class SpikeInput(Settings):
     Parameters
     ----------
     steps : T, 1 to 254; spikes over another number of steps are refused.
+    code_steps : steps of the given spikes, of which those of the first T are passed on; None for T.
 
     Examples
     --------
@@ -54,16 +58,17 @@ class SpikeInput(Settings):
 
     unit_range = False
 
-    def __init__(self, steps: int) -> None:
+    def __init__(self, steps: int, *, code_steps: int | None = None) -> None:
         super().__init__()
-        self.steps = checks.steps(steps)
+        self.steps, self.code_steps = checks.steps(steps), _code_steps(code_steps, steps)
 
     def forward(self, x: SpikeTimes) -> SpikeTimes:
-        """Return x, SpikeTimes [B, ...] over `steps` steps."""
+        """Return x, SpikeTimes [B, ...] over `steps` steps; of spikes over `code_steps` the first."""
         checks.instance("x", x, SpikeTimes, "SpikeTimes, as this net has no encoder")
-        if x.steps != self.steps:
-            raise ValueError(f"x must have steps = {self.steps}, got {x.steps}; x.rescale({self.steps}) changes them")
-        return x
+        expected = self.steps if self.code_steps is None else self.code_steps
+        if x.steps != expected:
+            raise ValueError(f"x must have steps = {expected}, got {x.steps}; x.rescale({expected}) changes them")
+        return x if self.code_steps is None else x.first(self.steps)
 
 
 class TemporalWeighting(Settings):
@@ -167,6 +172,10 @@ class FirstSpike(Settings):
         if self.classes is not None:
             scores = decode.grouped(scores, self.classes).amax(-1)
         return self.scale * scores
+
+
+def _code_steps(code_steps: int | None, steps: int) -> int | None:
+    return None if code_steps is None else checks.integer("code_steps", code_steps, steps, checks.MAX_STEPS)
 
 
 def _classes(classes: int | None) -> int | None:

@@ -101,6 +101,7 @@ class Form(ABC):
             "FS_PIXELS": 0 if images is None else images.pixels,
             "FS_HAS_FIRST": int(first is not None),
             "FS_MACS": macs,
+            "FS_MARGIN": tables.number(program.readout.margin or 0, True),
             "FS_ENCODES": int(codes is not None),
             "FS_KEEPS_SOURCES": int(self.keeps_sources),
             **dict(zip(("FS_HEIGHT", "FS_WIDTH", "FS_DEPTH"), program.input_shape, strict=True)),

@@ -140,6 +140,8 @@ class Layout:
         if program.timing != "windowed":
             problem = "the core keeps no membranes from step to step, so it runs nets of windows only"
             raise Refusal("net", problem, timing="windowed")
+        if program.readout.margin is not None:
+            raise Refusal("net", "the core computes a layer at a time, and cannot stop at a margin", "leave out the margin")
         self.program, self.lanes, self.clusters, self.skips = program, lanes, clusters, skips
         self.maps = {-1: Map(program.input_shape, program.steps)}
         self.stages = list(self._stages(merges))

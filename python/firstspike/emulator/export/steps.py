@@ -51,7 +51,8 @@ class Steps(Form):
         constants += 8 * self.program.steps if self._counts_times else 0
         held = width * (2 if self._has_currents else 1) + 1
         neurons = sum(layer.neurons for layer in layers)
-        return constants, neurons * held + self._largest_sums * width + layers[-1].neurons * 8 + 5
+        kept = 16 if self.program.readout.mode == "weighted" else 8  # bytes of an output's sums
+        return constants, neurons * held + self._largest_sums * width + layers[-1].neurons * kept + 5
 
     @property
     def _counts_times(self) -> bool:
@@ -121,13 +122,13 @@ class Steps(Form):
         return f"{{{ends}, {r.bits}, {int(r.policy == 'wrap')}, {int(r.policy == 'error')}}}"
 
     def _traced(self, ran: Run, sources: NDArray[np.uint8]) -> Vectors:
-        layers = range(len(self.program.layers))
+        layers, end = range(len(self.program.layers)), ran.steps_run
+        times = np.concatenate([np.asarray(ran.trace[f"times.{n}"], np.uint8) for n in layers], 1)
+        membranes = [ran.trace[f"membrane.{n}"][np.arange(len(end)), end - 1] for n in layers]
         return {
             "uint8_t fs_vector_sources[FS_VECTORS][FS_SOURCES]": sources,
-            "uint8_t fs_vector_neurons[FS_VECTORS][FS_NEURONS]": np.concatenate([ran.trace[f"times.{n}"] for n in layers], 1),
-            "fs_int fs_vector_membranes[FS_VECTORS][FS_NEURONS]": np.concatenate(
-                [ran.trace[f"membrane.{n}"][:, -1] for n in layers], 1
-            ),
+            "uint8_t fs_vector_neurons[FS_VECTORS][FS_NEURONS]": np.where(times < end[:, None], times, 255),
+            "fs_int fs_vector_membranes[FS_VECTORS][FS_NEURONS]": np.concatenate(membranes, 1),
         }
 
 

@@ -56,7 +56,7 @@ class Windowed(Form):
         return constants, self._firing + (self._channels + self.program.classes) * self.integer + 4
 
     def _constants(self) -> Constants:
-        return {"FS_NEURONS": self._firing, "FS_CHANNELS": self._channels, "FS_OUTPUTS": self.program.classes}
+        return {"FS_NEURONS": self._firing, "FS_CHANNELS": self._channels, "FS_OUTPUTS": self.program.classes, "FS_WINDOW": self.program.layers[-1].inputs[0].window}
 
     def _tables(self) -> list[str]:
         parts, texts, first = [], [], 0

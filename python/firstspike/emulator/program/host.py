@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from ... import decode, encode, functional
-from ..._base.checks import MAX_DECAY
+from ..._base.checks import MAX_DECAY, MAX_STEPS
 from ..._base.records import Record
 from ...nn import Normalize, WindowedEncoder
 from ...nn.direct import constant_current
@@ -23,6 +23,7 @@ MODES = {
     "temporal-weighting": ("exp", "linear"),
     "first-spike": ("last", "index"),  # where ties go: to the larger overshoot, or to the lower class
 }
+LARGEST_MARGIN = 1 << 46  # times the sum of the weights of 254 steps it fits 63 bits
 _DIMENSIONS = {"direct-linear": 2, "direct-conv": 4}
 _Floats = Annotated[NDArray[np.float32], array_of(np.float32)]
 _Side = Annotated[int, Field(ge=1, le=1024)]
@@ -34,7 +35,8 @@ class Encoder(Record):
     kind: "spikes" (the program takes them), "latency" (with `curve`), "windowed" (levels, see `nn.WindowedEncoder`, with borders
     of `fill`), or a directly coded first layer, whose current the host computes in float32. weight: [outputs, inputs] or
     [outputs, channels, height, width]. mean, std, saturate: of the net's `nn.Normalize`. image_shape: (channels, height,
-    width) of images that a fully connected net takes; None for features.
+    width) of images that a fully connected net takes; None for features. code_steps: of "latency" and "spikes", the steps of the
+    code, where the program ends before them and later spikes are left out; None for the program's steps.
     """
 
     kind: Literal["spikes", "latency", "windowed", "direct-linear", "direct-conv"]
@@ -50,6 +52,7 @@ class Encoder(Record):
     std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
     saturate: bool = False
     image_shape: tuple[Size, ...] | None = None
+    code_steps: Annotated[int, Field(ge=1, le=MAX_STEPS)] | None = None
 
     __eq__ = object.__eq__
     __hash__ = object.__hash__
@@ -77,7 +80,7 @@ class Encoder(Record):
     def spikes(self, x: Tensor, steps: int) -> SpikeTimes:
         """Input spikes of data x, float32 [B, ...], after the scaling."""
         if self.kind == "latency":
-            return encode.latency(x, steps, self.curve)
+            return encode.latency(x, self.code_steps or steps, self.curve).first(steps)
         if self.kind == "windowed":
             spikes: SpikeTimes = WindowedEncoder(steps, self.padding, self.fill)(x)
             return spikes
@@ -97,22 +100,29 @@ class Readout(Record):
     """How outputs become a class.
 
     mode: of `decode.membrane` or `decode.temporal_weighting`; of a first-spike readout where ties go: "last", to the larger
-    overshoot, or "index", to the lower class. classes: None for one neuron per class.
+    overshoot, or "index", to the lower class. classes: None for one neuron per class. margin: a sample stops after the first
+    step in which the best score leads the second by so much, see `stops`; None: after the last step.
     """
 
     kind: Literal["membrane", "temporal-weighting", "first-spike"]
     mode: str = "last"
     gamma: Annotated[float, Field(ge=0)] = 1.0
     classes: Size | None = None
+    margin: Annotated[int, Field(ge=1, le=LARGEST_MARGIN)] | None = None
 
     @model_validator(mode="after")
     def _is_a_mode(self) -> Self:
+        if self.margin is not None and self.kind != "membrane":
+            raise ValueError(f"margin: must be None for {self.kind}, whose first output spike may end a sample, got {self.margin}")
         if self.mode not in MODES[self.kind]:
             raise ValueError(f"mode: must be one of {', '.join(MODES[self.kind])} for {self.kind}, got {self.mode!r}")
         return self
 
     def running(self, v: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Integer scores [B, T, classes] if the run ended after each step, of the membrane [B, T, outputs]."""
+        """Integer scores [B, T, classes] if the run ended after each step, of the membrane [B, T, outputs].
+
+        They are sums: a score is a sum times `scale` of the steps so far.
+        """
         steps, outputs = v.shape[1:]
         terms = (steps * (steps + 1) // 2 if self.mode != "last" else 1) * outputs
         if v.size and max(-int(v.min()), int(v.max())) * terms >= 1 << 63:
@@ -120,8 +130,22 @@ class Readout(Record):
         if self.mode == "mean":
             v = v.cumsum(1)
         elif self.mode == "weighted":
-            v = ((steps - np.arange(steps))[:, None] * v).cumsum(1)
+            v = v.cumsum(1).cumsum(1)
         return v if self.classes is None else v.reshape(*v.shape[:2], self.classes, outputs // self.classes).sum(-1)
+
+    def stops(self, running: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The steps after which each sample stops, int64 [B], 1 to T, of `running`.
+
+        It is the first step in which the best sum leads the second by `margin` times k steps so far ("mean"), times k (k + 1) / 2
+        ("weighted"), or by `margin` ("last"); else T.
+        """
+        best = np.partition(running, -2, 2)[..., -2:]
+        ran = np.arange(1, running.shape[1] + 1)
+        factor = {"mean": ran, "weighted": ran * (ran + 1) // 2}.get(self.mode, ran * 0 + 1)
+        clear = best[..., 1] - best[..., 0] >= (self.margin or 0) * factor
+        clear[:, -1] = True
+        steps: NDArray[np.int64] = clear.argmax(1) + 1
+        return steps
 
     def time_weights(self, steps: int) -> NDArray[np.int64]:
         """The weight of an output spike in each step, int64 [T], of `decode.temporal_weights`; the largest becomes 2^30.

@@ -129,6 +129,14 @@ class Engine:
         return raw
 
 
+def last_window(layers: Sequence[Layer]) -> list[int]:
+    """The layers of windows that fire while the readout integrates: pools, and the layer before them; -1 is the input."""
+    sources = [layers[-1].inputs[0].source]
+    while sources[-1] >= 0 and layers[sources[-1]].neuron.kind == "pool":
+        sources.append(layers[sources[-1]].inputs[0].source)
+    return sources
+
+
 class Program(Record):
     """A network in integers for one profile: layers in order, steps T of the input, the host's encoder and readout.
 
@@ -238,6 +246,14 @@ class Program(Record):
         return self.layers[-1].steps if self.timing == "step" else sum(windows)
 
     @property
+    def score_steps(self) -> range:
+        """The numbers of steps after which a run may stop, as there are scores, without delays; see `net.score_steps`."""
+        if self.timing == "step":
+            return range(1, self.layers[-1].steps + 1)
+        end = self.steps + self.latency
+        return range(end - self.layers[-1].inputs[0].window + 1, end + 1)
+
+    @property
     def input_shape(self) -> tuple[int, int, int]:
         """(height, width, channels) of the sources."""
         return self.layers[0].inputs[0].in_shape
@@ -279,13 +295,19 @@ class Program(Record):
     def updated_steps(self, steps_run: NDArray[np.int64]) -> NDArray[np.int64]:
         """Steps in which each layer's neurons are updated, int64 [B, 1] or [1, L]: all that were run, of each sample.
 
-        In nets of windows: the steps of its sources' windows, and of the window in which it fires.
+        In nets of windows: the steps of its sources' windows, and of the window in which it fires; the last window ends with
+        the sample's run.
         """
         if self.timing == "step":
             return steps_run[:, None]
         windows = [sum({part.source: part.window for part in layer.inputs}.values()) for layer in self.layers]
         fired = [layer.steps if layer.neuron.kind == "windowed" else 0 for layer in self.layers]
-        return np.array([windows], np.int64) + np.array([fired], np.int64)
+        return np.array([windows], np.int64) + fired - np.outer(self.total_steps - steps_run, self._in_last_window())
+
+    def _in_last_window(self) -> list[bool]:
+        """Which layers of windows are updated in the window in which the readout integrates."""
+        sent = last_window(self.layers)
+        return [n in sent and layer.neuron.kind == "windowed" for n, layer in enumerate(self.layers[:-1])] + [True]
 
     @property
     def score_scale(self) -> NDArray[np.float64]:
@@ -309,6 +331,8 @@ class Program(Record):
             with torch.inference_mode():
                 scaling = self.encoder.normalize
                 spikes = self.encoder.spikes(x if scaling is None else scaling(x), self.steps)
+        if spikes.steps == self.encoder.code_steps:
+            spikes = spikes.first(self.steps)
         if spikes.steps != self.steps:
             raise ValueError(f"spikes must have the program's steps = {self.steps}, got {spikes.steps}")
         return self.in_source_order(spikes.times)

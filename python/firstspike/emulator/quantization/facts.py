@@ -325,7 +325,7 @@ def _host(net: TTFSNet, border: Pair = (0, 0), **values: Any) -> tuple[Encoder, 
 
 @reader("step encoder", fs.LatencyEncoder)
 def _latency(encoder: fs.LatencyEncoder, net: TTFSNet) -> tuple[Encoder, Shape]:
-    return _host(net, kind="latency", curve=encoder.curve)
+    return _host(net, kind="latency", curve=encoder.curve, code_steps=encoder.code_steps)
 
 
 @reader("windowed encoder", fs.WindowedEncoder)
@@ -335,7 +335,7 @@ def _levels(encoder: fs.WindowedEncoder, net: TTFSNet) -> tuple[Encoder, Shape]:
 
 @reader("step encoder", fs.SpikeInput, nn.Identity)
 def _spikes(encoder: nn.Module, net: TTFSNet) -> tuple[Encoder, Shape]:
-    return Encoder(kind="spikes"), _host(net, kind="spikes")[1]
+    return Encoder(kind="spikes", code_steps=getattr(encoder, "code_steps", None)), _host(net, kind="spikes")[1]
 
 
 @reader("step encoder", fs.DirectLinear, fs.DirectConv2d)

@@ -14,6 +14,7 @@ from ..._base import checks
 from ..._base.checks import SILENT
 from ...spikes import SpikeTimes
 from ..program.program import COUNTERS, Program, Raw
+from ..program.stopping import cut, running, stopped
 from .counting import first_updates, needs_times, nonzero_macs
 
 BATCH = 1000
@@ -32,7 +33,7 @@ class Run:
     ties : more than one class had the best score, and the lower index was taken.
     silent : no output neuron fired.
     decision_step : in steps of the network, without delays: the first output spike, -1 where silent; with a membrane readout
-        the step from which on the best class no longer changes.
+        the step from which on the best class no longer changes, which is known only at the end, or, with a margin, the last step.
     steps_run : delays included.
     input_events : of the steps run.
     first_active : updates of neurons that pixels drive, until they fire, in the steps run; 0 without such a layer.
@@ -42,6 +43,7 @@ class Run:
     trace : of the first S samples `input_times`, uint8 [S, sources], and of layer n `times.n`, uint8 [S, neurons], and
         `membrane.n`, int64 [S, total_steps, neurons], 0 in the steps after an early exit; and the layers' `names`. In nets of
         windows times count from the start of the layer's window, and membranes are of the windows of its sources and its own.
+        With a margin they are of the whole run.
 
     Examples
     --------
@@ -89,6 +91,8 @@ def run(
     labels: Tensor | None = None,
     threads: int | None = None,
     early_exit: bool = False,
+    stop_after: int | None = None,
+    margin: float | None = None,
     trace: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Run:
@@ -105,6 +109,8 @@ def run(
         By default one per usable core; the results do not depend on it.
     early_exit : bool
         End a sample with the step of its first output spike; ValueError if later spikes could change the prediction.
+    stop_after, margin : int, float, optional
+        Stop after so many steps, or a sample when its best score leads by so much: run `emulator.stopped(program, ...)`.
     trace : int
         Keep membranes and times of the first so many samples.
     progress : callable, optional
@@ -121,13 +127,14 @@ def run(
     >>> emulator.run(program, torch.rand(20, 64)).predictions.shape
     (20,)
     """
-    checks.instance("program", program, Program, "a firstspike.emulator.Program")
+    program = stopped(program, after=stop_after, margin=margin)
     checks.batch("inputs", inputs, (SpikeTimes, Tensor), "SpikeTimes or a torch.Tensor")
     trace = checks.integer("trace", trace, 0)
     if threads is not None:
         threads = checks.integer("threads", threads, 1, 1024)
     if checks.boolean("early_exit", early_exit) and (reason := waits_for_all(program)) is not None:
         raise ValueError(f"early_exit needs a readout that the first output spike decides; {reason}")
+    until_clear = program.readout.margin is not None
     core, total = program.engine(), len(inputs)
     if labels is not None:
         checks.labels(labels, total, program.classes)
@@ -138,13 +145,11 @@ def run(
         if begin < trace:
             traced.append(times[: trace - begin])
         raw = core.run(times, threads=threads, early_exit=early_exit, all_times=needs_times(program), first=begin)
-        events = ((times != SILENT) & (times < raw.steps_run[:, None])).sum(1)
-        active = first_updates(program, times, raw.steps_run)
         nonzero = nonzero_macs(program, inputs[begin : begin + BATCH], times, raw)
-        parts.append((*_decoded(program, raw), raw.steps_run.astype(np.int64), events, active, nonzero, raw.counters))
+        parts.append((*(_until_clear(program, raw, times, threads) if until_clear else _part(program, raw, times)), nonzero))
         if progress is not None:
             progress(min(begin + BATCH, total), total)
-    scores, best, ties, silent, step, steps_run, events, active, nonzero, counters = (
+    scores, best, ties, silent, step, steps_run, events, active, counters, nonzero = (
         np.concatenate(x) for x in zip(*parts, strict=True)
     )
     kept: dict[str, NDArray[np.generic]] = {}
@@ -157,6 +162,29 @@ def run(
             kept |= {f"times.{n}": fired, f"membrane.{n}": membrane}
     known = None if labels is None else labels.cpu().numpy()
     return Run(program, best, scores, ties, silent, step, steps_run, events, active, nonzero, counters, known, kept)
+
+
+def _part(program: Program, raw: Raw, times: NDArray[np.uint8]) -> tuple[NDArray[Any], ...]:
+    """Of a part of the samples: as `_decoded`, then steps run, input events, updates of neurons that pixels drive, counters."""
+    events = ((times != SILENT) & (times < raw.steps_run[:, None])).sum(1)
+    active = first_updates(program, times, raw.steps_run)
+    return *_decoded(program, raw), raw.steps_run.astype(np.int64), events, active, raw.counters
+
+
+def _until_clear(program: Program, whole: Raw, times: NDArray[np.uint8], threads: int | None) -> tuple[NDArray[Any], ...]:
+    """`_part` of samples that stop at the program's margin: those of one step run again, through a program cut there."""
+    last = program.readout.stops(running(program, whole))
+    order = np.argsort(last, kind="stable")
+    parts = []
+    for steps in np.unique(last):
+        short, inputs = cut(program, int(steps)), times[last == steps]
+        if program.timing == "step":
+            inputs = np.where(inputs < short.steps, inputs, SILENT).astype(np.uint8)
+        part = [*_part(short, short.engine().run(inputs, threads=threads), inputs)]
+        part[4] = np.full(len(inputs), (steps if program.timing == "step" else max(1, short.latency)) - 1)  # the decision
+        parts.append(part)
+    back = np.argsort(order, kind="stable")
+    return tuple(np.concatenate(values)[back] for values in zip(*parts, strict=True))
 
 
 def _decoded(program: Program, raw: Raw) -> tuple[NDArray[Any], ...]:

@@ -228,17 +228,36 @@ static void run_first(fs_state *s, const uint8_t *pixels) {
 #endif
 
 #if FS_READOUT == FS_MEMBRANE
-/* The running sums of a membrane readout: of the last step, of all, or of all with weights T - t. */
-static void read_step(fs_state *s, int step) {
-    const fs_layer *last = &fs_layers[FS_LAYERS - 1];
+/* The sums of a membrane readout if the run ended now: of the last step, of all steps, or of all with weights that fall to 1. */
+static void read_step(fs_state *s) {
     const int32_t first = fs_first_neuron(FS_LAYERS - 1);
-    const int64_t factor = FS_MODE == FS_WEIGHTED ? last->stop - step : 1;
     int32_t n;
     for (n = 0; n < FS_OUTPUTS; ++n) {
-        const int64_t v = (int64_t)s->v[first + n] * factor;
+        int64_t v = s->v[first + n];
+#if FS_MODE == FS_WEIGHTED
+        v = s->totals[n] += v;
+#endif
         s->scores[n] = FS_MODE == FS_LAST ? v : s->scores[n] + v;
     }
 }
+
+#if FS_MARGIN
+/* Whether the best class leads the second by FS_MARGIN, in the unit of the sums after `ran` steps. */
+static int is_clear(const fs_state *s, int64_t ran) {
+    const int64_t factor = FS_MODE == FS_MEAN ? ran : FS_MODE == FS_WEIGHTED ? ran * (ran + 1) / 2 : 1;
+    int64_t best = INT64_MIN, second = INT64_MIN;
+    int32_t n, c;
+    for (c = 0; c < FS_CLASSES; ++c) {
+        int64_t score = 0;
+        for (n = 0; n < FS_OUTPUTS / FS_CLASSES; ++n) score += s->scores[c * (FS_OUTPUTS / FS_CLASSES) + n];
+        if (score > best)
+            second = best, best = score;
+        else if (score > second)
+            second = score;
+    }
+    return best - second >= FS_MARGIN * factor;
+}
+#endif
 #elif FS_READOUT == FS_TEMPORAL
 static void read_times(fs_state *s) {
     const uint8_t *times = s->neurons + fs_first_neuron(FS_LAYERS - 1);
@@ -284,6 +303,9 @@ int fs_run_spikes(fs_state *s, const uint8_t *times) {
     for (n = 0; n < FS_NEURONS; ++n) s->currents[n] = 0;
 #endif
     for (n = 0; n < FS_OUTPUTS; ++n) s->scores[n] = 0;
+#if FS_READOUT == FS_MEMBRANE && FS_MODE == FS_WEIGHTED
+    for (n = 0; n < FS_OUTPUTS; ++n) s->totals[n] = 0;
+#endif
     s->operations = 0;
     s->failed = 0;
     for (step = 0; step < FS_TOTAL_STEPS; ++step) {
@@ -298,7 +320,12 @@ int fs_run_spikes(fs_state *s, const uint8_t *times) {
             first += fs_neurons(&fs_layers[l]);
         }
 #if FS_READOUT == FS_MEMBRANE
-        if (step >= fs_layers[FS_LAYERS - 1].start && step < fs_layers[FS_LAYERS - 1].stop) read_step(s, step);
+        if (step >= fs_layers[FS_LAYERS - 1].start && step < fs_layers[FS_LAYERS - 1].stop) {
+            read_step(s);
+#if FS_MARGIN
+            if (is_clear(s, step - fs_layers[FS_LAYERS - 1].start + 1)) break;
+#endif
+        }
 #endif
     }
 #if FS_READOUT == FS_TEMPORAL

@@ -73,6 +73,9 @@ typedef struct {
 #endif
     fs_int sums[FS_LARGEST];      /* one layer's input of one step */
     int64_t scores[FS_OUTPUTS];   /* of the outputs, then of the classes */
+#if FS_READOUT == FS_MEMBRANE && FS_MODE == FS_WEIGHTED
+    int64_t totals[FS_OUTPUTS];   /* of the outputs' membranes */
+#endif
     uint32_t operations;          /* synapses of all events that arrived */
     uint8_t neurons[FS_NEURONS];  /* spike times of all layers, FS_SILENT for none */
     uint8_t failed;               /* a register with policy `error` overflowed */

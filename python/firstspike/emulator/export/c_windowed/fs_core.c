@@ -1,21 +1,21 @@
 #include "fs_core.h"
 #include "fs_common.h"
 
-/* The levels that are pooled at (y, x) of a channel, summed, and the number of spikes. */
-static fs_int pooled(const fs_synapses *k, const uint8_t *levels, int32_t y, int32_t x, int32_t channel, uint32_t *spikes) {
+/* The levels above `cut` that are pooled at (y, x) of a channel, summed without it, and the number of spikes. */
+static fs_int pooled(const fs_synapses *k, const uint8_t *levels, int cut, int32_t y, int32_t x, int32_t channel,
+                     uint32_t *spikes) {
     fs_int level = 0;
     int32_t i, j;
     for (i = y * k->pool; i < (y + 1) * k->pool; ++i)
         for (j = x * k->pool; j < (x + 1) * k->pool; ++j) {
-            const uint8_t one = levels[(i * k->in_w + j) * k->in_c + channel];
-            level += one;
-            *spikes += one > 0;
+            const int one = levels[(i * k->in_w + j) * k->in_c + channel] - cut;
+            if (one > 0) level += one, ++*spikes;
         }
     return level;
 }
 
 /* All that reaches the outputs at (oy, ox) from one source. */
-static void gather(fs_state *s, const fs_layer *l, const fs_synapses *k, const uint8_t *levels, int32_t oy, int32_t ox) {
+static void gather(fs_state *s, const fs_layer *l, const fs_synapses *k, const uint8_t *levels, int cut, int32_t oy, int32_t ox) {
     const int32_t height = k->in_h / k->pool, width = k->in_w / k->pool;
     const int32_t inputs = k->in_c / k->groups, outputs = l->out_c / k->groups;
     int32_t ky, kx, g, c;
@@ -30,7 +30,7 @@ static void gather(fs_state *s, const fs_layer *l, const fs_synapses *k, const u
             for (g = 0; g < k->groups; ++g)
                 for (c = 0; c < inputs; ++c) {
                     uint32_t spikes = 0;
-                    const fs_int level = pooled(k, levels, y, x, g * inputs + c, &spikes);
+                    const fs_int level = pooled(k, levels, cut, y, x, g * inputs + c, &spikes);
                     const int32_t row = ((ky * k->kernel_w + kx) * inputs + c) * k->row_c;
                     if (spikes == 0) continue;
                     s->operations += spikes * (uint32_t)outputs;
@@ -44,7 +44,8 @@ static void gather(fs_state *s, const fs_layer *l, const fs_synapses *k, const u
     fs_flush(&batch, k->weights, k->weight_bits, outputs);
 }
 
-static void run_layer(fs_state *s, const fs_layer *l, const uint8_t *sources) {
+/* cut: how many steps of the window of its input are left out, at the end. */
+static void run_layer(fs_state *s, const fs_layer *l, const uint8_t *sources, int cut) {
     int32_t oy, ox, c;
     int n;
     for (oy = 0; oy < l->out_h; ++oy)
@@ -53,7 +54,7 @@ static void run_layer(fs_state *s, const fs_layer *l, const uint8_t *sources) {
             for (c = 0; c < l->out_c; ++c) s->sums[c] = l->bias[c];
             for (n = 0; n < l->inputs; ++n) {
                 const fs_synapses *k = &l->input[n];
-                gather(s, l, k, k->source < 0 ? sources : s->neurons + fs_layers[k->source].first, oy, ox);
+                gather(s, l, k, k->source < 0 ? sources : s->neurons + fs_layers[k->source].first, cut, oy, ox);
             }
             for (c = 0; c < l->out_c; ++c) {
                 const fs_int v = s->sums[c];
@@ -67,11 +68,38 @@ static void run_layer(fs_state *s, const fs_layer *l, const uint8_t *sources) {
         }
 }
 
+#if FS_MARGIN
+/* Whether the best score leads the second by FS_MARGIN. */
+static int is_clear(const fs_state *s) {
+    int64_t best = INT64_MIN, second = INT64_MIN;
+    int32_t n;
+    for (n = 0; n < FS_OUTPUTS; ++n) {
+        if (s->scores[n] > best)
+            second = best, best = s->scores[n];
+        else if (s->scores[n] > second)
+            second = s->scores[n];
+    }
+    return best - second >= FS_MARGIN;
+}
+#endif
+
 int fs_run_spikes(fs_state *s, const uint8_t *levels) {
     int32_t n, best = 0;
     int l;
     s->operations = 0;
-    for (l = 0; l < FS_LAYERS; ++l) run_layer(s, &fs_layers[l], levels);
+    for (l = 0; l + 1 < FS_LAYERS; ++l) run_layer(s, &fs_layers[l], levels, 0);
+#if FS_MARGIN
+    {
+        const uint32_t before = s->operations;
+        int cut = FS_WINDOW;
+        do {
+            s->operations = before;
+            run_layer(s, &fs_layers[l], levels, --cut);
+        } while (cut > 0 && !is_clear(s));
+    }
+#else
+    run_layer(s, &fs_layers[l], levels, 0);
+#endif
     for (n = 1; n < FS_OUTPUTS; ++n)
         if (s->scores[n] > s->scores[best]) best = n;
     return (int)best;
