@@ -48,7 +48,7 @@ def test_train_then_eval(call, toml, tmp_path):
     assert (tmp_path / "runs" / "small" / "model.safetensors").is_file()
     accuracy = next(line for line in out.splitlines() if "accuracy" in line)
     code, again, _ = call("eval", "runs/small")
-    assert code == 0 and accuracy in again and "steps to decision" in again
+    assert code == 0 and accuracy in again and "stopped after" in again
     code, out, _ = call("eval", "runs/small/model.safetensors", "--json", "--split", "train")
     measured = json.loads(out)
     assert code == 0 and measured["images"] == 1437 and measured["accuracy"] > 0.2

@@ -29,7 +29,9 @@ def windowed(spec="4C3-AP2-R(6C3)-MP2-12-5", steps=8, inputs=20, seed=0):
 
 
 @pytest.mark.parametrize("chip", ["generic8", "loihi-like"])  # without and with delays
-@pytest.mark.parametrize("options", [{"encoder": "direct"}, {"encoder": "latency"}, {"encoder": "direct", "first_layer": "float"}])
+@pytest.mark.parametrize(
+    "options", [{"encoder": "direct"}, {"encoder": "latency"}, {"encoder": "direct", "first_layer": "float"}]
+)
 @pytest.mark.parametrize("readout", [*MEMBRANES, "twd-exp", "first-spike"])
 def test_a_stopped_program_is_the_whole_one_until_then(chip, options, readout):
     first_layer = options.get("first_layer", "integers")

@@ -24,12 +24,13 @@ def test_evaluate_equals_a_loop(readout):
     net = models.build("36-20-4", input_shape=(1, 6, 6), steps=5, readout=readout, generator=draw)
     found = evaluate(net, dataset, batch=10)
     right = loss = 0.0
-    steps, spikes, silent, ties = [], torch.zeros(2), 0, 0
+    steps, spikes, silent, ties, stopped = [], torch.zeros(2), 0, 0, torch.zeros(5)
     for image, label in zip(dataset.images, dataset.labels, strict=True):
         seen = net.observe(image[None] / 255)
         right += int(seen.scores.argmax()) == int(label)
         loss += F.cross_entropy(seen.scores, label[None]).item()
         steps.append(min(int(seen.decision_step) + 1, 5))
+        stopped += torch.tensor([int(models.stop_after(net, k)(image[None] / 255).argmax()) == int(label) for k in range(1, 6)])
         for index, layer in enumerate(seen.layers):
             spikes[index] += int((layer.times != 255).sum())
         silent += int(seen.silent)
@@ -42,6 +43,7 @@ def test_evaluate_equals_a_loop(readout):
     assert found.loss == pytest.approx(loss / 37, rel=1e-5)
     assert found.steps_mean == pytest.approx(sum(steps) / 37)
     assert (found.steps_median, found.steps_p95) == (steps[18], steps[35])  # ceil(37/2), ceil(0.95 * 37)
+    assert found.stopped == pytest.approx((stopped / 37).tolist())
     assert (found.silent, found.ties) == (silent / 37, ties / 37)
     assert found.spikes_per_layer == pytest.approx((spikes / sizes / 37).tolist())
     assert found.spikes_per_neuron == pytest.approx(float(spikes.sum() / sizes.sum()) / 37)
@@ -59,7 +61,7 @@ def test_silent_images_decide_after_all_steps():
     )  # fmt: skip
     meter = Meter(torch.device("cpu"))
     meter.add(seen.scores, torch.tensor([0, 0, 1]), torch.tensor(6.0))
-    meter.observe(seen)
+    meter.observe(seen, torch.tensor([0, 0, 1]))
     found = meter.metrics(ProcessGroup())
     assert found.accuracy == pytest.approx(2 / 3) and found.loss == 2.0
     assert (found.steps_mean, found.steps_median, found.steps_p95) == (2.0, 2.0, 3.0)

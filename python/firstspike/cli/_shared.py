@@ -118,10 +118,12 @@ def print_metrics(metrics: Metrics) -> None:
         ("accuracy", f"{metrics.accuracy:.2%} of {counted(metrics.images, 'image')}"),
         ("loss", f"{metrics.loss:.4f}"),
     ]
+    if metrics.stopped is not None:
+        steps = len(metrics.stopped)
+        shown = sorted({2**n for n in range(steps.bit_length())} | {steps})
+        rows.append(("stopped after", ", ".join(f"{step} steps {metrics.stopped[step - 1]:.2%}" for step in shown)))
     if metrics.steps_mean is not None:
-        quantiles = f"median {metrics.steps_median:g}, p95 {metrics.steps_p95:g}"
         rows += [
-            ("steps to decision", f"mean {metrics.steps_mean:.2f}, {quantiles}"),
             ("ties", f"{metrics.ties:.2%}"),
             ("silent", f"{metrics.silent:.2%}"),
         ]

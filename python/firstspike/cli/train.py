@@ -98,7 +98,7 @@ def eval_command(
     offline: Offline = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a trained net: accuracy, steps to decision, spikes."""
+    """Measure a trained net: accuracy, also if it stopped after fewer steps, and spikes."""
     with errors():
         from .. import train
         from .._base import checks

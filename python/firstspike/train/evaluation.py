@@ -66,7 +66,7 @@ def measure(model: nn.Module, part: Data, processes: ProcessGroup, batch: int = 
         for x, labels, _ in once(part, batch, processes):
             scores, seen = observed(model, x)
             if seen is not None:
-                meter.observe(seen)
+                meter.observe(seen, labels)
             scores = check_scores(scores, len(labels))
             check_labels(labels, scores.shape[1])
             meter.add(scores, labels, F.cross_entropy(scores, labels, reduction="sum"))
@@ -152,8 +152,8 @@ class Meter:
         self._predicted[0] += loss.detach()
         self._predicted[1] += right
 
-    def observe(self, seen: Observation) -> None:
-        """Add what a batch's spikes did; a part of the batches may be enough."""
+    def observe(self, seen: Observation, labels: Tensor) -> None:
+        """Add what a batch's spikes did, labels [B]; a part of the batches may be enough."""
         cost = (seen.decision_step + 1).clamp(max=seen.steps)
         self._sum("steps", torch.bincount(cost, minlength=seen.steps + 1))
         self._sum("ties", seen.ties.sum())
@@ -163,6 +163,8 @@ class Meter:
         self._sum("neurons", torch.tensor([layer.times.numel() for layer in seen.layers], device=cost.device))
         self._sum("twice", seen.repeated.sum())
         self._sum("pooled", seen.units.sum())
+        if seen.running is not None:
+            self._sum("stopped", (seen.running.argmax(-1) == labels).sum(1))
 
     def _sum(self, name: str, value: Tensor) -> None:
         value = value.to(self._predicted.dtype)
@@ -196,6 +198,7 @@ def _spiking(sums: Mapping[str, Tensor]) -> dict[str, Any]:
         "steps_mean": float((histogram * torch.arange(len(histogram), device=histogram.device)).sum()) / seen,
         "steps_median": quantile(histogram, 0.5),
         "steps_p95": quantile(histogram, 0.95),
+        "stopped": (sums["stopped"] / seen).tolist() if "stopped" in sums else None,
         "ties": float(sums["ties"]) / seen,
         "silent": float(sums["silent"]) / seen,
         "spikes_per_neuron": float(layer.sum() / neurons.sum()) if len(layer) else None,

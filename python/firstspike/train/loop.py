@@ -152,7 +152,7 @@ def train_epoch(
         inside += time.perf_counter() - start
         meter.add(scores, labels, loss)
         if seen is not None:
-            meter.observe(seen)
+            meter.observe(seen, labels)
     metrics = meter.metrics(processes)
     return metrics, {"lr": rate, "seconds": time.perf_counter() - began, "step_seconds": inside}
 
@@ -188,8 +188,6 @@ def line(entry: Epoch, epochs: int) -> str:
         if part is not None:
             words.append(f"{name} {part.accuracy:.2%}")
     measured = entry.test or entry.validation or entry.train
-    if measured.steps_mean is not None:
-        words.append(f"decides in {measured.steps_mean:.2f} steps")
     if measured.spikes_per_neuron is not None:
         words.append(f"{measured.spikes_per_neuron:.3f} spikes/neuron")
     return ", ".join([*words, f"{entry.seconds:.1f} s"])

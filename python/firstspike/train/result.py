@@ -21,8 +21,9 @@ class Metrics(Record):
     ----------
     images : their number.
     loss, accuracy : mean loss, and share of correct predictions, 0..1.
-    steps_mean, steps_median, steps_p95 : steps to decision, 1..T (`Observation.decision_step` + 1; T where no output
-        spike came). A quantile is the smallest number that this share of the images does not exceed.
+    stopped : the accuracy of the net if it stopped after 1, 2, ... T steps (`models.stop_after`), 0..1; None in nets of windows.
+    steps_mean, steps_median, steps_p95 : `Observation.decision_step` + 1, 1..T (T where no output spike came), which with a
+        membrane readout is known only at the end. A quantile is the smallest number that so many images do not exceed.
     ties : share of images whose first output step has spikes of several classes, 0..1.
     silent : share of images without an output spike, 0..1.
     spikes_per_image : mean spikes per image.
@@ -40,6 +41,7 @@ class Metrics(Record):
     images: int
     loss: float
     accuracy: float
+    stopped: tuple[float, ...] | None = None
     steps_mean: float | None = None
     steps_median: float | None = None
     steps_p95: float | None = None

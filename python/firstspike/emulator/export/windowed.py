@@ -56,7 +56,9 @@ class Windowed(Form):
         return constants, self._firing + (self._channels + self.program.classes) * self.integer + 4
 
     def _constants(self) -> Constants:
-        return {"FS_NEURONS": self._firing, "FS_CHANNELS": self._channels, "FS_OUTPUTS": self.program.classes, "FS_WINDOW": self.program.layers[-1].inputs[0].window}
+        window = self.program.layers[-1].inputs[0].window
+        sizes = {"FS_NEURONS": self._firing, "FS_CHANNELS": self._channels, "FS_OUTPUTS": self.program.classes}
+        return {**sizes, "FS_WINDOW": window}
 
     def _tables(self) -> list[str]:
         parts, texts, first = [], [], 0

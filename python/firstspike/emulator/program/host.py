@@ -113,7 +113,7 @@ class Readout(Record):
     @model_validator(mode="after")
     def _is_a_mode(self) -> Self:
         if self.margin is not None and self.kind != "membrane":
-            raise ValueError(f"margin: must be None for {self.kind}, whose first output spike may end a sample, got {self.margin}")
+            raise ValueError(f"margin: must be None for {self.kind}, which has no running scores, got {self.margin}")
         if self.mode not in MODES[self.kind]:
             raise ValueError(f"mode: must be one of {', '.join(MODES[self.kind])} for {self.kind}, got {self.mode!r}")
         return self

@@ -104,4 +104,3 @@ def running(program: Program, raw: Raw) -> NDArray[np.int64]:
 
 def _ending(layer: Layer, stop: int) -> Layer:
     return layer.replace(neuron=layer.neuron.replace(stop=stop))
-
