@@ -113,7 +113,7 @@ def windowed_fire(
     -------
     SpikeTimes
         Of the shape of `current`. The gradients of clip and gamma use the normalised currents in bfloat16, which take 2 bytes
-        per neuron until the backward pass (docs/windowed.md, section "Gradient").
+        per neuron until the backward pass (docs/model.md, section "Gradient of windows").
 
     Examples
     --------
