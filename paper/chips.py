@@ -28,10 +28,10 @@ COLUMNS = ("float, %", "on the chip, %", "cores", "latency, steps", "energy per 
 def jobs(profile: str) -> Iterator[Job]:
     """All runs of a profile, as plain values. changed: the settings that the recipe made."""
     whole = tomllib.loads((HERE / "chips.toml").read_text(encoding="utf-8"))
-    part = whole[profile]
+    part, profiles = whole[profile], {name: em.profile.load(name) for name in em.profile.names()}
     for (name, shape), timing in ((one, timing) for one in part["shapes"].items() for timing in whole["timings"]):
         asked = train.Config(data=name, timing=timing, **part["config"])
-        for chip in (name for name in em.profile.names() if em.profile.load(name).fpga is None):
+        for chip in (name for name, p in profiles.items() if p.fpga is None and "payload" not in p.ways()):
             config = train.recipe(asked, chip, input_shape=tuple(shape)).to_dict()
             if config["timing"] == timing:  # else the chip takes no nets of windows
                 changed = {field: value for field, value in config.items() if value != getattr(asked, field, value)}

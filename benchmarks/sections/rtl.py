@@ -17,7 +17,6 @@ import torch
 
 from firstspike import data, models
 from firstspike import emulator as em
-from firstspike.emulator.reporting.report import relu_macs
 
 from ..session import Session
 
@@ -94,7 +93,7 @@ def core(name: str, profile: str, seeds: tuple[int, ...], simulated: int, folder
         "accuracy_simulated": run.accuracy,
         "accuracy": em.run(program, test.images, labels=test.labels).accuracy,
         "delivered": float(run.count("delivered").sum(1).mean()),
-        "relu_multiply_adds": relu_macs(program),
+        "relu_multiply_adds": sum(layer.macs for layer in em.counts(run)),
         "stages": em.cycles(program, images[:1]).stage.to_list(),
     }
     row["dense"] = simulate(program, images[:SIMULATED_DENSE], folder, skip_silent=False)

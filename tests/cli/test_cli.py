@@ -164,15 +164,29 @@ def test_nets_of_windows_are_profiled_and_drawn(call):
     assert len(call("plot", "digits-windowed", "--count", 5, "--output", "new")[1].split()) == 4
 
 
-def test_profile_prints_layers_and_total(call):
+def test_profile_prints_layers_total_and_an_answer(call):
     rows = json.loads(call("profile", "digits-cnn", "--count", 20, "--json")[1])
     assert [row["layer"] for row in rows] == [*(f"layers.{n}" for n in range(len(rows) - 1)), "total"]
     assert rows[0]["macs"] > 0 and rows[-1]["energy_nj"] > 0 and rows[-1]["steps_to_decision"] >= 1
-    dearer = [row["layer"] for row in rows if row["energy_nj"] > row["dense_energy_nj"]]
-    said = call("profile", "digits-cnn", "--count", 20)[1].splitlines()[-1]
-    assert dearer and all((f"{row['layer']} (" in said) == (row["layer"] in dearer) for row in rows)
-    text = call("profile", "digits-cnn", "--count", 20, "--energy", "loihi-davies2018")[1]
-    assert "Davies" in text and "multiply-accumulates: they are not counted" in text and "total" in text
+    *_, answer, cause, change = call("profile", "digits-cnn", "--count", 20)[1].splitlines()
+    assert f"{rows[-1]['energy_nj']:.4g} nJ" in answer and f"{rows[-1]['dense_energy_nj']:.4g} nJ" in answer
+    costs = {row["layer"]: max(row["updates_nj"], row["synapses_nj"]) for row in rows[:-1]}
+    assert max(costs, key=costs.get) in cause and "latency" in change
+    *_, answer, _, _ = call("profile", "digits-cnn", "--count", 20, "--energy", "loihi-davies2018")[1].splitlines()
+    assert "45nm-integer" in answer
+
+
+def test_schedules_are_those_of_the_chip(call):
+    net = ("digits-windowed", "--count", 20)
+    clocked, sorted_ = (
+        json.loads(call("profile", *net, "--json", *more)[1]) for more in ((), ("--schedule", "neuron-by-neuron"))
+    )
+    assert sorted_[-1]["energy_nj"] < 0.1 * clocked[-1]["energy_nj"]
+    code, _, err = call("profile", *net, "--schedule", "payload")
+    assert code == 1 and "loihi2-graded" in err
+    assert "payload" in call("profile", *net, "--profile", "loihi2-graded", "--schedule", "payload")[1]
+    code, _, err = call("emulate", "digits-windowed", "--limit", 20, "--no-progress", "--schedule", "payload")
+    assert code == 1 and "loihi2-graded" in err
 
 
 def test_a_net_that_ships_is_a_run(call, tmp_path):

@@ -84,6 +84,7 @@ def emulate_command(
     finetune: Annotated[int, typer.Option(min=0, help="Epochs of quantisation-aware fine-tuning.")] = 0,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the fine-tuning.")] = 0,
     energy: Annotated[list[str] | None, typer.Option(help="Energy table or TOML file; may be repeated.")] = None,
+    schedule: Annotated[str | None, typer.Option(help="How the chip goes through the net; by default its usual way.")] = None,
     limit: Annotated[int, typer.Option(min=0, help="Number of images to run, drawn per class (0: all).")] = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads; by default one per usable core.")] = None,
     early_exit: Annotated[bool, typer.Option("--early-exit", help="End a sample with its first output spike.")] = False,
@@ -138,6 +139,7 @@ def emulate_command(
             raise ValueError("--export-c writes whole nets; leave out --first-layer float, which leaves a layer to a host")
         if tables is None:
             program.profile.energy_table()  # raises before the run if it is missing
+        program.profile.schedule_named(schedule)
         placement, refusal = _place(program, strict)
         if dataset is not None:
             test = load(dataset, root=data, train=False, download=False if offline else None)
@@ -165,6 +167,7 @@ def emulate_command(
             placement=placement,
             refusal=refusal,
             tables=tables,
+            schedule=schedule,
             float_predictions=train.predict(net, part.images).numpy() if of_net else None,
             samples=chosen.numpy(),
             work=work,

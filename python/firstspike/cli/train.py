@@ -157,34 +157,46 @@ def plot_command(
 
 def profile_command(
     path: Run,
-    energy: Annotated[str, typer.Option(help="Energy table by name, or a TOML file.")] = "45nm-integer",
+    energy: Annotated[str | None, typer.Option(help="Energy table by name, or a TOML file; by default the chip's.")] = None,
+    chip: Annotated[str, typer.Option("--profile", help="Chip by name, or a TOML file: its table and schedules.")] = "generic8",
+    schedule: Annotated[str | None, typer.Option(help="How the chip goes through the net; by default its usual way.")] = None,
     count: Count = 1000,
     data: DataFolder = None,
     images: Images = None,
     offline: Offline = False,
     as_json: AsJson = False,
 ) -> None:
-    """What a trained net costs per image and layer: spikes, operations, energy, next to the net with ReLU."""
-    with errors():
-        from ..energy import load
-        from ..inspect import profile
+    """What a trained net costs per image and layer: spikes, operations, energy, next to the net with ReLU.
 
-        figures = load(energy)
+    The last three lines say whether it needs less energy than with ReLU, what takes it, and what to change.
+    """
+    with errors():
+        from ..emulator import profile as profiles
+        from ..energy import break_even, compare, load, relu, verdict
+        from ..inspect import counts, profile
+
+        hardware = profiles.load(chip)
+        order = hardware.schedule_named(schedule)
+        figures = load(energy) if energy is not None else hardware.energy_table() or load("45nm-integer")
         net, x = _net_and_images(path, count, data=data, images=images, offline=offline)
-        table = profile(net, x, figures)
+        table = profile(net, x, figures, schedule=order)
         if as_json:
             typer.echo(table.to_json(orient="records"))
             return
         source = f"{figures.title} ({figures.source}). {figures.note}"
-        typer.echo(f"Per image, means over {len(x)} test images. Energy: {source}")
-        if figures.mac_pj is None:
-            typer.echo("The table has no figure for multiply-accumulates: they are not counted.")
-        typer.echo(table.drop(columns="kind").to_string(index=False, na_rep="", float_format="{:.4g}".format))
-        dearer = table[table["energy_nj"] > table["dense_energy_nj"]]
-        if len(dearer):
-            pairs = zip(dearer["layer"], dearer["energy_nj"] / dearer["dense_energy_nj"], strict=True)
-            told = ", ".join(f"{layer} ({ratio:.2f} times)" for layer, ratio in pairs)
-            typer.echo(f"More energy than with ReLU: {told}. Each spike of an averaged cell is an event; updates recur per step.")
+        typer.echo(f"Per image, means over {len(x)} test images, on {hardware.name}, {order}. Energy: {source}")
+        typer.echo(_table(table.drop(columns="kind")))
+        layers = counts(net, x)
+        typer.echo("\nnJ in every schedule and model, and of the same net with ReLU:")
+        typer.echo(_table(compare(layers, figures)))
+        if relu(layers, figures) is not None:
+            typer.echo("\nWhere a layer would need as much as with ReLU:")
+            typer.echo(_table(break_even(layers, figures, order)))
+        typer.echo("\n" + "\n".join(verdict(layers, figures, order, schedules=hardware.ways())))
+
+
+def _table(frame: Any) -> str:
+    return str(frame.to_string(index=False, na_rep="", float_format="{:.4g}".format))
 
 
 def _net_and_images(path: Path, count: int, **options: Any) -> tuple[TTFSNet, Tensor]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from math import ceil, log2
+from typing import Literal, NamedTuple
 
 import pandas as pd
 
@@ -164,10 +165,16 @@ def check_schedule(counts: Sequence[LayerCounts], table: EnergyTable, schedule: 
             f'schedule must be "clocked" or "event" for a net that runs step by step, got {schedule!r}: '
             "its layers fire while spikes arrive; nets of windows can have it"
         )
-    missing = [name for name in _NEEDS[schedule] if getattr(table, name) is None]
-    if table.all_inclusive or missing:
-        why = "includes all parts in one figure" if table.all_inclusive else f"has no {' and '.join(missing)}"
+    if why := missing_figures(table, schedule):
         raise ValueError(f'schedule {schedule!r}: table {table.name} {why}; "45nm-integer" has the figures')
+
+
+def missing_figures(table: EnergyTable, schedule: str) -> str:
+    """Why a table cannot have a schedule; empty if it can."""
+    missing = [name for name in _NEEDS.get(schedule, ()) if getattr(table, name) is None]
+    if table.all_inclusive and schedule in WINDOWED_SCHEDULES:
+        return "includes all parts in one figure"
+    return f"has no {' and '.join(missing)}" if missing else ""
 
 
 def _nj(pj: float | None, count: float) -> float | None:
@@ -193,7 +200,7 @@ def _units(
         if schedule == "clocked":
             yield "updates_inactive", table.update_inactive_pj, on_cores * layer.idle
         if traffic is None:
-            yield "routing" if table.message_pj is None else "messages", table.transport_pj, layer.events
+            yield "routing" if table.message_pj is None else "messages", table.transport_pj, layer.events + layer.shortcut_events
         if table.fired_pj is not None:
             yield "firing", table.fired_pj, on_cores * layer.spikes
     yield "first_layer", direct_mac_pj(layer, table)[0], layer.direct_macs
@@ -238,20 +245,29 @@ def _notes(counts: Sequence[LayerCounts], account: Account, traffic: Traffic | N
 
 
 def relu_by_layer(
-    counts: Sequence[LayerCounts], table: str | EnergyTable = "45nm-integer", *, bits: int = 8, skip_zeros: bool = False
+    counts: Sequence[LayerCounts], table: str | EnergyTable, *, bits: int | str = 8, skip_zeros: bool = False
 ) -> list[float] | None:
     """Return what `relu` sums, in nanojoules per layer; None if the table has no figure for multiply-adds."""
-    figures, bits = load(table), checks.integer("bits", bits, 1, 8)
+    figures = load(table)
+    bits = bits if bits == "equal" else checks.integer("bits", bits, 1, 8)
     if figures.mac_pj is None:
         return None
-    if bits < 8 and (figures.integer_mac_pj is None or figures.multiply_pj is None):
+    if bits != 8 and (figures.integer_mac_pj is None or figures.multiply_pj is None):
         raise ValueError(f'bits: table {figures.name} must have integer_mac_pj and multiply_pj; "45nm-integer" has them')
-    each = figures.mac_pj - (figures.multiply_pj or 0.0) * (1 - bits / 8)
-    return [each * (layer.nonzero_macs if skip_zeros else layer.macs) / 1e3 for layer in counts]
+    energies = []
+    for layer in counts:
+        width = min(8, ceil(log2(layer.levels))) if isinstance(bits, str) else bits
+        each = figures.mac_pj - (figures.multiply_pj or 0.0) * (1 - width / 8)
+        energies.append(each * (layer.nonzero_macs if skip_zeros else layer.macs) / 1e3)
+    return energies
 
 
 def relu(
-    counts: Sequence[LayerCounts], table: str | EnergyTable = "45nm-integer", *, bits: int = 8, skip_zeros: bool = False
+    counts: Sequence[LayerCounts],
+    table: str | EnergyTable = "45nm-integer",
+    *,
+    bits: int | Literal["equal"] = 8,
+    skip_zeros: bool = False,
 ) -> float | None:
     """Return the nanojoules per sample of the same net with ReLU: one multiply-add per weight and number.
 
@@ -261,6 +277,8 @@ def relu(
     ----------
     counts, table : as of `accounts`.
     bits : of the numbers that are multiplied, 1 to 8. The energy of the multiplication is proportional to them; weights have 8.
+        "equal": as many as the levels of a spike need, ceil(log2(T + 1)), the partner that Yan et al. ask for
+        (arXiv 2409.08290).
     skip_zeros : leave out multiply-adds whose input is 0, as this net's own activations and pixels are.
 
     Returns
@@ -269,13 +287,13 @@ def relu(
 
     Raises
     ------
-    ValueError : for fewer than 8 bits, if the table does not say what part of a multiply-add is its multiplication.
+    ValueError : for other bits than 8, if the table does not say what part of a multiply-add is its multiplication.
 
     Examples
     --------
     >>> counts = inspect.counts(models.mlp("64-32-10", steps=8), torch.rand(20, 64))
-    >>> round(energy.relu(counts), 4), round(energy.relu(counts, bits=4), 4)
-    (3.6704, 3.4336)
+    >>> round(energy.relu(counts), 4), round(energy.relu(counts, bits=4), 4), round(energy.relu(counts, bits="equal"), 4)
+    (3.6704, 3.4336, 3.6384)
     """
     layers = relu_by_layer(counts, table, bits=bits, skip_zeros=skip_zeros)
     return None if layers is None else float(sum(layers))

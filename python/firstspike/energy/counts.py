@@ -25,14 +25,16 @@ class LayerCounts:
     weights : stored weights.
     macs : multiply-adds of the same layer with ReLU; taps in the padding do not count.
     nonzero_macs : those of them whose input is not 0 in this net.
-    events : spikes that arrive, before pooling, a shortcut's included; 0 where the layer gets real numbers.
-    additions : weights that are added for them.
+    events, shortcut_events : spikes that arrive at its input, before pooling, and by a shortcut; 0 of real numbers.
+    additions, shortcut_additions : weights that are added for all of them, and those of a shortcut's.
     direct_macs : multiply-adds of a layer that gets real numbers, once per sample.
     spikes : spikes that the layer sends.
     active : updates of potentials that an event or a current changes before the neuron fires, per neuron and step.
     idle : the other updates, which only a clocked core makes.
     in_steps, steps : steps of the windows of its input, and of its own window; step by step there are `steps` alone.
+    levels : of a number that it reads: T + 1 of spikes in T steps, 256 of pixels.
     biased : True if a bias is added.
+    leaks : True if potentials decay from step to step.
     host : True where a host makes the multiply-adds in float32.
     on_cores : False where the neurons are not on the chip: their updates are not counted.
 
@@ -57,13 +59,17 @@ class LayerCounts:
     macs: float = 0.0
     nonzero_macs: float = 0.0
     events: float = 0.0
+    shortcut_events: float = 0.0
     additions: float = 0.0
+    shortcut_additions: float = 0.0
     direct_macs: float = 0.0
     spikes: float = 0.0
     active: float = 0.0
     idle: float = 0.0
     in_steps: float = 0.0
     steps: float = 0.0
+    levels: int = 256
     biased: bool = True
+    leaks: bool = False
     host: bool = False
     on_cores: bool = True

@@ -20,7 +20,16 @@ from ..energy.account import UPDATES, relu_by_layer
 from ..nn import EarliestPool2d, Residual, Synapses, WindowedMaxPool2d
 from ..spikes import SpikeTimes
 from .monitor import Monitor, Seen
-from .operations import additions_and_macs, all_updates, has_products, input_events, membrane_updates, products, weight_of
+from .operations import (
+    additions_and_macs,
+    all_updates,
+    has_products,
+    input_events,
+    membrane_updates,
+    products,
+    shortcut_times,
+    weight_of,
+)
 
 
 class _Profile(pd.DataFrame):
@@ -189,7 +198,9 @@ def _facts(seen: Seen, monitor: Monitor) -> dict[str, Any]:
         "weights": weight.numel(),
         "in_steps": float(steps if windowed else 0),
         "steps": float(layer.steps if layer.timing == "step" or layer.fires else 0),
+        "levels": steps + 1 if steps else 256,
         "biased": getattr(layer, "bias", None) is not None,
+        "leaks": not windowed and float(getattr(layer, "decay", 1.0)) != 1.0,
     }
 
 
@@ -203,12 +214,13 @@ def _counts(seen: Seen, x: Tensor | SpikeTimes) -> dict[str, float]:
     pool, (units, steps) = getattr(layer, "avg_pool", 1), input_events(seen.received, layer)
     raw = x.reshape(units.shape) if not steps and isinstance(x, Tensor) and x.numel() == units.numel() else units
     events = float(units.sum()) if steps else 0.0
-    if seen.shortcut is not None:
-        events += float(seen.shortcut.count().sum())
+    shortcut = 0.0 if seen.shortcut is None else float((shortcut_times(seen.shortcut, fired) != checks.SILENT).sum())
     return {
         "spikes": 0.0 if seen.spikes is None else float(seen.spikes.count().sum()),
         "events": events,
+        "shortcut_events": 0.0 if seen.shortcut is None else float(seen.shortcut.count().sum()),
         "additions": additions,
+        "shortcut_additions": shortcut,
         "direct_macs": direct_macs,
         "macs": products(_pooled(torch.ones_like(units), pool), layer),
         "nonzero_macs": products(_pooled((raw != 0).float(), pool), layer),
@@ -255,7 +267,8 @@ def _add_shortcut(block: Residual, monitor: Monitor, facts: dict[str, Any], numb
     neurons = float(facts["neurons"] * len(spikes))
     active = sum(float((_pooled((received.times <= step).float(), pool) > 0).sum()) for step in range(received.steps))
     facts["in_steps"] += received.steps
-    numbers["events"] += float(spikes.sum())
+    numbers["shortcut_events"] += float(spikes.sum())
+    numbers["shortcut_additions"] += used
     numbers["additions"] += used
     numbers["active"] += active
     numbers["idle"] += neurons * received.steps - active

@@ -206,7 +206,7 @@ def test_messages_and_hops(by_hand):
     assert (moved.messages, moved.east_west, moved.north_south) == (34, 0, 18)
     moved = traffic(by_hand, placement, 1, 1)  # every core a tile: 0+1+2+3+4, twice; 4 times 5+4+3+2+1; 4 times 1
     assert (moved.messages, moved.east_west, moved.north_south) == (34, 20 + 60 + 4, 0)
-    assert sum(layer.events for layer in em.counts(by_hand)) == 2 + 20 + 4
+    assert sum(layer.events + layer.shortcut_events for layer in em.counts(by_hand)) == 2 + 20 + 4
 
 
 def test_the_second_table_of_loihi(by_hand):
@@ -240,5 +240,5 @@ def test_a_shortcut_is_a_message_to_the_cores_of_its_layer_too(by_hand):
     assert run.count("spikes")[0].tolist() == [20, 4, 20]  # 4 events of b are not enough for a threshold of 9
     placement = em.place(program)
     assert traffic(run, placement, 1, 4).messages == 2 * 5 + 20 * 2 + 4 * 5
-    assert sum(layer.events for layer in em.counts(run)) == 2 + 20 * 2 + 4
+    assert sum(layer.events + layer.shortcut_events for layer in em.counts(run)) == 2 + 20 * 2 + 4
     assert run.count("events")[0].tolist() == [2, 20, 4] and run.count("delivered")[0].tolist() == [40, 80, 80 + 20]

@@ -11,6 +11,7 @@ import tomli_w
 from pydantic import Field, InstanceOf, field_serializer, field_validator, model_validator
 
 from ... import energy as energy_tables
+from ..._base import checks
 from ..._base.checks import MAX_STEPS, shown
 from ..._base.records import FieldError, Record, read_toml, toml_names
 from ...energy import EnergyTable
@@ -26,6 +27,7 @@ _KEYS = ({"value"}, {"unknown"}, {"low", "high"})  # of a parameter's table in T
 
 Count = Annotated[int, Field(ge=1, le=1 << 31)]
 Entries = Annotated[int, Field(ge=0, le=1 << 62)]
+Schedule = Literal["clocked", "event", "neuron-by-neuron", "payload"]
 Nanoseconds = Annotated[float, Field(gt=0)]
 
 
@@ -107,6 +109,7 @@ class Profile(Record):
     current : True if the input enters a current, in the accumulator's register, that leaks from step to step as membranes do.
     fire : "ge" (a neuron fires at V >= threshold) or "gt" (at V > threshold).
     update : "clocked" (sum the events of a step, then test) or "event" (test after every event).
+    schedules : how the chip can go through a net of windows, the first by default: see `energy.accounts`; None: as `update`.
     axon_delay : number of steps after its spike at which an event arrives, 0 to 64.
     single_spike : what keeps a neuron from firing twice: "native", "refractory" (a period that outlasts the run, of at most
         `single_spike_steps`) or "assumed" (the chip has nothing for it).
@@ -171,6 +174,7 @@ class Profile(Record):
     max_destinations: Count | None = None
     max_fan_in: Count | None = None
     fpga: Fpga | None = None
+    schedules: Annotated[tuple[Schedule, ...], Field(min_length=1)] | None = None
     sources: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("energy", mode="before")
@@ -233,6 +237,19 @@ class Profile(Record):
     def weight_step(self) -> int:
         """Distance of neighbouring weights, 2 for "even"."""
         return 2 if self.weight_sign == "even" else 1
+
+    def ways(self) -> tuple[str, ...]:
+        """The schedules that the chip can have, the usual one first."""
+        return self.schedules or (self.update,)
+
+    def schedule_named(self, schedule: str | None) -> str:
+        """The schedule, or the usual one for None. Raises ValueError if the chip cannot have it."""
+        if schedule is None or schedule in self.ways():
+            return schedule or self.ways()[0]
+        checks.one_of("schedule", schedule, energy_tables.SCHEDULES)
+        others = [name for name in names() if schedule in load(name).ways()]
+        remedy = f"; {', '.join(others)} can" if others else ""
+        raise ValueError(f"schedule must be one that {self.name} can have ({', '.join(self.ways())}), got {schedule!r}{remedy}")
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some parameters changed; their source becomes "changed by the user"."""
@@ -321,6 +338,6 @@ def names() -> list[str]:
     Examples
     --------
     >>> emulator.profile.names()
-    ['generic8', 'loihi-like', 'odin-like', 'rtl-ecp5-25', 'rtl-ecp5-85', 'speck-like', 'xylo-like']
+    ['generic8', 'loihi-like', 'loihi2-graded', 'odin-like', 'rtl-ecp5-25', 'rtl-ecp5-85', 'speck-like', 'xylo-like']
     """
     return toml_names(FOLDER)

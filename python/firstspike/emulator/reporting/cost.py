@@ -13,7 +13,7 @@ from ..._base import checks
 from ...energy import Account, EnergyTable, LayerCounts
 from ...energy.account import WINDOWED_SCHEDULES, Traffic
 from ..placement import Placement
-from ..program.layers import Layer
+from ..program.layers import Layer, PixelNeuron, StepNeuron
 from ..program.program import COUNTERS, Program
 from .counting import first_macs
 from .run import Run
@@ -63,8 +63,12 @@ def counts(run: Run) -> list[LayerCounts]:
         LayerCounts(
             **_facts(program, layer, run),
             nonzero_macs=float(nonzero[n + 1]),
-            events=sum(mean["events"][part.source + 1] for part in layer.inputs),
+            events=mean["events"][layer.inputs[0].source + 1],
+            shortcut_events=sum(mean["events"][part.source + 1] for part in layer.inputs[1:]),
             additions=mean["delivered"][n],
+            shortcut_additions=sum(
+                mean["events"][part.source + 1] * (part.outputs if part.kind == "conv" else 1) for part in layer.inputs[1:]
+            ),
             spikes=mean["spikes"][n],
             active=mean["active"][n],
             idle=float(idle[n]),
@@ -125,14 +129,21 @@ def _facts(program: Program, layer: Layer, run: Run) -> dict[str, Any]:
         "macs": 0 if pool else sum(part.synapses for part in layer.inputs if part.kind != "diagonal"),
         "in_steps": float(sum(windows.values())) if windowed else 0.0,
         "steps": float(run.steps_run.mean() if not windowed else 0 if pool else layer.steps),
+        "levels": 256 if layer.neuron.kind == "pixels" else (own.window if windowed else program.steps) + 1,
         "biased": bool(layer.bias.any()),
+        "leaks": isinstance(layer.neuron, StepNeuron | PixelNeuron) and _leaks(layer.neuron),
     }
+
+
+def _leaks(neuron: StepNeuron | PixelNeuron) -> bool:
+    """True if the membrane decays from step to step."""
+    return neuron.decay_bits > 0 and (getattr(neuron, "leak", "scale") == "shift" or neuron.keep != 1 << neuron.decay_bits)
 
 
 def account_of(run: Run, table: str | EnergyTable, placement: Placement | None = None, schedule: str | None = None) -> Account:
     """The mean energy per image of `run` by an energy table (a name, a TOML file, or an `EnergyTable`)."""
     figures, profile = energy.load(table), run.program.profile
-    schedule = schedule or profile.update
+    schedule = profile.schedule_named(schedule)
     moved = None if placement is None else traffic(run, placement, figures.mesh_rows or 1, figures.cores_per_tile or 1)
     low_high = profile.step_nanoseconds
     run_ns = None if low_high is None or schedule in WINDOWED_SCHEDULES else float(np.mean(low_high) * run.steps_run.mean())

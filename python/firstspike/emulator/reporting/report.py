@@ -16,7 +16,7 @@ import pandas as pd
 
 from ..._base import checks, provenance
 from ..._base.files import write_text
-from ...energy import Account, EnergyTable, relu
+from ...energy import Account, EnergyTable, compare, relu, verdict
 from ..placement import Placement, use
 from ..program.layers import Register
 from ..program.program import COUNTERS
@@ -183,6 +183,15 @@ class Report:
         frames = {a.table.name: a.frame() for a in self.accounts}
         return pd.concat(frames, names=["table"]).reset_index("table").reset_index(drop=True) if frames else pd.DataFrame()
 
+    def comparison(self, account: Account) -> pd.DataFrame:
+        """The table of `energy.compare` by an account's table."""
+        return compare(counts(self.run), account.table)
+
+    def verdict(self, account: Account) -> list[str]:
+        """The sentences of `energy.verdict` by an account, for the chip of the run."""
+        ways = self.run.program.profile.ways()
+        return verdict(counts(self.run), account.table, account.schedule, schedules=ways)
+
     def to_json(self) -> str:
         """Everything as one JSON text."""
         profile = self.run.program.profile
@@ -195,6 +204,8 @@ class Report:
                 "quantisation": self.run.program.table,
                 "work": None if self.work is None else _records(self.work),
                 "energy": _records(self.energy()),
+                "energy_compared": {a.table.name: _records(self.comparison(a)) for a in self.accounts},
+                "energy_verdict": {a.table.name: self.verdict(a) for a in self.accounts},
                 "energy_notes": {a.table.name: [a.table.source, *a.notes] for a in self.accounts},
                 "placement": None if self.placement is None else _records(self.placement.table()),
                 "mismatches": _records(self.mismatches()),
@@ -217,6 +228,9 @@ class Report:
         parts = ["\n".join(lines), "\n".join(overflow_notes(self.run)), _shown(self.layers().round(1), none=_DASH)]
         parts += [_shown(self.work.round(3))] if self.work is not None else []
         parts += [_shown(self.energy()), "\n".join(notes)] if self.accounts else []
+        for a in self.accounts:
+            title = f"nJ in every schedule and model, and of the same net with ReLU ({a.table.name}):"
+            parts += [f"{title}\n{_shown(self.comparison(a).round(2))}", "\n".join(self.verdict(a))]
         unlike = self.mismatches()
         if len(unlike):
             parts.append(f"{label('mismatches')} ({min(10, len(unlike))} of {len(unlike)}):\n{_shown(unlike.head(10))}")
@@ -252,6 +266,8 @@ class Report:
         for a in self.accounts:
             notes = [a.table.source, *a.notes]
             page.table(_texts(a.frame()), f"{a.table.title} ({a.table.name}).", "\n\n".join(notes))
+            caption = "Per image in nJ, in every schedule and model, and of the same net with ReLU."
+            page.table(_texts(self.comparison(a)), caption, "\n\n".join(self.verdict(a)))
         if self.float_predictions is not None:
             unlike = self.mismatches()
             page.section("Against the float network")
@@ -293,7 +309,7 @@ def report(
     tables : sequence of str or EnergyTable, optional
         Energy tables of different names; by default the profile's, or "45nm-integer" without one.
     schedule : str, optional
-        One of `energy.SCHEDULES`; by default "event" on a chip that updates at events, else "clocked".
+        One of the chip's (`Profile.schedules`), by default the first.
     float_predictions : ndarray, optional
         Of the float network, int64 [B].
     samples : ndarray, optional
