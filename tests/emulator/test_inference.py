@@ -27,8 +27,8 @@ def test_equals_the_core(made, threads):
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        scores = net(_spikes(program, times))
-        many = net(_spikes(program, np.tile(times, (70, 1))))
+        scores = net(spikes_of(program, times))
+        many = net(spikes_of(program, np.tile(times, (70, 1))))
     finally:
         torch.set_num_threads(before)
     assert scores.dtype == torch.int32
@@ -40,7 +40,7 @@ def test_equals_the_core(made, threads):
 @given(windowed_programs(exact=True))
 def test_is_copied_and_pickled(made):
     program, times = made
-    net, spikes = _net(program), _spikes(program, times)
+    net, spikes = _net(program), spikes_of(program, times)
     for again in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
         assert torch.equal(again(spikes), net(spikes))
 
@@ -104,7 +104,7 @@ def _net(program):
         assume(False)
 
 
-def _spikes(program, times):
+def spikes_of(program, times):
     height, width, channels = program.input_shape
     maps = torch.from_numpy(times).view(len(times), height, width, channels).permute(0, 3, 1, 2)
     return SpikeTimes(maps.flatten(1) if height == width == 1 else maps, program.steps)
