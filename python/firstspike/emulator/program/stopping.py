@@ -37,7 +37,7 @@ def stopped(program: Program, *, after: int | None = None, margin: float | None 
     --------
     >>> program = emulator.quantize(models.mlp("64-32-10", steps=8))
     >>> short = emulator.stopped(program, after=3)
-    >>> emulator.run(short, torch.rand(20, 64)).steps_run.max()
+    >>> int(emulator.run(short, torch.rand(20, 64)).steps_run.max())
     3
     """
     checks.instance("program", program, Program, "a firstspike.emulator.Program")
