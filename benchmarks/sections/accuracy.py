@@ -13,30 +13,49 @@ from typing import Any, NamedTuple
 import pandas as pd
 import torch
 from tools.tables import DATASETS
+from torch import Tensor
 
-from firstspike import data, models, train
+from firstspike import data, emulator, models, train
 
 from ..nets import forms, training_step
-from ..nets.windows import relu_of, spikingjelly_of
+from ..nets.quantized_net import brevitas_net, lsq_net
+from ..nets.windows import net_of, relu_of, spikingjelly_of
+from ..records import recording_failures
 from ..session import Session, fresh_compiler
-from ..table_cells import faster, milliseconds, number
-from ..workloads import CNN, MLP, Workload
+from ..table_cells import ABSENT, faster, milliseconds, number
+from ..workloads import CNN, MLP, Workload, workload_named
 
 TITLE = "Time to accuracy"
 #: Data set, test accuracy in percent to reach, net.
 GOALS = (("mnist", 98.0, MLP), ("mnist", 99.0, CNN), ("fashion-mnist", 90.0, MLP), ("fashion-mnist", 92.0, CNN))
-#: By side: fields of `train.Config`, or the steps of SpikingJelly's net.
-SIDES: dict[str, dict[str, Any] | int] = {
+#: A net of a library, from workload and seed.
+Peer = Callable[[Workload, int], torch.nn.Module]
+BITS = 4  # of the activations of quantised nets
+
+
+def _spikingjelly(steps: int) -> Peer:
+    return lambda work, seed: spikingjelly_of(work, steps, seed)
+
+
+#: By side: fields of `train.Config`, or the net of another library.
+SIDES: dict[str, dict[str, Any] | Peer] = {
+    "windows, T = 15": {"timing": "windowed", "steps": (1 << BITS) - 1},
     "windows, T = 16": {"timing": "windowed", "steps": 16},
     "step by step, T = 4": {"steps": 4},
     "ramp, T = 8": {"steps": 8, "synaptic_decay": 1.0},
     "ReLU, torch": {"model": "relu", "timing": "windowed"},
-    "SpikingJelly, T = 4": 4,
-    "SpikingJelly, T = 8": 8,
+    "Brevitas, 4 bits": lambda work, seed: brevitas_net(work, BITS, seed=seed),
+    "LSQ in torch, 4 bits": lambda work, seed: lsq_net(work, BITS, seed=seed),
+    "SpikingJelly, T = 4": _spikingjelly(4),
+    "SpikingJelly, T = 8": _spikingjelly(8),
 }
-#: Data set and sides of the table on README.md.
+#: Data set and sides of the table on README.md; nets of 4 bits are searched on this data set alone.
 FRONT = "fashion-mnist"
-FRONT_SIDES = ("windows, T = 16", "step by step, T = 4", "ReLU, torch", "SpikingJelly, T = 4")
+FOUR_BITS = ("windows, T = 15", "Brevitas, 4 bits", "LSQ in torch, 4 bits")
+FRONT_SIDES = (*FOUR_BITS, "windows, T = 16", "step by step, T = 4", "ReLU, torch", "SpikingJelly, T = 4")
+#: Bits of weights and activations of nets in which both are rounded, and the epochs and rate of their training.
+WEIGHT_BITS = (8, 4)
+WEIGHT_EPOCHS, WEIGHT_RATE, FINE_RATE = 4, 2e-3, 2e-4
 LOOP: dict[str, Any] = {"batch": 128, "label_smoothing": 0.1}
 RATES = (1e-3, 2e-3, 4e-3, 8e-3)
 EPOCHS = (1, 2, 3, 4, 6, 8)
@@ -56,8 +75,9 @@ def seconds_of(epochs: int, step: float) -> float:
 
 
 def step_of(times: dict[str, Any], side: str) -> float:
-    """Milliseconds of a training step of a side, the faster of its forms."""
-    return float(times[faster(times, side)]["median"])
+    """Milliseconds of a training step of a side, the faster of its forms; 0 where none was timed."""
+    form = faster(times, side)
+    return float(times[form]["median"]) if form in times else 0.0
 
 
 def search(goal: float, step: float, accuracy: Accuracy) -> tuple[float, int, list[float]]:
@@ -86,10 +106,14 @@ def measure(session: Session) -> None:
     record = session.record("accuracy")
     steps = {}
     for work in (MLP, CNN):
-        cell = record.measure(f"step {work.name}", partial(_steps, session, work), work=work.name, batch=LOOP["batch"])
+        cell = record.measure(f"steps {work.name}", partial(_steps, session, work), work=work.name, batch=LOOP["batch"])
         steps[work.name] = cell["times"]
-    for name, goal, work in GOALS:
-        for side in SIDES:
+    for work in (MLP, CNN):
+        for bits in WEIGHT_BITS:
+            head = {"what": "weights", "work": work.name, "bits": bits, "batch": LOOP["batch"]}
+            record.measure(f"weights {work.name} {bits} bits", partial(_weight_steps, session, work, bits), **head)
+    for name, goal, work in sorted(GOALS, key=lambda goal: goal[0] != FRONT):
+        for side in _sides(name):
 
             def accuracy(
                 rate: float, epochs: int, seed: int | None, name: str = name, work: Workload = work, side: str = side
@@ -99,7 +123,20 @@ def measure(session: Session) -> None:
                 run = partial(_run, name, work, side, rate, epochs, seed, session.threads)
                 return float(record.measure(cell, run, **head)["accuracy"])
 
-            search(goal, step_of(steps[work.name], side), accuracy)
+            if step_of(steps[work.name], side):
+                search(goal, step_of(steps[work.name], side), accuracy)
+    for work in (MLP, CNN):
+        for bits in WEIGHT_BITS:
+            for side in WEIGHT_SIDES:
+                for seed in range(SEEDS):
+                    head = {"what": "weights", "work": work.name, "bits": bits, "side": side, "seed": seed}
+                    cell = " ".join(map(str, head.values()))
+                    record.measure(cell, partial(_weight_run, work, bits, side, seed, session.threads), **head)
+
+
+def _sides(name: str) -> list[str]:
+    """The sides that are searched on a data set."""
+    return [side for side in SIDES if name == FRONT or side not in FOUR_BITS]
 
 
 def _run(name: str, work: Workload, side: str, rate: float, epochs: int, seed: int | None, threads: int) -> dict[str, float]:
@@ -108,7 +145,7 @@ def _run(name: str, work: Workload, side: str, rate: float, epochs: int, seed: i
     if isinstance(given, dict):
         ours = {"spec": work.spec, **given}
     held = HELD_OUT if seed is None else 0
-    peer = spikingjelly_of(work, given, seed or 0) if isinstance(given, int) else None
+    peer = None if isinstance(given, dict) else given(work, seed or 0)
     config = train.Config(data=name, lr=rate, epochs=epochs, seed=seed or 0, validation=held, threads=threads, **LOOP, **ours)
     datasets = data.load(name, train=True), data.load(name, train=False)
     last = train.fit(config, datasets=datasets, progress=False, model=peer).history[-1]
@@ -117,19 +154,77 @@ def _run(name: str, work: Workload, side: str, rate: float, epochs: int, seed: i
     return {"accuracy": 100 * found.accuracy}
 
 
-def _steps(session: Session, work: Workload) -> dict[str, Any]:
+def _batch() -> tuple[Tensor, Tensor, Tensor]:
+    """Images of 8 bits, the same as floats, and labels."""
     part = data.load("fashion-mnist", train=False)
     images, labels = part.images[: LOOP["batch"]], part.labels[: LOOP["batch"]]
-    floats = (images.float() / 255).to(memory_format=torch.channels_last)
+    return images, (images.float() / 255).to(memory_format=torch.channels_last), labels
+
+
+def _steps(session: Session, work: Workload) -> dict[str, Any]:
+    images, floats, labels = _batch()
     calls: dict[str, Callable[[], object]] = {}
+    failures: dict[str, str] = {}
     fresh_compiler()
     for side, given in SIDES.items():
         if isinstance(given, dict) and given.get("model") != "relu":
             calls[side] = training_step(models.build(work.spec, input_shape=work.input_shape, **given), images, labels)
             continue
-        x, make = (floats, partial(relu_of, work)) if isinstance(given, dict) else (images, partial(spikingjelly_of, work, given))
-        calls |= {form: training_step(net, x, labels) for form, net in forms(side, make).items()}
-    return {"times": session.alternate(calls)}
+        make = partial(relu_of, work) if isinstance(given, dict) else partial(given, work, 0)
+        x = images if side.startswith("SpikingJelly") else floats
+        calls |= _working(side, make, x, labels, failures)
+    return {"times": session.alternate(calls), "failures": failures}
+
+
+def _working(
+    side: str, make: Callable[[], torch.nn.Module], x: Tensor, labels: Tensor, failures: dict[str, str]
+) -> dict[str, Callable[[], object]]:
+    """Training steps of the forms of a side that run; why the others do not, in `failures`."""
+    calls: dict[str, Callable[[], object]] = {}
+    for form, net in forms(side, make).items():
+        with recording_failures(failures, form):
+            call = training_step(net, x, labels)
+            call()
+            calls[form] = call
+    return calls
+
+
+#: Nets with rounded weights, from workload, bits and seed; ours is made by `_prepared`.
+WEIGHT_SIDES: dict[str, Callable[[Workload, int, int], torch.nn.Module] | None] = {
+    "windows, qat.prepare": None,
+    "Brevitas": lambda work, bits, seed: brevitas_net(work, bits, bits, seed),
+    "LSQ in torch": lambda work, bits, seed: lsq_net(work, bits, bits, seed),
+}
+
+
+def _weight_steps(session: Session, work: Workload, bits: int) -> dict[str, Any]:
+    """Training steps of nets with rounded weights, of the float net of windows and of the ReLU net."""
+    images, floats, labels = _batch()
+    window = net_of(work, (1 << bits) - 1)
+    calls: dict[str, Callable[[], object]] = {"windows, float weights": training_step(window, images, labels)}
+    failures: dict[str, str] = {}
+    fresh_compiler()
+    for side, make in {"ReLU, torch": partial(relu_of, work), **WEIGHT_SIDES}.items():
+        if make is None:
+            calls[side] = training_step(emulator.qat.prepare(net_of(work, (1 << bits) - 1), bits=bits), images, labels)
+        else:
+            calls |= _working(side, make if side == "ReLU, torch" else partial(make, work, bits, 0), floats, labels, failures)
+    return {"times": session.alternate(calls), "failures": failures}
+
+
+def _weight_run(work: Workload, bits: int, side: str, seed: int, threads: int) -> dict[str, float]:
+    """Train once, with rounded weights from the start, or ours in the last epoch; the test accuracy in percent."""
+    make, datasets = WEIGHT_SIDES[side], (data.load(FRONT, train=True), data.load(FRONT, train=False))
+    peer = None if make is None else make(work, bits, seed)
+    ours = {"spec": work.spec, "timing": "windowed", "steps": (1 << bits) - 1} if make is None else {}
+    epochs = WEIGHT_EPOCHS - (make is None)
+    config = train.Config(data=FRONT, lr=WEIGHT_RATE, epochs=epochs, seed=seed, validation=0, threads=threads, **LOOP, **ours)
+    result = train.fit(config, datasets=datasets, progress=False, model=peer)
+    net = result.model
+    if make is None:
+        net, draw = emulator.qat.prepare(net, bits=bits), torch.Generator().manual_seed(seed)
+        emulator.qat.finetune(net, datasets[0].images, datasets[0].labels, batch=LOOP["batch"], lr=FINE_RATE, generator=draw)
+    return {"accuracy": 100 * train.evaluate(net, datasets[1]).accuracy}
 
 
 class Found(NamedTuple):
@@ -158,8 +253,10 @@ def found(rows: list[dict[str, Any]], name: str, goal: float, work: Workload) ->
             for row in rows
             if (row.get("data"), row["work"], row.get("side")) == about
         }
+        step = step_of(times, side)
+        if not step:
+            continue
         try:
-            step = step_of(times, side)
             rate, epochs, tests = search(goal, step, lambda *run, runs=runs: runs[run])
         except KeyError:
             continue
@@ -187,7 +284,10 @@ def summaries(rows: list[dict[str, Any]]) -> dict[str, tuple[str, pd.DataFrame]]
     """
     frame = pd.DataFrame({"side": list(SIDES)})
     for name, goal, work, sides in _by_goal(rows):
-        frame[f"{DATASETS[name]} {goal:g} %, {work.name.upper()}"] = [_cell(sides.get(side)) for side in SIDES]
+        frame[f"{DATASETS[name]} {goal:g} %, {work.name.upper()}"] = [
+            _cell(sides.get(side)) if side in _sides(name) else ABSENT for side in SIDES
+        ]
+    frame = frame[[any(cell not in (ABSENT, "not finished") for cell in line[1:]) for line in frame.itertuples(index=False)]]
     shown = [
         {
             "data": DATASETS[name],
@@ -206,7 +306,32 @@ def summaries(rows: list[dict[str, Any]]) -> dict[str, tuple[str, pd.DataFrame]]
     return {
         "sides": ("Seconds of training steps until a net has a test accuracy", frame),
         "front": (caption, pd.DataFrame(shown)),
-    }
+    } | ({"weights": _weight_table(rows)} if any(row.get("what") == "weights" for row in rows) else {})
+
+
+def _weight_table(rows: list[dict[str, Any]]) -> tuple[str, pd.DataFrame]:
+    """Times and accuracies of nets with rounded weights."""
+    lines = []
+    for row in rows:
+        if row.get("what") != "weights" or "times" not in row:
+            continue
+        for side in ("windows, float weights", "ReLU, torch", *WEIGHT_SIDES):
+            about = ("weights", row["work"], row["bits"], side)
+            keys = ("what", "work", "bits", "side")
+            tests = [other["accuracy"] for other in rows if tuple(other.get(key) for key in keys) == about]
+            lines.append(
+                {
+                    "net": workload_named(row["work"]).spec,
+                    "bits": row["bits"],
+                    "side": side,
+                    "ms of a step": milliseconds(row["times"], faster(row["times"], side)),
+                    "test, %": _range(tests) if len(tests) == SEEDS else ABSENT,
+                }
+            )
+    caption = (
+        f"Rounded weights and activations: median (quartiles) of a step, {WEIGHT_EPOCHS} epochs of Fashion-MNIST, {SEEDS} seeds"
+    )
+    return caption, pd.DataFrame(lines)
 
 
 def _range(tests: Sequence[float]) -> str:
@@ -216,7 +341,7 @@ def _range(tests: Sequence[float]) -> str:
 
 def _times(rows: list[dict[str, Any]], work: str) -> dict[str, Any]:
     """The times of a training step of a net, by side; empty where it was not timed."""
-    return next((row["times"] for row in rows if "times" in row and row["work"] == work), {})
+    return next((row["times"] for row in rows if "times" in row and row["work"] == work and "bits" not in row), {})
 
 
 def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
@@ -237,4 +362,5 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
         for name, goal, work, sides in _by_goal(rows)
         for side, one in sides.items()
     ]
-    return [(f"Seconds of training steps to a test accuracy, mean (range) of {SEEDS} seeds", pd.DataFrame(lines))]
+    searched = (f"Seconds of training steps to a test accuracy, mean (range) of {SEEDS} seeds", pd.DataFrame(lines))
+    return [searched] + [_weight_table(rows)] * any(row.get("what") == "weights" for row in rows)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from benchmarks.nets import Setting, build
+from benchmarks.nets import Setting, build, quantized_net
 from benchmarks.nets.training import feed
 from benchmarks.workloads import Workload
 
@@ -37,3 +37,26 @@ def test_ours_and_the_dense_net_and_spikingjellys_node_that_fires_once_agree(nam
     compared = slice(None, -1 if once else None)
     for mine, other in zip(ours_gradients[compared], gradients[compared], strict=True):
         torch.testing.assert_close(mine, other, atol=1e-5, rtol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("weight_bits", [None, 4])
+@pytest.mark.parametrize("name", TINY)
+def test_quantised_nets_of_brevitas_and_torch_have_the_same_levels(name, weight_bits):
+    pytest.importorskip("brevitas")
+    x = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    nets = [make(TINY[name], 4, weight_bits).eval() for make in (quantized_net.brevitas_net, quantized_net.lsq_net)]
+    if weight_bits is not None:  # the same first steps as Brevitas', which take the largest weight
+        for module in nets[1].modules():
+            if isinstance(module, quantized_net.LsqWeight):
+                module.low = -module.high
+        for theirs, mine in zip(*map(products, nets), strict=True):
+            mine.parametrizations.weight[0].step.data = theirs.quant_weight().scale.detach().clone()
+    scores = [net(x).detach() for net in nets]
+    torch.testing.assert_close(scores[0], scores[1], atol=1e-4, rtol=1e-4)
+    nets[1](x).sum().backward()
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in nets[1].parameters())
+
+
+def products(net):
+    return [module for module in net.modules() if isinstance(module, torch.nn.Linear | torch.nn.Conv2d)]
