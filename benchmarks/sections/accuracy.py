@@ -294,13 +294,15 @@ def summaries(rows: list[dict[str, Any]]) -> dict[str, tuple[str, pd.DataFrame]]
             "net": work.spec,
             "side": side,
             "ms of a step": milliseconds(times, faster(times, side)),
-            "seconds": number(one.seconds),
-            "test, %": _range(one.tests),
+            "seconds": number(one.seconds) if one else "not finished",
+            "test, %": _range(one.tests) if one else ABSENT,
         }
         for name, _, work, sides in _by_goal(rows)
-        for side, one in sides.items()
-        if name == FRONT and side in FRONT_SIDES
+        if name == FRONT
         for times in [_times(rows, work.name)]
+        for side in SIDES
+        if side in FRONT_SIDES and step_of(times, side)
+        for one in [sides.get(side)]
     ]
     caption = f"Training: median (quartiles) of a step, seconds of all steps, mean (range) of {SEEDS} seeds"
     return {

@@ -36,6 +36,16 @@ def test_agrees_with_profile_where_no_weight_is_zero(spec, options):
     assert 0 < found["ActivationSparsity"] < 1 and found["MembraneUpdates"] == pytest.approx(total["updates"])
 
 
+def test_a_layer_of_windows_is_silent_in_the_windows_of_others():
+    net = models.build("8-6-4", input_shape=(8,), steps=5, timing="windowed", generator=torch.Generator().manual_seed(0)).eval()
+    x = torch.rand(7, 8, generator=torch.Generator().manual_seed(1))
+    spikes = float(net.observe(x).layers[0].count().sum())
+    figures = neurobench(net, x, batch=3)
+    run = 255 + 5  # the windows of input and layer
+    assert figures["ActivationSparsity"] == pytest.approx(1 - spikes / (7 * 6 * run))
+    assert figures["SynapticOperations"]["Dense"] == (8 * 6 + 6 * 4) * run
+
+
 def test_a_prepared_net_has_the_zeros_of_its_rounded_weights():
     net = emulator.qat.prepare(models.build("8-6-4", input_shape=(8,), steps=5, timing="windowed"), bits=2)
     rounded = [layer.effective_weight_and_bias()[0] for layer in (*net.layers, net.readout)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -34,7 +35,8 @@ def neurobench(net: nn.Module, x: Tensor | SpikeTimes, *, batch: int = 256) -> d
 
     - "Footprint": bytes of parameters and buffers.
     - "ConnectionSparsity": share of weights that are zero, as they act: normalised, rounded.
-    - "ActivationSparsity": share of neurons and time steps without a spike, over the layers with weights that fire.
+    - "ActivationSparsity": share of neurons and time steps without a spike, over the layers with weights that fire. Steps are
+      those of the whole run: a layer of windows is silent in the windows of the others.
     - "SynapticOperations", per sample: "Effective_MACs" of inputs that are real numbers, "Effective_ACs" of spikes, both
       without zero inputs and zero weights, and "Dense", with them, in every time step.
     - "MembraneUpdates", per sample: potentials that change before the neuron fires, per neuron and time step; the updates of
@@ -59,13 +61,14 @@ def neurobench(net: nn.Module, x: Tensor | SpikeTimes, *, batch: int = 256) -> d
         for start in range(0, len(x), batch):
             with Monitor(net) as seen:
                 net(x[start : start + batch])
-            for name, call in seen.layers.items():
-                if isinstance(call.module, Synapses):
-                    layers[name] = call.module
-                    _add(sums, call)
-                    if call.spikes is not None:
-                        sums["spikes"] += float(call.spikes.count().sum())
-                        sums["places"] += float(call.spikes.times.numel() * call.spikes.steps)
+            calls = {name: call for name, call in seen.layers.items() if isinstance(call.module, Synapses)}
+            run = _steps_of_windows(list(calls.values()))
+            for name, call in calls.items():
+                layers[name] = call.module
+                _add(sums, call, run)
+                if call.spikes is not None:
+                    sums["spikes"] += float(call.spikes.count().sum())
+                    sums["places"] += float(call.spikes.times.numel() * (run or call.spikes.steps))
     if not layers:
         raise ValueError("net must run layers of firstspike.nn on at least one sample, got none")
     weights = [layer.effective_weight_and_bias()[0] for layer in layers.values()]
@@ -83,12 +86,20 @@ def neurobench(net: nn.Module, x: Tensor | SpikeTimes, *, batch: int = 256) -> d
     }
 
 
-def _add(sums: dict[str, float], seen: Seen) -> None:
-    """Add the operations of one call of a layer."""
+def _steps_of_windows(calls: Sequence[Seen]) -> int:
+    """Steps of a run of layers of windows, whose windows follow each other; 0 for layers that run step by step."""
+    windows = [call.spikes.steps for call in calls if call.spikes is not None]
+    received = calls[0].received if calls else None
+    windowed = isinstance(received, SpikeTimes) and getattr(calls[0].module, "timing", "") == "windowed"
+    return received.steps + sum(windows) if windowed else 0  # type: ignore[union-attr]
+
+
+def _add(sums: dict[str, float], seen: Seen, run: int) -> None:
+    """Add the operations of one call of a layer. run: steps of all windows, 0 where layers share their steps."""
     layer: Any = seen.module
     units, steps = input_events(seen.received, layer)
     sums["ACs" if steps else "MACs"] += _effective(units if steps else (units != 0).float(), layer)
-    steps = max(steps, 1)
+    steps = run or max(steps, 1)
     sums["Dense"] += steps * synaptic_operations(torch.ones_like(units), layer)
     if seen.shortcut is not None and seen.spikes is not None:
         times = shortcut_times(seen.shortcut, seen.spikes.shape)
