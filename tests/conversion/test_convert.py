@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import firstspike
 from firstspike import data, functional, models
 from firstspike import nn as fs
+from firstspike.conversion.levels import Levels
 
 from ..samples import Refusal, generator, refusals
 
@@ -299,7 +300,7 @@ BAD: dict[str, Refusal] = {
         "1 is a SiLU; only ReLU",
     ),
     "signals": (
-        lambda: firstspike.convert(nn.Sequential(nn.Conv1d(1, 2, 3), nn.ReLU(), nn.Flatten()), torch.rand(4, 1, 6)),
+        lambda: firstspike.convert(nn.Sequential(nn.Linear(6, 3), nn.ReLU(), nn.Flatten()), torch.rand(4, 1, 6)),
         ValueError,
         "one row",
     ),
@@ -380,3 +381,29 @@ def test_a_net_keeps_the_range_of_its_images() -> None:
         wide(pixels)
     unit = firstspike.convert(net, pixels / 255, 255)
     torch.testing.assert_close(unit(pixels), unit(pixels / 255))
+
+
+def test_signals_of_one_dimension_become_maps_of_one_row() -> None:
+    """Levels of a net with quantised activations, of signals with both signs: the offset is in the first bias."""
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        Levels(torch.tensor([0.05]), -64, 63),
+        nn.Conv1d(2, 6, 5, stride=2, padding=2),
+        nn.BatchNorm1d(6),
+        Levels(torch.tensor([0.2]), 0, 15),
+        nn.MaxPool1d(2),
+        nn.Conv1d(6, 8, 3, padding="same", groups=2),
+        Levels(torch.tensor([0.1]), 0, 15),
+        nn.AdaptiveAvgPool1d(1),
+        nn.Flatten(),
+        nn.Linear(8, 7),
+        nn.BatchNorm1d(7),
+        Levels(torch.tensor([0.1]), 0, 7),
+        nn.Linear(7, 4),
+    )
+    x = torch.randn(60, 2, 40)
+    net(x)
+    converted = firstspike.convert(net.eval(), x)
+    assert converted.report.attrs["exact"] and converted.input_shape == (2, 1, 40)
+    unlike = (converted(x.unsqueeze(2)) - net(x)).abs().amax(1) > 1e-5
+    assert unlike.float().mean() < 0.1  # a tie in float32

@@ -25,6 +25,7 @@ from .brevitas import plain
 from .levels import Levels
 from .onnx import read
 from .remedies import ROW, remedy
+from .rows import in_rows
 
 _BATCH, _ROWS = 250, 1 << 19  # images per pass; values of a layer that calibrate its clips
 _SHRINK = [0.93**n for n in range(32)]  # clips that are compared, as parts of the largest value
@@ -70,7 +71,7 @@ def convert(module: nn.Module | str | os.PathLike[str], images: Tensor, steps: i
         padding by zeros, Flatten, Dropout, Identity, and additions with the identity or a 1x1 convolution before a ReLU. The
         last layer is a Linear or its ReLU. A `nn.Normalize` may come first. Brevitas' QuantConv2d, QuantLinear, QuantReLU and
         QuantIdentity are taken as well. A path is an ONNX file (extra `onnx`): of a float net, of a net with QuantizeLinear
-        and DequantizeLinear, or of QONNX.
+        and DequantizeLinear, or of QONNX. A net for signals [B, C, N], of Conv1d, becomes one for maps of one row, [B, C, 1, N].
     images : Tensor
         Some hundred training images, of any float type, [B, ...] as `module` takes them. Pixels of 8 bits are refused, since
         nets are trained on p / 255 or on p; a `models.relu_counterpart` takes them. Images in [0, 1] enter as 255 steps, 8 bits
@@ -105,7 +106,7 @@ def convert(module: nn.Module | str | os.PathLike[str], images: Tensor, steps: i
     module = plain(module)
     if getattr(images, "dtype", None) == torch.uint8 and not isinstance(module, ReluNet):
         raise ValueError("images must be floats, as module was trained on them: images / 255, or images.float() from 0 to 255")
-    images = as_float("images", images)
+    module, images = in_rows(module, as_float("images", images))
     if images.ndim not in (2, 4) or len(images) < 2:
         way = f"; {ROW}" if images.ndim == 3 else ""
         raise ValueError(f"images must be at least two, [B, N] or [B, C, H, W], got {tuple(images.shape)}{way}")
@@ -303,7 +304,7 @@ class _Tracer(fx.Tracer):
     """Takes firstspike's modules as they are."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, fs.Normalize | Levels) or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, fs.Normalize | Levels | nn.BatchNorm2d) or super().is_leaf_module(m, module_qualified_name)
 
 
 @dataclass

@@ -14,4 +14,6 @@ def remedy(kind: str, taken: str) -> str:
     kind = kind.lower().replace("_", "")
     if kind in _CURVES:
         return "only ReLU-like activations have spikes: train the net with ReLU or ReLU6 in its place"
+    if kind == "multithreshold":
+        return "its thresholds need not lie evenly: give the file of Quant nodes from which FINN made it"
     return ROW if kind == "conv1d" else taken
