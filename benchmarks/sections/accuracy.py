@@ -110,8 +110,8 @@ def measure(session: Session) -> None:
         steps[work.name] = cell["times"]
     for work in (MLP, CNN):
         for bits in WEIGHT_BITS:
-            head = {"what": "weights", "work": work.name, "bits": bits, "batch": LOOP["batch"]}
-            record.measure(f"weights {work.name} {bits} bits", partial(_weight_steps, session, work, bits), **head)
+            timed = {"what": "weights", "work": work.name, "bits": bits, "batch": LOOP["batch"]}
+            record.measure(f"weights {work.name} {bits} bits", partial(_weight_steps, session, work, bits), **timed)
     for name, goal, work in sorted(GOALS, key=lambda goal: goal[0] != FRONT):
         for side in _sides(name):
 
@@ -129,9 +129,9 @@ def measure(session: Session) -> None:
         for bits in WEIGHT_BITS:
             for side in WEIGHT_SIDES:
                 for seed in range(SEEDS):
-                    head = {"what": "weights", "work": work.name, "bits": bits, "side": side, "seed": seed}
-                    cell = " ".join(map(str, head.values()))
-                    record.measure(cell, partial(_weight_run, work, bits, side, seed, session.threads), **head)
+                    run = {"what": "weights", "work": work.name, "bits": bits, "side": side, "seed": seed}
+                    train_it = partial(_weight_run, work, bits, side, seed, session.threads)
+                    record.measure(" ".join(map(str, run.values())), train_it, **run)
 
 
 def _sides(name: str) -> list[str]:
@@ -204,11 +204,12 @@ def _weight_steps(session: Session, work: Workload, bits: int) -> dict[str, Any]
     calls: dict[str, Callable[[], object]] = {"windows, float weights": training_step(window, images, labels)}
     failures: dict[str, str] = {}
     fresh_compiler()
-    for side, make in {"ReLU, torch": partial(relu_of, work), **WEIGHT_SIDES}.items():
+    calls |= _working("ReLU, torch", partial(relu_of, work), floats, labels, failures)
+    for side, make in WEIGHT_SIDES.items():
         if make is None:
             calls[side] = training_step(emulator.qat.prepare(net_of(work, (1 << bits) - 1), bits=bits), images, labels)
         else:
-            calls |= _working(side, make if side == "ReLU, torch" else partial(make, work, bits, 0), floats, labels, failures)
+            calls |= _working(side, partial(make, work, bits, 0), floats, labels, failures)
     return {"times": session.alternate(calls), "failures": failures}
 
 
@@ -216,7 +217,7 @@ def _weight_run(work: Workload, bits: int, side: str, seed: int, threads: int) -
     """Train once, with rounded weights from the start, or ours in the last epoch; the test accuracy in percent."""
     make, datasets = WEIGHT_SIDES[side], (data.load(FRONT, train=True), data.load(FRONT, train=False))
     peer = None if make is None else make(work, bits, seed)
-    ours = {"spec": work.spec, "timing": "windowed", "steps": (1 << bits) - 1} if make is None else {}
+    ours: dict[str, Any] = {"spec": work.spec, "timing": "windowed", "steps": (1 << bits) - 1} if make is None else {}
     epochs = WEIGHT_EPOCHS - (make is None)
     config = train.Config(data=FRONT, lr=WEIGHT_RATE, epochs=epochs, seed=seed, validation=0, threads=threads, **LOOP, **ours)
     result = train.fit(config, datasets=datasets, progress=False, model=peer)
