@@ -64,7 +64,10 @@ def table(profile: str, folder: Path) -> pd.DataFrame:
 
 
 def make(profile: str, folder: Path, root: str | None, *, report_only: bool, keep: bool, log: Log) -> int:
-    """Run what has no record yet, then write the table; the number of missing runs. Arguments as in `emulator_tables`."""
+    """Run the jobs that have no record yet, then write the table; return the number of missing runs.
+
+    The arguments are those of `emulator_tables.make`.
+    """
 
     def run(_: Path, job: Job) -> Job:
         return measure(job, prepare(job["config"], folder, root))

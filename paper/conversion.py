@@ -171,7 +171,10 @@ def path_of(folder: Path, job: Job) -> Path:
 
 
 def make(profile: str, folder: Path, root: str | None, *, report_only: bool, keep: bool, log: Log) -> int:
-    """Run what has no record yet, then write the table; return the number of missing runs. Arguments as in `emulator_tables`."""
+    """Run the jobs that have no record yet, then write the table; return the number of missing runs.
+
+    The arguments are those of `emulator_tables.make`.
+    """
     todo = {path_of(folder, job): job for job in jobs(profile)}
 
     def run(path: Path, job: Job) -> Job:

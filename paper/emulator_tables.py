@@ -111,7 +111,7 @@ def measure(job: Job, net: Net) -> Job:
 
 
 def make(profile: str, folder: Path, root: str | None, *, report_only: bool, keep: bool, log: Log) -> int:
-    """Run what has no record yet, then write tables and page; the number of runs that are missing.
+    """Run the jobs that have no record yet, then write tables and page; return the number of missing runs.
 
     root: folder with the data sets. keep: records of other checkouts count, too.
     """

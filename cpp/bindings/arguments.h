@@ -101,7 +101,7 @@ const T* input(const std::optional<Array>& array, const char* name, int64_t size
     return array ? input<T>(*array, name, size) : nullptr;
 }
 
-// The same of an array, or of none, that is written.
+// As `input`, for an array that the kernel writes; nullptr where there is none.
 template <class T, class Given>
 T* output(const Given& array, const char* name, int64_t size) {
     return const_cast<T*>(input<T>(array, name, size));

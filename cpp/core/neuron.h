@@ -45,7 +45,7 @@ FIRSTSPIKE_HOST_DEVICE inline Value overshoot(Value membrane, const Neuron& neur
 // by step t, leak included. Before the first it is 0.
 FIRSTSPIKE_HOST_DEVICE inline float next_gain(float gain, float decay) { return gain * decay + 1.0f; }
 
-// Number `step` of them, by itself.
+// The sum of step `step` alone.
 FIRSTSPIKE_HOST_DEVICE inline float constant_current_gain(int step, float decay) {
     if (decay == 1.0f) return static_cast<float>(step + 1);
     float gain = 0.0f;
@@ -53,7 +53,7 @@ FIRSTSPIKE_HOST_DEVICE inline float constant_current_gain(int step, float decay)
     return gain;
 }
 
-// All of them for so many steps, with a synaptic current: there the constant current has grown itself.
+// The sums of the first `steps` steps. With a synaptic current, the constant current itself builds up first.
 inline void constant_current_gains(float* gains, int64_t steps, const Neuron& neuron) {
     float gain = 0.0f, current = 0.0f;
     for (int64_t t = 0; t < steps; ++t) {

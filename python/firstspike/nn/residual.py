@@ -173,7 +173,7 @@ class Part(NamedTuple):
 
 
 def parts(layers: Iterable[nn.Module]) -> Iterator[Part]:
-    """Layers in order, those of residual blocks one by one."""
+    """List the layers in order; a residual block gives its layers one by one."""
     for n, layer in enumerate(layers):
         if isinstance(layer, Residual):
             last = len(layer.layers) - 1

@@ -192,7 +192,7 @@ class CoreLayer(NamedTuple):
 
 
 def core_layers(net: TTFSNet) -> list[CoreLayer]:
-    """The layers of a net for the cores, in order, those of residual blocks one by one; a readout of windows last.
+    """List the layers of a net for the cores in order, the layers of residual blocks one by one; a readout of windows is last.
 
     A directly coded first layer is left out.
     """
