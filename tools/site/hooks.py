@@ -27,6 +27,7 @@ PAGES = {
 }
 FIGURE = re.compile(r"^!\[(.+)\]\(.+\)$", re.MULTILINE)  # a picture that is a paragraph
 MATH = re.compile(r"^( *)```math\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+INLINE_MATH = re.compile(r"\$`([^`\n]+)`\$")  # as GitHub renders it
 SHORT_CELL = re.compile(r"<td( [^>]*)?>([^<]{1,28})</td>")
 LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:|#|mailto:)([^)\s#]+)(#[^)\s]*)?\)")
 
@@ -55,6 +56,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
     sources = {page: source for source, page in PAGES.items()}
     source = PurePosixPath(sources.get(page.file.src_uri, f"docs/{page.file.src_uri}"))
     markdown = MATH.sub(mathml, markdown)
+    markdown = INLINE_MATH.sub(lambda formula: convert(formula[1]), markdown)
     markdown = re.sub(r"<!-- (?!more).*?-->\n?", "", markdown, flags=re.DOTALL)
 
     def rewritten(match: re.Match[str]) -> str:
