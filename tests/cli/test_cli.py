@@ -164,6 +164,27 @@ def test_nets_of_windows_are_profiled_and_drawn(call):
     assert len(call("plot", "digits-windowed", "--count", 5, "--output", "new")[1].split()) == 4
 
 
+def test_profile_advises(call):
+    rows = json.loads(call("profile", "digits-windowed", "--count", 40, "--advise", "--json")[1])
+    assert rows[0]["change"] == "none" and rows[1]["share"] < 0.3 and rows[-1]["energy_nj"] is None
+    text = call("profile", "digits-windowed", "--count", 40, "--advise")[1]
+    assert "an input window of 7 steps" in text and "--set spike_penalty" in text
+
+
+def test_emulate_stops_early(call):
+    options = ("emulate", "digits-mlp", "--limit", 50, "--no-progress")
+    rows = json.loads(call(*options, "--curve", "--json")[1])["stopping"]
+    assert [row["steps"] for row in rows] == [*range(1, 9)]
+    short = json.loads(call(*options, "--stop-after", 3, "--json")[1])["summary"]
+    assert short["accuracy"] == rows[2]["accuracy"] and short["latency_steps_max"] == 3 and short["mismatches"] <= 2
+    assert "stopped after so many steps" in call(*options, "--curve")[1]
+    clear = json.loads(call(*options, "--margin", 0.5, "--json")[1])["summary"]
+    assert 1 <= clear["latency_steps_mean"] < 8
+    for wrong in (0, 9):
+        code, _, err = call(*options, "--stop-after", wrong)
+        assert code and f"after must be from 1 to 8, got {wrong}" in err
+
+
 def test_profile_prints_layers_total_and_an_answer(call):
     rows = json.loads(call("profile", "digits-cnn", "--count", 20, "--json")[1])
     assert [row["layer"] for row in rows] == [*(f"layers.{n}" for n in range(len(rows) - 1)), "total"]

@@ -174,3 +174,16 @@ def test_a_program_that_stops_is_saved(tmp_path):
     np.testing.assert_array_equal(first.steps_run, second.steps_run)
     np.testing.assert_array_equal(first.predictions, second.predictions)
     assert first.steps_run.max() <= 4
+
+
+@pytest.mark.parametrize("model", [net("30-20-5", encoder="latency", readout="membrane-mean"), windowed()])
+def test_a_curve_of_accuracy_and_energy(model):
+    program, x = em.quantize(model, "loihi-like"), images(model)
+    labels = torch.from_numpy(em.run(program, x).predictions)
+    curve = em.stopping(program, x, labels)
+    assert curve["steps"].tolist() == [*program.score_steps] and curve["accuracy"].iloc[-1] == curve["agreement"].iloc[-1] == 1
+    for row in curve.iloc[[0, 3]].to_dict("records"):
+        ran = em.run(program, x, labels=labels, stop_after=int(row["steps"]))
+        expected = em.report(ran).accounts[0].total
+        assert row["accuracy"] == ran.accuracy and row["energy_nj"] == pytest.approx(expected)
+    assert curve["energy_nj"].is_monotonic_increasing and (curve["latency_steps"].diff()[1:] == 1).all()

@@ -1,5 +1,6 @@
 """The pictures: what is drawn, with labels and units."""
 
+import pandas as pd
 import pytest
 import torch
 
@@ -44,6 +45,14 @@ def test_a_histogram_sums_to_all_neurons():
         assert heights[-1] == pytest.approx(100 * float(spikes.silent.double().mean()))
         assert "%" in axis.get_ylabel()
     assert [text.get_text() for text in figure.axes[-1].get_xticklabels()][-1] == "silent"
+
+
+def test_the_curve_of_a_net_that_stops():
+    table = pd.DataFrame({"steps": [1, 2], "accuracy": [0.5, 0.75], "energy_nj": [10.0, 20.0]})
+    accuracy, energy = plot.stopping(table).axes
+    assert accuracy.lines[0].get_ydata().tolist() == [50, 75] and energy.lines[0].get_ydata().tolist() == [10, 20]
+    with pytest.raises(TypeError, match="table"):
+        plot.stopping([1, 2])
 
 
 @pytest.mark.parametrize("readout", ["membrane", "membrane-mean", "twd-exp", "first-spike"])

@@ -23,6 +23,12 @@ from ._shared import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from ..data import Dataset
     from ..emulator import Placement, Program, Report
 
 VECTORS, CALIBRATION = 10, 200  # images that become test vectors of exports; that calibrate the readout
@@ -88,6 +94,11 @@ def emulate_command(
     limit: Annotated[int, typer.Option(min=0, help="Number of images to run, drawn per class (0: all).")] = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads; by default one per usable core.")] = None,
     early_exit: Annotated[bool, typer.Option("--early-exit", help="End a sample with its first output spike.")] = False,
+    stop_after: Annotated[int | None, typer.Option(help="Stop after so many steps, the input's window included.")] = None,
+    margin: Annotated[
+        float | None, typer.Option(help="Stop a sample when its best score leads the second by so much (membrane, windows).")
+    ] = None,
+    curve: Annotated[bool, typer.Option("--curve", help="Also print accuracy and energy if stopped after each step.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop where the program does not fit the chip.")] = False,
     output: Annotated[Path | None, typer.Option(help="Folder for program, report and table of mismatches.")] = None,
     trace: Annotated[Path | None, typer.Option(help="Write an NPZ file of the first samples' membranes.")] = None,
@@ -135,6 +146,7 @@ def emulate_command(
         else:
             _check_program_options(context, path, dataset, images)
             program = emulator.load(path)
+        program = emulator.stopped(program, after=stop_after, margin=margin)
         if export is not None and program.encoder.weight is not None:
             raise ValueError("--export-c writes whole nets; leave out --first-layer float, which leaves a layer to a host")
         if tables is None:
@@ -168,7 +180,7 @@ def emulate_command(
             refusal=refusal,
             tables=tables,
             schedule=schedule,
-            float_predictions=train.predict(net, part.images).numpy() if of_net else None,
+            float_predictions=_float_predictions(net, part, stop_after) if of_net else None,
             samples=chosen.numpy(),
             work=work,
         )
@@ -184,9 +196,39 @@ def emulate_command(
             core = emulator.export_rtl(program, export_rtl, samples=draw(part, min(VECTORS, len(part))).images)
             typer.echo(f"SystemVerilog in {export_rtl}; `make -C {export_rtl} sim` checks it", err=True)
             typer.echo(core.text(), err=True, nl=False)
-        typer.echo(report.to_json() if as_json else report.text(), nl=as_json)
+        stops = None
+        if curve:
+            stops = emulator.stopping(program, part.images, part.labels, table=tables[0] if tables else None, schedule=schedule)
+        typer.echo(_json(report, stops) if as_json else report.text() + _text(stops), nl=as_json)
         if of_net and not finetune:
             _name_finetuning(report.summary())
+
+
+def _float_predictions(net: nn.Module, part: Dataset, stop_after: int | None) -> NDArray[np.int64]:
+    """The classes of the float net, which stops as the program does; a margin stops the program alone."""
+    from ..models import as_net
+    from ..models import stop_after as stopped_net
+    from ..train import predict
+
+    if stop_after is not None:
+        net = stopped_net(as_net(net, part.input_shape, name="the run's net"), stop_after)
+    classes: NDArray[np.int64] = predict(net, part.images).numpy()
+    return classes
+
+
+def _json(report: Report, stops: pd.DataFrame | None) -> str:
+    """The report as JSON, with the rows of `emulator.stopping` under the key "stopping"."""
+    if stops is None:
+        return report.to_json()
+    return json.dumps(json.loads(report.to_json()) | {"stopping": json.loads(stops.to_json(orient="records"))}, indent=1)
+
+
+def _text(stops: pd.DataFrame | None) -> str:
+    """The table of `emulator.stopping` as text."""
+    if stops is None:
+        return ""
+    shown = stops.assign(accuracy=100 * stops["accuracy"]).rename(columns={"accuracy": "accuracy, %", "energy_nj": "energy, nJ"})
+    return "\nstopped after so many steps:\n" + shown.to_string(index=False, na_rep="–", float_format="{:.2f}".format) + "\n"
 
 
 def _name_finetuning(figures: dict[str, Any]) -> None:

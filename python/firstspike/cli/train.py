@@ -30,6 +30,8 @@ from ._shared import (
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ..data import Dataset
+    from ..energy import EnergyTable
     from ..models import TTFSNet
     from ..nn import Synapses
 
@@ -164,6 +166,9 @@ def profile_command(
     data: DataFolder = None,
     images: Images = None,
     offline: Offline = False,
+    advise: Annotated[
+        bool, typer.Option("--advise", help="Measure what would lower the energy: stopping early, shorter windows, pruning.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """What a trained net costs per image and layer: spikes, operations, energy, next to the net with ReLU.
@@ -178,7 +183,11 @@ def profile_command(
         hardware = profiles.load(chip)
         order = hardware.schedule_named(schedule)
         figures = load(energy) if energy is not None else hardware.energy_table() or load("45nm-integer")
-        net, x = _net_and_images(path, count, data=data, images=images, offline=offline)
+        net, test = _net_and_data(path, data=data, images=images, offline=offline)
+        x = test.images[:count]
+        if advise:
+            _advise(net, x, test.labels[:count], figures, order, as_json)
+            return
         table = profile(net, x, figures, schedule=order)
         if as_json:
             typer.echo(table.to_json(orient="records"))
@@ -199,14 +208,36 @@ def _table(frame: Any) -> str:
     return str(frame.to_string(index=False, na_rep="", float_format="{:.4g}".format))
 
 
+def _advise(net: TTFSNet, images: Tensor, labels: Tensor, figures: EnergyTable, schedule: str, as_json: bool) -> None:
+    """Print the table of `inspect.advise`."""
+    from ..inspect import advise
+
+    table = advise(net, images, labels, figures, schedule=schedule)
+    if as_json:
+        typer.echo(table.to_json(orient="records"))
+        return
+    typer.echo(f"Measured on {len(images)} test images, without training again; energy per image by {figures.name}, {schedule}.")
+    shown = table.assign(accuracy=100 * table["accuracy"]).rename(columns={"accuracy": "accuracy, %", "energy_nj": "energy, nJ"})
+    typer.echo(_table(shown))
+    relu = table.attrs["relu_nj"]
+    if relu is not None:
+        typer.echo(f"The same net with ReLU in the table's integers: {relu:.4g} nJ.")
+
+
 def _net_and_images(path: Path, count: int, **options: Any) -> tuple[TTFSNet, Tensor]:
     """Return the net of a run, and the first test images."""
+    net, test = _net_and_data(path, **options)
+    return net, test.images[:count]
+
+
+def _net_and_data(path: Path, **options: Any) -> tuple[TTFSNet, Dataset]:
+    """Return the net of a run, and its test data."""
     from ..models import as_net
     from ..train import load_model
 
     path = run_path(path)
     net, test = load_model(path), run_data(path, train=False, **options)
-    return as_net(net, test.input_shape, name="the run's net"), test.images[:count]
+    return as_net(net, test.input_shape, name="the run's net"), test
 
 
 def _input_size(shape: tuple[int, ...], first: Synapses) -> tuple[int, int] | None:

@@ -17,6 +17,7 @@ from .quantization.refusals import CannotQuantize
 from .reporting.cost import counts
 from .reporting.report import Report, report
 from .reporting.run import Run, run
+from .reporting.stopping import stopping
 
 __all__ = [
     "COUNTERS",
@@ -49,4 +50,5 @@ __all__ = [
     "run",
     "save",
     "stopped",
+    "stopping",
 ]

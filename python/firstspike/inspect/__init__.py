@@ -1,5 +1,6 @@
 """Looking inside a net: what every layer does in a forward pass, operations per sample, statistics of its layers."""
 
+from .advise import advise
 from .cost import counts, profile
 from .monitor import HISTOGRAM_EDGES, Monitor, Seen, layer_current, layer_signals
 from .neurobench import neurobench
@@ -13,6 +14,7 @@ __all__ = [
     "OperationCounter",
     "Plan",
     "Seen",
+    "advise",
     "counts",
     "explain",
     "layer_current",

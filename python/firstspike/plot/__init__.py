@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -18,7 +19,7 @@ from ..nn import DirectConv2d, DirectLinear, FiringLayer, MembraneReadout, Synap
 from ..report import WIDTH, figure, line_style, style
 from ..spikes import SpikeTimes
 
-__all__ = ["histogram", "membrane", "raster", "weights"]
+__all__ = ["histogram", "membrane", "raster", "stopping", "weights"]
 
 COLOR, ACCENT, MUTED = line_style(0).color, line_style(1).color, "#9a9a9a"
 _COLOURS = "RdBu_r"  # of weights: blue below zero, red above
@@ -98,7 +99,7 @@ def histogram(seen: Monitor) -> Figure:
 
 @torch.no_grad()
 def membrane(seen: Monitor, sample: int = 0) -> Figure:
-    """The potentials of the output neurons over time, and the step in which the sample is decided.
+    """The potentials of the output neurons over time, and the first output spike, or from when on the class stays the same.
 
     Parameters
     ----------
@@ -151,7 +152,7 @@ def membrane(seen: Monitor, sample: int = 0) -> Figure:
             axis.axhline(threshold, color="#555555", linewidth=0.8, linestyle=(0, (4, 2)), label="threshold")
             axis.set_ylabel("potential / threshold" if isinstance(module.threshold, Tensor) else "potential")
         if decided < steps:
-            what = "end of the window" if windows else "decided" if layer.spikes is None else "first output spike"
+            what = "end of the window" if windows else "same class from here" if layer.spikes is None else "first output spike"
             axis.axvline(decided, color="black", linewidth=0.9, linestyle=":", label=f"{what}: step {decided}")
         axis.set_xlabel("time step")
         _step_axis(axis, steps)
@@ -159,6 +160,31 @@ def membrane(seen: Monitor, sample: int = 0) -> Figure:
         order = sorted(named, key=lambda name: (not name.startswith("class"), name != f"class {ranking[0]}"))
         drawn.legend([named[name] for name in order], order, loc="outside right upper")
         axis.set_title(f"Output of sample {sample}: class {ranking[0]}{'' if decided < steps else ', no output spike'}")
+    return drawn
+
+
+def stopping(table: pd.DataFrame) -> Figure:
+    """Accuracy and energy of a program that stops early, against the number of steps.
+
+    Parameters
+    ----------
+    table : of `emulator.stopping`.
+
+    Examples
+    --------
+    >>> program = emulator.quantize(models.mlp("64-32-10", steps=8))
+    >>> curve = emulator.stopping(program, torch.rand(20, 64), torch.randint(10, (20,)))
+    >>> plot.stopping(curve).savefig("stopping.svg")
+    """
+    instance("table", table, pd.DataFrame, "a table of emulator.stopping")
+    with style():
+        drawn, axes = figure(height=2.6, ncols=2)
+        curves = {"accuracy, %": 100 * table["accuracy"], "energy, nJ": table["energy_nj"]}
+        for axis, (label, values) in zip(axes, curves.items(), strict=True):
+            axis.plot(table["steps"], values, **line_style(0).plot())
+            axis.set_xlabel("stopped after step")
+            axis.set_ylabel(label)
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     return drawn
 
 

@@ -222,7 +222,7 @@ def waits_for_all(program: Program) -> str | None:
     """Why the class is known at the end of a run only; None where the step of the first output spike decides."""
     readout, last = program.readout, program.layers[-1]
     if readout.kind == "membrane":
-        return "a membrane readout gives its result in the last step"
+        return "a membrane readout gives its result in the last step, or at a margin"
     if readout.kind == "temporal-weighting":
         if program.classes < last.neurons:
             return "with several neurons per class later spikes count"
