@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import firstspike
@@ -124,11 +126,45 @@ def test_damaged_files_and_weights_elsewhere(exported: tuple[Path, Tensor], tmp_
         path.write_bytes(raw[:end])
         with pytest.raises(ValueError, match="bad.onnx"):
             read(path)
-    proto = onnx.load_model_from_string(raw)
-    tensor = proto.graph.initializer[0]
-    tensor.ClearField("raw_data")
-    tensor.data_location = onnx.TensorProto.EXTERNAL
-    tensor.external_data.add(key="location", value="../../etc/passwd")
-    path.write_bytes(proto.SerializeToString())
-    with pytest.raises(ValueError, match="another file"):
+    elsewhere = tmp_path / "secret"
+    elsewhere.write_bytes(bytes(4096))
+    for constant in (False, True):
+        proto = onnx.load_model_from_string(raw)
+        tensor = proto.graph.initializer[0]
+        tensor.ClearField("raw_data")
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value=str(elsewhere))
+        if constant:
+            proto.graph.node.insert(0, onnx.helper.make_node("Constant", [], [tensor.name], value=tensor))
+            del proto.graph.initializer[0]
+        path.write_bytes(proto.SerializeToString())
+        with pytest.raises(ValueError, match="another file"):
+            read(path)
+
+
+@settings(max_examples=80)
+@given(data=st.data())
+def test_files_that_were_changed_give_one_error_that_names_them(exported: tuple[Path, Tensor], data: st.DataObject) -> None:
+    proto = onnx.load_model_from_string(exported[0].read_bytes())
+    node = data.draw(st.sampled_from(range(len(proto.graph.node))))
+    node, kind = proto.graph.node[node], data.draw(st.sampled_from(["input", "fewer", "operator", "attribute", "shape", "bytes"]))
+    if kind == "input" and node.input:
+        node.input[0] = data.draw(st.sampled_from(["", "nowhere", "x", node.output[0]]))
+    elif kind == "fewer":
+        del node.input[-1:]
+    elif kind == "operator":
+        node.op_type = data.draw(st.sampled_from(["Conv", "Gemm", "Quant", "QuantizeLinear", "Clip", "Pad", "If", "Slice"]))
+    elif kind == "attribute" and node.attribute:
+        node.attribute[0].i, node.attribute[0].ints[:] = -1, [1 << 40]
+    elif kind == "shape":
+        proto.graph.initializer[0].dims[0] = data.draw(st.sampled_from([-1, 0, 1 << 50]))
+    raw = bytearray(proto.SerializeToString())
+    if kind == "bytes":
+        for place in data.draw(st.lists(st.integers(0, min(2000, len(raw) - 1)), min_size=1, max_size=4)):
+            raw[place] ^= 0x55
+    path = exported[0].with_name("changed.onnx")
+    path.write_bytes(raw)
+    try:
         read(path)
+    except ValueError as error:
+        assert "changed.onnx" in str(error)

@@ -50,9 +50,6 @@ def read(path: str | os.PathLike[str]) -> fx.GraphModule:
         model = onnx.load_model_from_string(raw)
         if len(model.graph.node) > _MOST_NODES:
             raise ValueError(f"it has {len(model.graph.node)} nodes, at most {_MOST_NODES} are read")
-        for tensor in model.graph.initializer:
-            if tensor.data_location == onnx.TensorProto.EXTERNAL:
-                raise ValueError(f"its weight {tensor.name} lies in another file; save the model with all weights in one")
         return _Reader(model).read()
     except (ValueError, TypeError, KeyError, IndexError, RuntimeError) as error:
         raise ValueError(f"{path} cannot be read as a net: {error}") from error
@@ -74,10 +71,8 @@ class _Reader:
     """Reads a graph node by node into `fx`; names are of tensors."""
 
     def __init__(self, model: Any) -> None:
-        from onnx import numpy_helper
-
-        self.source, self.opsets, self.to_array = model.graph, model.opset_import, numpy_helper.to_array
-        self.constants: dict[str, NDArray[Any]] = {t.name: numpy_helper.to_array(t) for t in self.source.initializer}
+        self.source, self.opsets = model.graph, model.opset_import
+        self.constants: dict[str, NDArray[Any]] = {tensor.name: _numbers(tensor) for tensor in self.source.initializer}
         self.uses = Counter(name for node in self.source.node for name in node.input)
         self.scales: dict[str, NDArray[np.float32]] = {}  # of integer weights
         self.graph, self.root = fx.Graph(), nn.Module()
@@ -91,7 +86,10 @@ class _Reader:
             raise ValueError(f"it must have one input and one output, got {len(inputs)} and {len(self.source.output)}")
         self.values[inputs[0].name] = self.graph.placeholder("x")
         for number, node in enumerate(self.source.node):
-            self._node(f"n{number}_{node.op_type}", node)
+            try:
+                self._node(f"n{number}_{node.op_type}", node)
+            except (KeyError, IndexError, AttributeError, TypeError) as error:
+                raise ValueError(f"node {node.name or number} ({node.op_type}) lacks an input or attribute: {error}") from error
         self.graph.output(self.values[self.source.output[0].name])
         module = fx.GraphModule(self.root, self.graph).eval()
         module.meta["dimensions"] = len(inputs[0].type.tensor_type.shape.dim)
@@ -137,7 +135,7 @@ class _Reader:
 
         value = onnx.helper.get_attribute_value(attribute)
         if isinstance(value, onnx.TensorProto):
-            return self.to_array(value)
+            return _numbers(value)
         return value.decode() if isinstance(value, bytes) else list(value) if hasattr(value, "__len__") else value
 
     def _fold(self, node: Any, inputs: list[Any], where: str) -> None:
@@ -178,6 +176,19 @@ class _Reader:
             acting = (values - zero) * scale
         self.constants[node.output[0]] = np.asarray(acting, np.float32)
         self.scales[node.output[0]] = scale.reshape(-1)
+
+
+def _numbers(tensor: Any) -> NDArray[Any]:
+    """The numbers of a tensor; ValueError for one in another file, which is not opened."""
+    import onnx
+
+    if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        raise ValueError(f"its tensor {tensor.name} lies in another file; save the model with all weights in one")
+    try:
+        numbers: NDArray[Any] = onnx.numpy_helper.to_array(tensor)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"its tensor {tensor.name} is damaged: {error}") from error
+    return numbers
 
 
 def _levels(scale: NDArray[Any], zero: NDArray[Any], bits: int, attributes: dict[str, Any]) -> Levels:
