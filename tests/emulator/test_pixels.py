@@ -93,7 +93,7 @@ def test_the_net_of_qat_is_the_program(spec, name):
     program = em.quantize(made, name)
     with torch.no_grad():
         seen = made.observe(x)
-    assert (program.in_source_order(seen.layers[0].times) == program.input_times(x)).mean() > 0.999
+    assert (program.in_source_order(seen.layers[0].times).numpy() == program.input_times(x)).mean() > 0.999
     assert (em.run(program, x).predictions == seen.scores.argmax(1).numpy()).mean() > 0.95
 
 

@@ -335,9 +335,9 @@ class Program(Record):
             spikes = spikes.first(self.steps)
         if spikes.steps != self.steps:
             raise ValueError(f"spikes must have the program's steps = {self.steps}, got {spikes.steps}")
-        return self.in_source_order(spikes.times)
+        return self.in_source_order(spikes.times).numpy()
 
-    def in_source_order(self, values: Tensor) -> NDArray[np.uint8]:
+    def in_source_order(self, values: Tensor) -> Tensor:
         """uint8 [B, sources], numbered row, column, channel, of times or pixels [B, C, H, W], or [B, N] of a flat program."""
         height, width, channels = self.input_shape
         if not height == width == 1:  # a flat program numbers as torch flattens
@@ -348,7 +348,7 @@ class Program(Record):
         flat = values.flatten(1)
         if flat.shape[1] != height * width * channels:
             raise ValueError(f"spikes must have {height * width * channels} neurons per sample, got {flat.shape[1]}")
-        return np.ascontiguousarray(flat.cpu().numpy())
+        return flat.cpu().contiguous()
 
     def check_images(self, shape: tuple[int, ...]) -> None:
         """Raise ValueError if the program's encoder cannot take images of that shape (channels, height, width)."""
