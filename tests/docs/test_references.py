@@ -27,6 +27,7 @@ FOREIGN = {
     "membrane.svg": "a user's file",
     "histogram.svg": "a user's file",
     "weights.svg": "a user's file",
+    "stopping.svg": "a user's file",
     "fs_network.h": "written by the export to C",
     "fs_vectors.h": "written by the export to C",
     "checkpoint.json": "written by a run",
