@@ -11,13 +11,18 @@ _PER_IMAGE = 0.3e6  # what an image costs besides its multiply-accumulates, in u
 _RELU = 0.8  # of what a step of the same net costs with spikes
 
 
+def shape_of(run: Run) -> tuple[int, int, int]:
+    """(channels, height, width) of a run's images."""
+    channels, *size = _SHAPES.get(run.data, (1, 28, 28))
+    return channels, run.image_size or size[0], run.image_size or size[1]
+
+
 def cost(run: Run) -> float:
     """The multiply-accumulates of a run's forward passes and what else an image costs, in units of them.
 
     The constants are rounded from the CPU seconds of the records in paper/results; a run may take half or twice as long.
     """
-    channels, *size = _SHAPES.get(run.data, (1, 28, 28))
-    shape = (channels, run.image_size or size[0], run.image_size or size[1])
+    shape = shape_of(run)
     image = _PER_IMAGE + macs_of_spec(run.spec, shape, run.population)
     total: float = run.epochs * (run.limit or _IMAGES.get(run.data, 60_000)) * image * (1.0 if run.model == "ttfs" else _RELU)
     return total

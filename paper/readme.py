@@ -11,6 +11,8 @@ The marks are the lines `<!-- results PROFILE WORDS -->` and `<!-- end -->`. WOR
     windows          nets of windows made for accuracy
     accuracy SETUP   accuracy against T
     cost SETUP       latency, spikes and energy against T
+    energy SETUP     energy against T in every schedule and model
+    energy windows   energy of the nets of windows made for accuracy
     conversion       conversions of ReLU nets
     chips            small nets on each chip
 """
@@ -31,7 +33,7 @@ from paper.tables import TABLES
 from paper.tables.accuracy import table1
 from paper.tables.front import best
 from paper.tables.table import Table
-from paper.tables.timing import accuracies, costs
+from paper.tables.timing import accuracies, accurate_energies, costs, energies
 from tools import ROOT, documents
 
 NAME = "results"
@@ -70,8 +72,10 @@ def _table(name: str, folder: Path, words: list[str]) -> str:
     if words == ["chips"]:
         return markdown(chips.table(name, folder / "chips"))
     loaded, store = grid.load(name), Store(folder)
-    if words[:1] in (["accuracy"], ["cost"]):
-        return markdown({"accuracy": accuracies, "cost": costs}[words[0]](loaded, store, words[1]))
+    if words == ["energy", "windows"]:
+        return markdown(accurate_energies(loaded, store))
+    if words[0] in ("accuracy", "cost", "energy"):
+        return markdown({"accuracy": accuracies, "cost": costs, "energy": energies}[words[0]](loaded, store, words[1]))
     if words == ["windows"]:
         return markdown(TABLES["windows"][1](loaded, store).shown.drop(columns="validation, %"))  # nothing was held out
     if words == ["best"]:

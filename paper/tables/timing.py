@@ -1,6 +1,8 @@
 """Accuracy against the number of steps T, for each way to use time."""
 
 import math
+from collections.abc import Sequence
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
@@ -9,10 +11,11 @@ from tools.tables import Column, absent
 from firstspike import energy
 from firstspike.report import MISSING
 
+from ..energies import energies as energies_of
 from ..grid import Condition, Profile
 from ..intervals import Interval, paired
 from ..job import COUNTED
-from ..measures import CHIP, MEASURES, by_seed, frame, row, status
+from ..measures import CHIP, MEASURES, by_seed, frame, records, row, status
 from ..records import Store
 from .table import SEEDS, SETUP, Table, mean_and_sd, of_seeds, rules, spread
 
@@ -78,6 +81,57 @@ def costs(profile: Profile, store: Store, setup: str) -> pd.DataFrame:
         for name, text in shown.items():
             cells.setdefault(f"{group}: {name}", {})[line] = text
     return pd.DataFrame(cells).rename_axis("T").reset_index()
+
+
+#: Columns of `energies`: kind of net, what of `paper.energies`, its words.
+_ENERGIES = (
+    ("windows", "clocked", "clocked"),
+    ("windows", "neuron-by-neuron", "neuron by neuron"),
+    ("windows", "payload", "payload"),
+    ("windows", "relu_nonzero", "ReLU that skips its zeros"),
+    ("windows", "relu_bits", "ReLU of as many levels"),
+    ("windows", "lemaire", "Lemaire 2022"),
+    ("step by step", "clocked", "clocked"),
+    ("step by step", "lemaire", "Lemaire 2022"),
+    ("step by step, ramp", "clocked", "clocked"),
+    ("step by step, ramp", "lemaire", "Lemaire 2022"),
+)
+
+
+def energies(profile: Profile, store: Store, setup: str) -> pd.DataFrame:
+    """One row per T and one of ReLU: microjoules per image in every schedule and model, means over seeds."""
+    cells: dict[str, dict[str, str]] = {}
+    for group, line, condition, relu in _lines(profile, setup):
+        if condition is relu:
+            continue
+        found = [energies_of(record) for record in records(condition, store)]
+        for kind, name, words in _ENERGIES:
+            values = [each[name] for each in found if each[name] is not None] if kind == group else []
+            dense = [each["relu_lemaire" if name == "lemaire" else "relu"] for each in found] if kind == group else []
+            if kind == group:
+                column = cells.setdefault(f"{kind}: {words}", {})
+                column[line] = _microjoules(values)
+                column["ReLU"] = MISSING if name.startswith("relu") else _microjoules(dense)
+    frame = pd.DataFrame(cells)
+    return frame.loc[[*frame.index.drop("ReLU"), "ReLU"]].rename_axis("T").reset_index()
+
+
+def _microjoules(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return f"{fmean(known) / 1e3:.2f}" if known else MISSING
+
+
+def accurate_energies(profile: Profile, store: Store) -> pd.DataFrame:
+    """One row per net of windows made for accuracy: microjoules per image in every schedule, beside ReLU."""
+    names = {"clocked": "clocked", "neuron-by-neuron": "neuron by neuron", "payload": "payload"}
+    names |= {"relu": "ReLU", "relu_bits": "ReLU of as many levels", "relu_nonzero": "ReLU that skips its zeros"}
+    rows = []
+    for condition in profile.of("windows"):
+        found = [energies_of(record) for record in records(condition, store)] if condition.runs[0].model == "ttfs" else []
+        if found:
+            cells = {words: _microjoules([each[name] for each in found]) for name, words in names.items()}
+            rows.append({"data set, net": profile.title(condition.setup), **cells})
+    return pd.DataFrame(rows)
 
 
 def _lines(profile: Profile, setup: str) -> list[tuple[str, str, Condition, Condition]]:
