@@ -74,7 +74,7 @@ def _table(name: str, folder: Path, words: list[str]) -> str:
     loaded, store = grid.load(name), Store(folder)
     if words == ["energy", "windows"]:
         return markdown(accurate_energies(loaded, store))
-    if words[0] in ("accuracy", "cost", "energy"):
+    if words[:1] in (["accuracy"], ["cost"], ["energy"]):
         return markdown({"accuracy": accuracies, "cost": costs, "energy": energies}[words[0]](loaded, store, words[1]))
     if words == ["windows"]:
         return markdown(TABLES["windows"][1](loaded, store).shown.drop(columns="validation, %"))  # nothing was held out
