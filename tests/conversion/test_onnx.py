@@ -142,6 +142,33 @@ def test_damaged_files_and_weights_elsewhere(exported: tuple[Path, Tensor], tmp_
             read(path)
 
 
+def test_weights_in_a_file_beside(exported: tuple[Path, Tensor], tmp_path: Path) -> None:
+    path = tmp_path / "beside.onnx"
+    options = {"save_as_external_data": True, "location": "weights.bin", "size_threshold": 0}
+    onnx.save_model(onnx.load(exported[0]), str(path), **options)
+    torch.testing.assert_close(read(path)(X), read(exported[0])(X))
+    (tmp_path / "weights.bin").rename(tmp_path / "elsewhere")
+    (tmp_path / "weights.bin").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match="same folder"):
+        read(path)
+
+
+@pytest.mark.parametrize("dynamo", [False, True])
+@pytest.mark.filterwarnings("ignore")
+def test_a_net_for_signals(tmp_path: Path, dynamo: bool) -> None:
+    if dynamo:
+        pytest.importorskip("onnxscript", reason="torch's exporter needs onnxscript")
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv1d(2, 6, 5, stride=2, padding=2), nn.ReLU(), nn.MaxPool1d(2), nn.Conv1d(6, 8, 3), nn.ReLU(),
+        nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(8, 4),
+    ).eval()  # fmt: skip
+    x = torch.randn(50, 2, 40)
+    torch.onnx.export(net, (x[:1],), str(tmp_path / "net.onnx"), dynamo=dynamo)
+    scores = firstspike.convert(tmp_path / "net.onnx", x, 255)(x.unsqueeze(2))
+    assert (scores - net(x)).norm() < 0.02 * net(x).norm()
+
+
 @settings(max_examples=80)
 @given(data=st.data())
 def test_files_that_were_changed_give_one_error_that_names_them(exported: tuple[Path, Tensor], data: st.DataObject) -> None:

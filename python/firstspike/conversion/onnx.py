@@ -10,6 +10,7 @@ import operator
 import os
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ from .. import nn as fs
 from .._base import checks
 from .._base.files import read_bytes
 from .levels import Levels
-from .remedies import ROW, remedy
+from .remedies import remedy
 
 _LARGEST_FILE, _MOST_NODES = 1 << 31, 1 << 16
 _QONNX = "qonnx.custom_op.general"
@@ -36,7 +37,8 @@ _FOLDED = (
 def read(path: str | os.PathLike[str]) -> fx.GraphModule:
     """Return the net of an ONNX file as a module of torch, with `Levels` for its activation quantisers.
 
-    A layer's `weight_scale` is the value of an integer weight of 1, where the file has one. Weights in other files are not read.
+    A layer's `weight_scale` is the value of an integer weight of 1, where the file has one. Weights in another file of the same
+    folder are read.
     `meta["dimensions"]` is the number of dimensions of the input, 0 where the file does not say.
     Raises ValueError that names the file, and the node that cannot be read.
     """
@@ -50,6 +52,9 @@ def read(path: str | os.PathLike[str]) -> fx.GraphModule:
         model = onnx.load_model_from_string(raw)
         if len(model.graph.node) > _MOST_NODES:
             raise ValueError(f"it has {len(model.graph.node)} nodes, at most {_MOST_NODES} are read")
+        for tensor in model.graph.initializer:
+            if tensor.data_location == onnx.TensorProto.EXTERNAL:
+                _load_beside(tensor, path)
         return _Reader(model).read()
     except (ValueError, TypeError, KeyError, IndexError, RuntimeError) as error:
         raise ValueError(f"{path} cannot be read as a net: {error}") from error
@@ -77,6 +82,7 @@ class _Reader:
         self.scales: dict[str, NDArray[np.float32]] = {}  # of integer weights
         self.graph, self.root = fx.Graph(), nn.Module()
         self.values: dict[str, fx.Node] = {}
+        self.dimensions = 0  # of the input; 0 where the file does not say
         self.quantized: dict[str, _Quantized] = {}  # outputs of QuantizeLinear
 
     def read(self) -> fx.GraphModule:
@@ -85,6 +91,7 @@ class _Reader:
         if len(inputs) != 1 or len(self.source.output) != 1:
             raise ValueError(f"it must have one input and one output, got {len(inputs)} and {len(self.source.output)}")
         self.values[inputs[0].name] = self.graph.placeholder("x")
+        self.dimensions = len(inputs[0].type.tensor_type.shape.dim)
         for number, node in enumerate(self.source.node):
             try:
                 self._node(f"n{number}_{node.op_type}", node)
@@ -92,7 +99,7 @@ class _Reader:
                 raise ValueError(f"node {node.name or number} ({node.op_type}) lacks an input or attribute: {error}") from error
         self.graph.output(self.values[self.source.output[0].name])
         module = fx.GraphModule(self.root, self.graph).eval()
-        module.meta["dimensions"] = len(inputs[0].type.tensor_type.shape.dim)
+        module.meta["dimensions"] = self.dimensions
         return module
 
     def _node(self, name: str, node: Any) -> None:
@@ -178,8 +185,22 @@ class _Reader:
         self.scales[node.output[0]] = scale.reshape(-1)
 
 
+def _load_beside(tensor: Any, path: Path) -> None:
+    """Read the numbers of a tensor from a file in the folder of the model; ValueError for any other place."""
+    from onnx.external_data_helper import load_external_data_for_tensor
+
+    location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+    beside = path.parent / location
+    if not location or Path(location).name != location or beside.is_symlink() or not beside.is_file():
+        raise ValueError(f"its tensor {tensor.name} lies in another file, {location!r}, which must be in the same folder")
+    if beside.stat().st_size > _LARGEST_FILE:
+        raise ValueError(f"{location} has more than {_LARGEST_FILE} bytes")
+    load_external_data_for_tensor(tensor, str(path.parent))
+    tensor.data_location = 0  # in the model
+
+
 def _numbers(tensor: Any) -> NDArray[Any]:
-    """The numbers of a tensor; ValueError for one in another file, which is not opened."""
+    """The numbers of a tensor in the model; ValueError for one in another file, which is not opened."""
     import onnx
 
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
@@ -229,22 +250,27 @@ def _dequantize(reader: _Reader, node: Any, inputs: list[Any], attributes: dict[
 
 def _conv(reader: _Reader, node: Any, inputs: list[Any], attributes: dict[str, Any], where: str) -> nn.Module:
     weight = _constant(inputs, 1, where)
-    if weight.ndim != 4:
-        raise ValueError(f"{where} has a kernel of {weight.ndim - 2} dimensions; {ROW}")
-    strides, groups = attributes.get("strides", [1, 1]), attributes.get("group", 1)
+    sizes = weight.ndim - 2
+    if sizes not in (1, 2):
+        raise ValueError(f"{where} has a kernel of {sizes} dimensions; nets of windows have 1 or 2")
+    strides, groups = attributes.get("strides", [1] * sizes), attributes.get("group", 1)
     before, after = _pads(attributes, weight.shape[2:], strides, where)
-    layer = nn.Conv2d(
+    kind: Any = nn.Conv1d if sizes == 1 else nn.Conv2d
+    layer: nn.Module = kind(
         weight.shape[1] * groups,
         weight.shape[0],
-        (weight.shape[2], weight.shape[3]),
+        tuple(weight.shape[2:]),
         stride=tuple(strides),
-        padding=(before[0], before[1]) if before == after else 0,
-        dilation=tuple(attributes.get("dilations", [1, 1])),
+        padding=tuple(before) if before == after else 0,
+        dilation=tuple(attributes.get("dilations", [1] * sizes)),
         groups=groups,
         bias=len(inputs) > 2,
     )
     _fill(reader, layer, weight, inputs[2] if len(inputs) > 2 else None, node.input[1])
-    return layer if before == after else nn.Sequential(nn.ZeroPad2d((before[1], after[1], before[0], after[0])), layer)
+    if before == after:
+        return layer
+    padding = nn.ZeroPad1d((before[0], after[0])) if sizes == 1 else nn.ZeroPad2d((before[1], after[1], before[0], after[0]))
+    return nn.Sequential(padding, layer)
 
 
 def _pads(attributes: dict[str, Any], kernel: Any, strides: Any, where: str) -> tuple[list[int], list[int]]:
@@ -318,11 +344,13 @@ def _max_pool(reader: _Reader, node: Any, inputs: list[Any], attributes: dict[st
     before, after = _pads(attributes, kernel, attributes.get("strides", [1] * len(kernel)), where)
     if before != after:
         raise ValueError(f"{where} pads its map unevenly")
-    stride = tuple(attributes.get("strides", [1] * len(kernel)))
+    stride, row = tuple(attributes.get("strides", [1] * len(kernel))), len(kernel) == 1
     options: dict[str, Any] = {"padding": tuple(before), "ceil_mode": bool(attributes.get("ceil_mode", 0))}
     if node.op_type == "MaxPool":
-        return nn.MaxPool2d(kernel, stride, dilation=tuple(attributes.get("dilations", [1] * len(kernel))), **options)
-    return nn.AvgPool2d(kernel, stride, count_include_pad=bool(attributes.get("count_include_pad", 0)), **options)
+        options["dilation"] = tuple(attributes.get("dilations", [1] * len(kernel)))
+        return (nn.MaxPool1d if row else nn.MaxPool2d)(kernel, stride, **options)
+    options["count_include_pad"] = bool(attributes.get("count_include_pad", 0))
+    return (nn.AvgPool1d if row else nn.AvgPool2d)(kernel, stride, **options)
 
 
 def _mean(reader: _Reader, node: Any, inputs: list[Any], attributes: dict[str, Any], where: str) -> nn.Module:
@@ -340,6 +368,14 @@ def _reshape(reader: _Reader, node: Any, inputs: list[Any], attributes: dict[str
     if node.op_type != "Squeeze" and not flat:
         raise ValueError(f"{where} gives another shape than [batch, values]")
     return nn.Flatten()
+
+
+def _unsqueeze(reader: _Reader, node: Any, inputs: list[Any], attributes: dict[str, Any], where: str) -> nn.Module:
+    constant = inputs[1] if len(inputs) > 1 else None
+    axes: Any = attributes.get("axes") if constant is None else np.asarray(constant).reshape(-1).tolist()
+    if reader.dimensions != 3 or axes not in ([2], [-2]):
+        raise ValueError(f"{where} adds another dimension than the row of a signal")
+    return nn.Identity()  # signals are maps of one row
 
 
 def _pad(reader: _Reader, node: Any, inputs: list[Any], attributes: dict[str, Any], where: str) -> nn.Module:
@@ -403,6 +439,7 @@ _HANDLERS: dict[str, Callable[..., Any]] = {
     "Reshape": _reshape,
     "Squeeze": _reshape,
     "Sub": _affine,
+    "Unsqueeze": _unsqueeze,
 }
 
 
