@@ -42,11 +42,12 @@ assert accuracy > 0.8
 # %% [markdown]
 # ## What the net does
 #
-# `net.observe` returns the spikes of every layer, and the step from which the decision no longer changes.
+# `net.observe` returns the spikes of every layer, and the scores of a net that stops after each step.
 
 # %%
 seen = net.observe(test.images[:100])
-print(f"{(seen.decision_step + 1).float().mean():.2f} steps to decision, on average")
+for step, scores in enumerate(seen.running, 1):
+    print(f"stopped after step {step}: {(scores.argmax(1) == test.labels[:100]).float().mean():.0%} right")
 for layer in seen.layers:
     print(layer.times.shape, f"{(layer.times < 8).float().mean():.0%} of the neurons fire")
 

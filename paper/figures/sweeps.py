@@ -14,7 +14,7 @@ from .named_figure import NamedFigure, by_setup
 #: The label of a measure's axis, and a range that it shows in any case, lest noise fill the panel.
 _AXES: dict[str, tuple[str, tuple[float, ...]]] = {
     "accuracy": ("test accuracy, %", ()),
-    "decision_mean": ("steps to decision", (1, 2)),
+    "decision_mean": ("first output spike, steps", (1, 2)),
     "ties": ("ties, % of samples", (0, 100)),
     "spikes_per_neuron": ("spikes per neuron", (0,)),
     "epoch_seconds": ("seconds per epoch", (0,)),

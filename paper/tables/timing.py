@@ -34,7 +34,6 @@ def timing(profile: Profile, store: Store) -> Table:
         Column("interval", "test, last epoch, %", _accuracy),
         Column("difference", "difference to ReLU"),
         Column("latency", "latency, steps", "{:.0f}"),
-        Column("decision_mean", "steps to decision", spread("decision_mean")),
         Column("spikes_per_neuron", "spikes per neuron", spread("spikes_per_neuron", 3)),
         Column("additions", "additions, 10³", spread("additions", 1, 1e-3)),
         Column("macs", "multiply-accumulates, 10³", spread("macs", 1, 1e-3)),
@@ -46,8 +45,7 @@ def timing(profile: Profile, store: Store) -> Table:
     note = (
         "Accuracy: mean and 95 % interval over seeds, by Student's t; the difference is paired by seed. The ReLU counterpart of "
         "nets of windows has batch normalisation as they have, the one of step-by-step nets has none. Latency: T, as all layers "
-        "share the steps, or layers that fire times T, counted from the end of the input's window of 255 steps. Steps to "
-        "decision: the step from which on the prediction no longer changes, which is known only afterwards. Spikes per neuron "
+        "share the steps, or layers that fire times T, counted from the end of the input's window of 255 steps. Spikes per neuron "
         f"are of all test images, operations of the first {COUNTED:,}, per image. Energy by the table {CHIP}: "
         f"{table.synaptic_operation_pj} pJ per addition, {table.mac_pj} pJ per multiply-accumulate, "
         f"{table.update_inactive_pj} pJ per membrane update; a neuron of windows is updated in the window of its "

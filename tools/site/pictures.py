@@ -98,7 +98,7 @@ def decision(seen: Monitor, test: data.Dataset, sample: int) -> Any:
             xytext=(4, -3),
             color="#777777",
         )
-        axes[-1].set_title(f'decides "{best}" at step {decided}')
+        axes[-1].set_title(f'"{best}" is ahead from step {decided} on')
         axes[-1].set_ylabel("score")
         for axis in axes[1:]:
             axis.set_xlabel("time step")

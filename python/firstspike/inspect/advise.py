@@ -112,15 +112,17 @@ def advise(
         good = found.accuracy >= whole.accuracy - most_lost and found.energy_nj < whole.energy_nj
         if good and (change.kind not in best or found.energy_nj < best[change.kind][0].energy_nj):
             best[change.kind] = found, change
-    together, kept, last = net, [], whole
+    together, kept, settings, last = net, [], [], whole
     for found, change in sorted(best.values(), key=lambda pair: pair[0].energy_nj):
         candidate = change.make(together)
         measured = found if together is net else measure(candidate)
         if measured.accuracy >= whole.accuracy - most_lost and measured.energy_nj < last.energy_nj:
             together, last = candidate, measured
-            kept.append(change)
+            after = candidate.score_steps[-1]  # of a net with shorter windows, a stop comes earlier
+            kept.append(_stop_name(after) if change.kind == "stop" else change.name)
+            settings.append(_stop_setting(after) if change.kind == "stop" else change.setting)
     if len(kept) > 1:
-        add("together: " + ", ".join(change.name for change in kept), last, "; ".join(change.setting for change in kept))
+        add("together: " + ", ".join(kept), last, "; ".join(settings))
     rows.sort(key=lambda row: (row["accuracy"] < whole.accuracy - most_lost, row["energy_nj"]))
     nothing = {"change": "none", **whole._asdict(), "share": 1.0, "setting": ""}
     penalty = {"change": "a penalty on spikes", "setting": "firstspike train CONFIG.toml --set spike_penalty=0.3"}
@@ -135,8 +137,7 @@ def _changes(net: TTFSNet) -> Iterator[Change]:
     if net.timing == "step" or hidden:
         for steps in sorted({math.ceil(share * len(ran)) for share in _STOPS} - {len(ran)}):
             after = ran[steps - 1]
-            command = f"firstspike emulate RUN --stop-after {after}"
-            yield Change("stop", f"stop after step {after}", _stopped(steps / len(ran)), command)
+            yield Change("stop", _stop_name(after), _stopped(steps / len(ran)), _stop_setting(after))
     if net.timing == "windowed":
         for steps in _INPUT_STEPS:
             if steps < net.input_steps and isinstance(net.encoder, fs.WindowedEncoder):
@@ -148,6 +149,14 @@ def _changes(net: TTFSNet) -> Iterator[Change]:
             yield Change("steps", f"{steps} in place of {net.steps} steps", _with_steps(steps), f"train: steps = {steps}")
     for share in _PRUNED:
         yield Change("prune", f"the smallest {share:.0%} of the weights 0", _pruned(share), "torch.nn.utils.prune, then train")
+
+
+def _stop_name(after: int) -> str:
+    return f"stop after step {after}"
+
+
+def _stop_setting(after: int) -> str:
+    return f"firstspike emulate RUN --stop-after {after}"
 
 
 def _stopped(share: float) -> Callable[[TTFSNet], TTFSNet]:

@@ -159,7 +159,6 @@ def test_latency_counts_delays_and_silence():
     silent = ran.decision_step < 0
     assert silent[-1] and not silent.all()
     # two layers, each a step late: the chip needs two steps more than the network, and eight for a silent sample
-    assert told["steps_to_decision_mean"] == pytest.approx(np.where(silent, 6, ran.decision_step + 1).mean())
     ready = np.where(silent, 8, ran.decision_step + 3)
     assert told["latency_steps_mean"] == pytest.approx(ready.mean()) and told["latency_steps_max"] == 8
     assert told["latency_ns_min"] == pytest.approx(ready.mean() * 113)
@@ -170,7 +169,7 @@ def test_latency_counts_delays_and_silence():
 def test_latency_of_temporal_weighting_is_the_first_spike_where_it_decides_else_the_end(population, gamma):
     model = net("30-20-5", encoder="latency", readout="twd-exp", population=population, gamma=gamma, bias=False)
     ran = em.run(em.quantize(model, "loihi-like"), images(model))
-    assert latency(ran)["steps_to_decision_mean"] < 6 and ran.program.total_steps == 8
+    assert ran.program.total_steps == 8
     if (population, gamma) != (1, 1.2):
         assert latency(ran)["latency_steps_mean"] == 8
         return

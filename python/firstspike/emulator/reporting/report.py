@@ -28,21 +28,18 @@ _LABELS: dict[str, str] = tomllib.loads(Path(__file__).with_name("labels.toml").
 
 
 def latency(run: Run) -> dict[str, Any]:
-    """Steps to decision, as training measures them, and the latency on the chip.
+    """The latency on the chip.
 
     latency_steps: from the first input step until the chip can give the result, delays included: with the first output
     spike if that settles the class, else, and for silent samples, at the end of the run. latency_ns: None if unknown.
     """
     last = run.program.layers[-1]
     silent = run.decision_step < 0
-    decided = np.where(silent, last.steps, run.decision_step + 1)
     waits = silent | (waits_for_all(run.program) is not None)
     ready = np.where(waits, run.steps_run, last.start + run.decision_step + 1)
     mean = float(ready.mean())
     low, high = run.program.profile.step_nanoseconds or (None, None)
     return {
-        "steps_to_decision_mean": float(decided.mean()),
-        "steps_to_decision_max": int(decided.max()),
         "latency_steps_mean": mean,
         "latency_steps_max": int(ready.max()),
         "latency_ns_min": None if low is None else mean * low,
