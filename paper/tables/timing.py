@@ -45,8 +45,8 @@ def timing(profile: Profile, store: Store) -> Table:
     note = (
         "Accuracy: mean and 95 % interval over seeds, by Student's t; the difference is paired by seed. The ReLU counterpart of "
         "nets of windows has batch normalisation as they have, the one of step-by-step nets has none. Latency: T, as all layers "
-        "share the steps, or layers that fire times T, counted from the end of the input's window of 255 steps. Spikes per neuron "
-        f"are of all test images, operations of the first {COUNTED:,}, per image. Energy by the table {CHIP}: "
+        "share the steps, or layers that fire times T, counted from the end of the input's window of 255 steps. "
+        f"Spikes per neuron are of all test images, operations of the first {COUNTED:,}, per image. Energy by the table {CHIP}: "
         f"{table.synaptic_operation_pj} pJ per addition, {table.mac_pj} pJ per multiply-accumulate, "
         f"{table.update_inactive_pj} pJ per membrane update; a neuron of windows is updated in the window of its "
         "input (255 steps for the first layer) and in that of its layer."

@@ -174,7 +174,8 @@ def stopping(table: pd.DataFrame) -> Figure:
     --------
     >>> program = emulator.quantize(models.mlp("64-32-10", steps=8))
     >>> curve = emulator.stopping(program, torch.rand(20, 64), torch.randint(10, (20,)))
-    >>> plot.stopping(curve).savefig("stopping.svg")
+    >>> len(plot.stopping(curve).axes)
+    2
     """
     instance("table", table, pd.DataFrame, "a table of emulator.stopping")
     with style():
