@@ -39,3 +39,18 @@ def test_dense_neurons_as_a_loop_and_as_a_running_sum_agree():
         results.append((spikes.detach(), x.grad))
     assert torch.equal(results[0][0], results[1][0]) and (results[0][0].sum(0) <= 1).all()
     torch.testing.assert_close(results[0][1], results[1][1])
+
+
+def test_sides_that_were_timed_stand_in_the_first_table_before_their_search_ends():
+    def timed(milliseconds):
+        return {"median": milliseconds, "low": milliseconds, "high": milliseconds, "samples": [milliseconds]}
+
+    times = {"ReLU, torch": timed(2.0), "Brevitas, 4 bits": timed(6.0), "Brevitas, 4 bits, compiled": timed(5.0)}
+    run = {"data": accuracy.FRONT, "work": "mlp", "side": "ReLU, torch", "epochs": 1}
+    rows = [{"work": "mlp", "times": times}]
+    rows += [run | {"rate": rate, "seed": None, "accuracy": 91.0} for rate in accuracy.RATES]
+    rows += [run | {"rate": accuracy.RATES[0], "seed": seed, "accuracy": 91.0} for seed in range(accuracy.SEEDS)]
+    _, front = accuracy.summaries(rows)["front"]
+    assert front["side"].tolist() == ["ReLU, torch", "Brevitas, 4 bits"]
+    assert front["ms of a step"].str.split(" ").str[0].tolist() == ["2.00", "5.00"]
+    assert front["seconds"].tolist() == [accuracy.number(accuracy.seconds_of(1, 2.0)), "not finished"]

@@ -164,11 +164,12 @@ def test_a_wide_chip_keeps_the_integers_and_all_levels(given: Sample) -> None:
         normalized=st.booleans(),
         average=st.just(False),
         seed=st.integers(0, 99),
-    )
+    ),
+    chip=st.sampled_from(["generic8", "rtl-ecp5-85"]),
 )
-def test_eight_bits_suffice_for_nets_of_few_bits(given: Sample) -> None:
+def test_eight_bits_suffice_for_nets_of_few_bits(given: Sample, chip: str) -> None:
     converted = firstspike.convert(given.net, given.x)
-    program = emulator.quantize(converted, "generic8")
+    program = emulator.quantize(converted, chip)
     assert all(row["exact"] for row in program.table if "exact" in row)
     levels = levels_of(converted, given.x)
     if assert_levels(levels, given):
