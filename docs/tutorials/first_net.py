@@ -46,8 +46,8 @@ assert accuracy > 0.8
 
 # %%
 seen = net.observe(test.images[:100])
-for step, scores in enumerate(seen.running, 1):
-    print(f"stopped after step {step}: {(scores.argmax(1) == test.labels[:100]).float().mean():.0%} right")
+for step, stopped in enumerate(seen.running, 1):
+    print(f"stopped after step {step}: {(stopped.argmax(1) == test.labels[:100]).float().mean():.0%} right")
 for layer in seen.layers:
     print(layer.times.shape, f"{(layer.times < 8).float().mean():.0%} of the neurons fire")
 
