@@ -210,6 +210,24 @@ def test_schedules_are_those_of_the_chip(call):
     assert code == 1 and "loihi2-graded" in err
 
 
+@pytest.mark.parametrize("name", ["digits-cnn", "digits-windowed"])
+def test_profile_and_emulate_agree_on_the_energy_of_a_net(call, name):
+    total = json.loads(call("profile", name, "--json")[1])[-1]
+    summary = json.loads(call("emulate", name, "--json", "--no-progress")[1])["summary"]
+    for key, column in (("", "energy_nj"), ("_relu", "dense_energy_nj"), ("_relu_nonzero", "nonzero_energy_nj")):
+        assert summary[f"energy{key}_nj_per_image"]["45nm-integer"] == pytest.approx(total[column], rel=0.005)
+
+
+def test_a_trained_relu_net_stands_beside(call, tmp_path):
+    config = tmp_path / "relu.toml"
+    config.write_text('data = "digits"\nspec = "64-16-10"\nmodel = "relu"\nepochs = 1\n')
+    assert call("train", config, "--directory", "relu", "--no-progress")[0] == 0
+    out = call("profile", "digits-mlp", "--count", 20, "--relu", "relu")[1]
+    assert f"The net with ReLU of relu: {1.55e-3 * (64 * 16 + 16 * 10):.4g} nJ" in out
+    code, out, err = call("profile", "digits-mlp", "--count", 20, "--relu", "digits-mlp")
+    assert code == 1 and "sends spikes" in err and not out
+
+
 def test_a_net_that_ships_is_a_run(call, tmp_path):
     code, _, err = call("plot", "digits-cnn", "--count", 20)
     assert code == 0 and (tmp_path / "digits-cnn" / "plots" / "raster.png").is_file(), err

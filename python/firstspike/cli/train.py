@@ -169,6 +169,9 @@ def profile_command(
     advise: Annotated[
         bool, typer.Option("--advise", help="Measure what would lower the energy: stopping early, shorter windows, pruning.")
     ] = False,
+    trained_relu: Annotated[
+        Path | None, typer.Option("--relu", metavar="RUN", help="Run of a net with ReLU, to stand beside it.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """What a trained net costs per image and layer: spikes, operations, energy, next to the net with ReLU.
@@ -188,6 +191,7 @@ def profile_command(
         if advise:
             _advise(net, x, test.labels[:count], figures, order, as_json)
             return
+        beside = None if trained_relu is None else _with_relu(trained_relu, x, figures)
         table = profile(net, x, figures, schedule=order)
         if as_json:
             typer.echo(table.to_json(orient="records"))
@@ -201,7 +205,27 @@ def profile_command(
         if relu(layers, figures) is not None:
             typer.echo("\nWhere a layer would need as much as with ReLU:")
             typer.echo(_table(break_even(layers, figures, order)))
+        if beside is not None:
+            typer.echo(f"\n{beside}")
         typer.echo("\n" + "\n".join(verdict(layers, figures, order, schedules=hardware.ways())))
+
+
+def _with_relu(path: Path, x: Tensor, table: EnergyTable) -> str:
+    """Say what a trained net with ReLU needs for the same images."""
+    import torch
+
+    from ..inspect import OperationCounter
+    from ..train import load_model
+
+    if table.mac_pj is None:
+        raise ValueError(f'--relu needs a table with integer_mac_pj, got {table.name}; "45nm-integer" has it')
+    net = load_model(run_path(path)).eval()
+    with torch.no_grad(), OperationCounter(net) as count:
+        net(x)
+    if count.additions:
+        raise ValueError(f"--relu must be the run of a net with ReLU, got {path}, whose net sends spikes")
+    dense, nonzero = (table.mac_pj * count.means()[name] / 1e3 for name in ("macs", "nonzero_macs"))
+    return f"The net with ReLU of {path}: {dense:.4g} nJ, {nonzero:.4g} nJ where it skips zeros ({table.name})."
 
 
 def _table(frame: Any) -> str:

@@ -28,23 +28,25 @@ class OperationCount:
     ----------
     samples : number of samples.
     additions, macs, updates : sums over the samples.
+    nonzero_macs : the multiply-accumulates whose input is not 0.
 
     Examples
     --------
     >>> count = inspect.OperationCount(samples=4, additions=100.0)
     >>> count.means()
-    {'additions': 25.0, 'macs': 0.0, 'updates': 0.0}
+    {'additions': 25.0, 'macs': 0.0, 'nonzero_macs': 0.0, 'updates': 0.0}
     """
 
     samples: int = 0
     additions: float = 0.0
     macs: float = 0.0
+    nonzero_macs: float = 0.0
     updates: float = 0.0
 
     def means(self) -> dict[str, float]:
         """The counts per sample."""
         n = max(self.samples, 1)
-        return {"additions": self.additions / n, "macs": self.macs / n, "updates": self.updates / n}
+        return {name: getattr(self, name) / n for name in ("additions", "macs", "nonzero_macs", "updates")}
 
 
 class OperationCounter(Watch):
@@ -93,6 +95,8 @@ class OperationCounter(Watch):
         self.count.samples += 0 if self._ran else samples
         self.count.additions += additions
         self.count.macs += macs
+        if macs:
+            self.count.nonzero_macs += synaptic_operations((input_events(call.received, layer)[0] != 0).float(), layer)
         self.count.updates += updates
         self._ran.append(call.name)
 
