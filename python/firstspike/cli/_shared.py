@@ -30,6 +30,7 @@ SHAPES = {
     "cifar100": (3, 32, 32),
     "dvs-gesture": (16, 32, 32),
     "spoken-digits": (1, 32, 64),
+    "yin-yang": (4,),
 }
 _EXTRAS = {"jinja2": "report", "markdown_it": "report", "matplotlib": "report", "onnx": "onnx"}  # of packages
 

@@ -12,13 +12,14 @@ from .dataset import Dataset, draw, from_arrays, from_events, split
 from .images import check_classes, load_images
 from .sources import SOURCES, NotAvailable, cache_root, offline, user_root
 from .speech import spectrogram, spoken_digits
+from .yin_yang import yin_yang
 
 __all__ = [
     "NAMES", "Dataset", "NotAvailable", "cache_root", "draw", "from_arrays", "from_events", "load",
     "load_images", "offline", "reload", "spectrogram", "split", "user_root",
 ]  # fmt: skip
 
-_LOADERS = {**SOURCES, "spoken-digits": spoken_digits}
+_LOADERS = {**SOURCES, "spoken-digits": spoken_digits, "yin-yang": yin_yang}
 NAMES = tuple(_LOADERS)
 Folder = str | os.PathLike[str] | None
 
@@ -35,7 +36,7 @@ def load(name: str, *, root: Folder = None, train: bool, download: bool | None =
     ----------
     name : one of `NAMES`.
     root : a folder with the files, or with folders of them named as here or as in torchvision. It has no effect on
-        digits, which come with scikit-learn.
+        digits, which come with scikit-learn, nor on yin-yang, which is drawn.
     train : True for the training part, False for the test part.
     download : False never fetches, nor does None if the environment variable FIRSTSPIKE_OFFLINE is set.
 
@@ -56,7 +57,7 @@ def load(name: str, *, root: Folder = None, train: bool, download: bool | None =
     """
     checks.one_of("name", name, NAMES)
     checks.boolean("train", train)
-    dataset = _LOADERS[name](name, None if name == "digits" else user_root(root), train, download)
+    dataset = _LOADERS[name](name, None if name in ("digits", "yin-yang") else user_root(root), train, download)
     return dataclasses.replace(dataset, recipe={"kind": "named", "name": name})
 
 
