@@ -5,8 +5,14 @@ from firstspike.models import macs_of_spec
 from .runs import Run
 
 # Training images and their shapes; MNIST and Fashion-MNIST have 60,000 of 1 x 28 x 28.
-_IMAGES = {"digits": 1437, "cifar10": 50_000, "cifar100": 50_000, "dvs-gesture": 1077}
-_SHAPES = {"digits": (1, 8, 8), "cifar10": (3, 32, 32), "cifar100": (3, 32, 32), "dvs-gesture": (16, 32, 32)}
+_IMAGES = {"digits": 1437, "cifar10": 50_000, "cifar100": 50_000, "dvs-gesture": 1077, "yin-yang": 5000}
+_SHAPES = {
+    "digits": (1, 8, 8),
+    "cifar10": (3, 32, 32),
+    "cifar100": (3, 32, 32),
+    "dvs-gesture": (16, 32, 32),
+    "yin-yang": (4, 1, 1),
+}
 _PER_IMAGE = 0.3e6  # what an image costs besides its multiply-accumulates, in units of them
 _RELU = 0.8  # of what a step of the same net costs with spikes
 

@@ -60,6 +60,7 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("Number of steps", "", ("steps",)),
     ("Accuracy against T", "Ways to use time (docs/windowed.md), each with as many epochs.", ("time",)),
     ("Nets of windows at their best", "", ("windows",)),
+    ("Yin-Yang", "", ("yin-yang",)),
     ("Encoders", "", ("encoder",)),
     ("Energy", "", ("energy",)),
 )

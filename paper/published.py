@@ -33,7 +33,7 @@ def source() -> dict[str, Any]:
     """All of `published.toml`; ValueError where an entry has an unknown tag."""
     with (Path(__file__).resolve().parent / "published.toml").open("rb") as file:
         found = tomllib.load(file)
-    for entry in [*found["method"], *found["claim"], found["claims"], found["table4"], found["energy"]]:
+    for entry in [*found["method"], *found["yin_yang"], *found["claim"], found["claims"], found["table4"], found["energy"]]:
         if entry["tag"] not in TAGS:
             raise ValueError(f"published.toml: unknown tag {entry['tag']!r}; known are {', '.join(TAGS)}")
     return found
@@ -52,6 +52,12 @@ def table() -> pd.DataFrame:
     rows = [entry for entry in source()["method"] if entry["tag"] != "m"]
     columns = ["name", "year", "net", *DATASETS, "tag"]
     return pd.DataFrame([{name: row.get(name) for name in columns} for row in rows], columns=columns)
+
+
+def yin_yang() -> str:
+    """What was published for Yin-Yang, in one sentence, with the sources."""
+    figures = [f"{each['name']} {each['accuracy']} % ({each['source']})" for each in source()["yin_yang"] if each["tag"] != "m"]
+    return f"Published: {'; '.join(figures)}."
 
 
 def withheld() -> int:

@@ -19,6 +19,7 @@ DATASETS = {
     "cifar10": "CIFAR-10",
     "cifar100": "CIFAR-100",
     "dvs-gesture": "DVS Gesture",
+    "yin-yang": "Yin-Yang",
 }
 _ESCAPED = r"\&%$#_{}~^±×≥≤−–γ√✓→·"
 _ESCAPES = (

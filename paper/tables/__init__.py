@@ -6,6 +6,7 @@ from tools.tables import Column
 
 from firstspike.report import MISSING
 
+from .. import published
 from ..grid import Profile
 from ..records import Store
 from .accuracy import literature, table1
@@ -17,6 +18,7 @@ from .table import DECISION, SILENT, TIES, Table, spread
 from .timing import timing
 
 _SPIKES = Column("spikes_per_neuron", "spikes per neuron", spread("spikes_per_neuron", 3))
+_PARAMETERS = Column("parameters", "parameters", "{:,.0f}")
 _STEPS = Column("steps", "T", lambda row: MISSING if row["model"] == "relu" else str(row["steps"]))
 _CHOSEN = "The best setting is chosen by the validation column; where it is empty nothing was held out and nothing chosen."
 
@@ -48,7 +50,16 @@ TABLES: dict[str, tuple[str, Callable[[Profile, Store], Table]]] = {
         sweep(
             "windows",
             "Nets of windows made for accuracy, each beside the same net with ReLU.",
-            (Column("parameters", "parameters", "{:,.0f}"), _STEPS, _SPIKES),
+            (_PARAMETERS, _STEPS, _SPIKES),
+        ),
+    ),
+    "yin-yang": (
+        "yin-yang",
+        sweep(
+            "yin-yang",
+            "Yin-Yang: each way to use time.",
+            (_PARAMETERS, _STEPS, DECISION[0], Column("latency", "latency, steps", "{:.0f}"), _SPIKES),
+            published.yin_yang(),
         ),
     ),
     "encoder": ("encoder", sweep("encoder", "The encoder of the input.", (*DECISION, _SPIKES), _CHOSEN)),

@@ -54,18 +54,24 @@ def test_silence_is_black():
     assert not data.spectrogram(np.zeros(100), rate=8000).any()
 
 
-def recording(digit):
+def recording(digit, seconds=0.3):
     content = io.BytesIO()
     with wave.open(content, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(8000)
-        file.writeframes((1e4 * tone(300 + 200 * digit, 8000, seconds=0.3)).astype("<i2").tobytes())
+        file.writeframes((1e4 * tone(300 + 200 * digit, 8000, seconds=seconds)).astype("<i2").tobytes())
     return content.getvalue()
 
 
 def test_spoken_digits_are_fetched_once_checked_and_split(monkeypatch, mirror):
-    files = {f"{digit}_{name}_{i}.wav": recording(digit) for digit in range(10) for name in "ab" for i in (0, 4, 5, 49)}
+    seconds = {"george": 0.2, "theo": 0.3}
+    files = {
+        f"{digit}_{name}_{i}.wav": recording(digit, seconds[name])
+        for digit in range(10)
+        for name in seconds
+        for i in (0, 4, 5, 49)
+    }
     with zipfile.ZipFile(mirror.folder / "all.zip", "w") as archive:
         for name, content in files.items():
             archive.writestr(f"repository-1/recordings/{name}", content)
@@ -77,6 +83,11 @@ def test_spoken_digits_are_fetched_once_checked_and_split(monkeypatch, mirror):
     assert train.input_shape == (1, 32, 64) and len(train) == len(test) == 40
     assert train.labels.tolist() == test.labels.tolist() == sorted(4 * list(range(10)))
     assert (train.images == test.images).all()  # these recordings are the same
+    for speaker in seconds:
+        others, own = (data.load(f"spoken-digits-{speaker}", train=part, download=False) for part in (True, False))
+        assert len(others) == len(own) == 40
+        longest = {"george": own, "theo": others}[speaker].images.sum((0, 1, 2))
+        assert longest[13:].sum() == 0  # george's recordings are the shorter ones
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "large"])

@@ -85,9 +85,10 @@ def input_shape_of(settings: Config, shape: str | None, images: Path | None) -> 
         from ..data.images import image_shape
 
         return image_shape(images, size=settings.image_size)
-    if settings.data not in SHAPES:
+    known = SHAPES.get(settings.data) or SHAPES.get(settings.data.rpartition("-")[0])  # a speaker of spoken digits
+    if known is None:
         raise ValueError("--input-shape or --images must be given: the config names no data set, so no shape is known")
-    return SHAPES[settings.data]
+    return known
 
 
 def run_path(path: Path) -> Path:

@@ -11,7 +11,7 @@ from .._base import checks
 from .dataset import Dataset, draw, from_arrays, from_events, split
 from .images import check_classes, load_images
 from .sources import SOURCES, NotAvailable, cache_root, offline, user_root
-from .speech import spectrogram, spoken_digits
+from .speech import SPEAKERS, spectrogram, spoken_digits
 from .yin_yang import yin_yang
 
 __all__ = [
@@ -19,7 +19,8 @@ __all__ = [
     "load_images", "offline", "reload", "spectrogram", "split", "user_root",
 ]  # fmt: skip
 
-_LOADERS = {**SOURCES, "spoken-digits": spoken_digits, "yin-yang": yin_yang}
+_SPOKEN = ("spoken-digits", *(f"spoken-digits-{speaker}" for speaker in SPEAKERS))
+_LOADERS = {**SOURCES, **dict.fromkeys(_SPOKEN, spoken_digits), "yin-yang": yin_yang}
 NAMES = tuple(_LOADERS)
 Folder = str | os.PathLike[str] | None
 
@@ -34,7 +35,8 @@ def load(name: str, *, root: Folder = None, train: bool, download: bool | None =
 
     Parameters
     ----------
-    name : one of `NAMES`.
+    name : one of `NAMES`. "spoken-digits-george" has all recordings of george for test and the other five speakers for
+        training; so for each of the six.
     root : a folder with the files, or with folders of them named as here or as in torchvision. It has no effect on
         digits, which come with scikit-learn, nor on yin-yang, which is drawn.
     train : True for the training part, False for the test part.

@@ -22,6 +22,7 @@ URL = f"https://github.com/Jakobovski/free-spoken-digit-dataset/archive/{COMMIT}
 SHA256 = "ddb17656a0bca4c5ddace082be188ca630516dc2ef1110afe3c4e9cc71173de4"  # of all recordings, one behind the other
 FOLDERS = ("spoken-digits", "free-spoken-digit-dataset", "")
 LARGEST = 1 << 20  # bytes of a recording; the longest has 37 kB
+SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 TESTED = 5  # recordings 0 to 4 of each speaker and digit are for test
 LOWEST = 60.0  # Hz, the lower end of the lowest band
 RANGE = 60.0  # decibels from the loudest value of a recording down to 0
@@ -92,10 +93,16 @@ def spoken_digits(name: str, root: Path | None, train: bool, download: bool | No
     """Load one part of the Free Spoken Digit Dataset (six speakers, CC BY-SA 4.0): images [N, 1, 32, 64].
 
     Recordings 0 to 4 of each speaker and digit are for test (300), the others for training (2,700), as its authors say.
+    With a speaker at the end of the name, all 500 recordings of this speaker are for test and those of the others for training.
     """
+    left_out = name.removeprefix("spoken-digits").lstrip("-")
     by_hand = f"To put it in place by hand, unpack {URL}\ninto DIR."
-    recordings, source = find(name, _read, lambda folder, _: _fetch(folder), root, FOLDERS, download, by_hand)
-    chosen = [(file, sound) for file, sound in recordings if train != (int(file.stem.split("_")[2]) < TESTED)]
+    recordings, source = find("spoken-digits", _read, lambda folder, _: _fetch(folder), root, FOLDERS, download, by_hand)
+    chosen = []
+    for file, sound in recordings:
+        _, speaker, number = file.stem.split("_")
+        if train != (speaker == left_out if left_out else int(number) < TESTED):
+            chosen.append((file, sound))
     images = np.stack([spectrogram(sound, rate=8000) for _, sound in chosen])[:, None]
     labels = torch.tensor([int(file.name[0]) for file, _ in chosen])
     return Dataset(torch.from_numpy(images), labels, 10, name, source)
