@@ -85,3 +85,11 @@ def test_less_than_a_relu_net_that_skips_zeros_is_said_only_where_it_is_so():
     few = replace(HIDDEN, events=1, additions=10, nonzero_macs=900, neurons=1, active=1, idle=0)
     assert energy.verdict([few])[0].startswith("Less energy")
     assert "unless" in energy.verdict([replace(few, nonzero_macs=10)])[0]
+
+
+def test_a_table_without_memory_never_stands_alone():
+    counts = [replace(HIDDEN, timing="step"), replace(HIDDEN, timing="step")]
+    alone = energy.verdict(counts, "45nm-float")[0]
+    with_memory = energy.accounts(counts).total / energy.relu(counts)
+    assert alone.startswith("Less energy") and f"{with_memory:.2f} times (45nm-integer)" in alone and with_memory > 1
+    assert "45nm-integer" not in energy.verdict(counts, "45nm-float", "clocked")[1]

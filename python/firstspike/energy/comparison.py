@@ -16,6 +16,7 @@ from .table import EnergyTable, load
 
 _SHORT_WINDOW = 15  # steps of an input window that costs hardly any accuracy
 _POOLED = 1.1  # additions per multiply-add with an input that is not 0, from which on average pools are named
+_WITH_MEMORY = "45nm-integer"  # stands beside a table without figures of updates
 _NOTABLE = 0.05  # share of the energy from which on a change is named
 
 
@@ -149,8 +150,13 @@ def _beside_relu(counts: Sequence[LayerCounts], account: Account) -> str:
         return f"{_nanojoules(account.total)} {how}: the table has no figure for a net with ReLU; {with_figure}."
     answer = "Less" if account.total < nonzero else "More" if account.total > dense else "Less, unless ReLU skips its zeros:"
     skipping = "" if nonzero == dense else f", {_ratio(account.total, nonzero)} times where it skips zeros"
-    times = f"{_ratio(account.total, dense)} times the {_nanojoules(dense)} of the same net in int8{skipping}"
-    return f"{answer} energy than with ReLU: {_nanojoules(account.total)} are {times} {how}."
+    numbers = "float32" if account.table.integer_mac_pj is None else "int8"
+    times = f"{_ratio(account.total, dense)} times the {_nanojoules(dense)} of the same net in {numbers}{skipping}"
+    said = f"{answer} energy than with ReLU: {_nanojoules(account.total)} are {times} {how}."
+    if account.table.update_active_pj is not None or account.table.all_inclusive:
+        return said
+    memory = _total(counts, load(_WITH_MEMORY), account.schedule) / (relu(counts, _WITH_MEMORY) or math.nan)
+    return f"{said} This leaves out memory; with it, {memory:.2f} times ({_WITH_MEMORY})."
 
 
 def _shares(counts: Sequence[LayerCounts], account: Account) -> Iterator[tuple[float, str, int]]:
