@@ -180,8 +180,7 @@ def test_a_net_and_its_total():
     assert last["synaptic_operations"] == pytest.approx(first["spikes"] * 3)
     for name in ("spikes", "macs", "dense_macs", "updates", "energy_nj"):
         assert total[name] == pytest.approx(first[name] + last[name])
-    assert total["steps_to_decision"] == pytest.approx(float((observed.decision_step + 1).clamp(max=5).double().mean()))
-    assert math.isnan(first["steps_to_decision"]) and list(found) == ["layers.0", "layers.1", "total"]
+    assert total["latency"] == 5 and math.isnan(first["latency"]) and list(found) == ["layers.0", "layers.1", "total"]
     assert all(name in str(frame) for name in frame.columns)  # nothing is cut off
     assert model.training  # as it was
 
@@ -250,8 +249,6 @@ def test_messages_neurons_that_fire_and_convolutions_have_their_figures():
 
 
 @pytest.mark.parametrize(("steps", "after"), [(12, 4), (4, 12)])
-def test_a_sample_without_a_decision_counts_the_steps_of_the_readout(steps, after):
+def test_the_latency_is_that_of_the_readout(steps, after):
     net = Rescaled(nn.DirectLinear(3, 2, steps=steps), nn.TTFSLinear(2, 2, steps=after), nn.FirstSpike())
-    with torch.no_grad():
-        net.last.weight.zero_()
-    assert firstspike.profile(net, torch.rand(5, 3))["steps_to_decision"].iloc[-1] == after
+    assert firstspike.profile(net, torch.rand(5, 3))["latency"].iloc[-1] == after

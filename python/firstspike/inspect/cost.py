@@ -62,8 +62,8 @@ def profile(
     - `synapses_nj`, `updates_nj`, `energy_nj`: of additions and multiply-accumulates, of updates, and of all parts, in the
       schedule, by `energy.accounts`; parts without a figure in the table are left out;
     - `dense_energy_nj`, `nonzero_energy_nj`: of the same layer with ReLU, by `energy.relu`; NaN where the table has no figure;
-    - `steps_to_decision`: mean over samples, counted from 1, in steps of what the readout got (all of them without a
-      decision; in a net of windows the steps of all windows), in the row "total"; NaN elsewhere, and for a net without a readout.
+    - `latency`: the steps after which scores are there, those of what the readout gets, or in a net of windows of all windows
+      of layers that fire, in the row "total"; NaN elsewhere, and for a net without a readout.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def profile(
         }
     )
     total = {"layer": "total", "kind": "", **frame.drop(columns=["layer", "kind"]).sum(skipna=False)}
-    total["steps_to_decision"] = math.nan if seen.steps_to_decision is None else seen.steps_to_decision
+    total["latency"] = math.nan if seen.latency is None else seen.latency
     return _Profile(pd.DataFrame([*frame.to_dict("records"), total]).astype({"neurons": int}))
 
 
@@ -125,11 +125,11 @@ def counts(net: nn.Module, x: Any, *, batch: int = 256) -> list[LayerCounts]:
 
 @dataclass(frozen=True)
 class Observed:
-    """Counts of a net's layers, the names of their classes, and the mean steps to decision, None without a readout."""
+    """Counts of a net's layers, the names of their classes, and the steps until scores are there, None without a readout."""
 
     counts: list[LayerCounts]
     kinds: list[str]
-    steps_to_decision: float | None
+    latency: int | None
 
 
 @torch.no_grad()
@@ -147,7 +147,7 @@ def observed(net: nn.Module, x: Any, batch: int) -> Observed:
     blocks = {block.layers[-1]: block for block in net.modules() if isinstance(block, Residual) and block.shortcut is None}
     layers: dict[str, tuple[str, dict[str, Any]]] = {}
     sums: dict[str, dict[str, float]] = {}
-    decisions: float | None = None
+    latency: int | None = None
     with evaluating(net):
         for start in range(0, len(x), batch):
             part = x[start : start + batch]
@@ -166,14 +166,12 @@ def observed(net: nn.Module, x: Any, batch: int) -> Observed:
                 layers[name] = layer.kind, facts
                 before = sums.setdefault(name, dict.fromkeys(numbers, 0.0))
                 sums[name] = {key: before[key] + value for key, value in numbers.items()}
-            if seen.decision_step is not None:
-                steps = (seen.decision_step + 1).clamp(max=seen.readout_steps)
-                decisions = (decisions or 0.0) + float(steps.sum())
+            latency = seen.readout_steps
     if not layers:
         raise ValueError("net must run layers of firstspike.nn, got none")
     means: dict[str, dict[str, Any]] = {name: {key: value / len(x) for key, value in sums[name].items()} for name in layers}
     counted = [LayerCounts(name=name, **facts, **means[name]) for name, (_, facts) in layers.items()]
-    return Observed(counted, [kind for kind, _ in layers.values()], None if decisions is None else decisions / len(x))
+    return Observed(counted, [kind for kind, _ in layers.values()], latency)
 
 
 def _facts(seen: Seen, monitor: Monitor) -> dict[str, Any]:

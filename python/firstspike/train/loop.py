@@ -24,7 +24,7 @@ from .evaluation import Diverged, Meter, check_labels, check_scores, observed
 from .penalty import Penalty
 from .result import Epoch, Metrics
 
-OBSERVE_EVERY = 10  # batches; spikes and steps to decision are a by-product, not worth their time in each one
+OBSERVE_EVERY = 10  # batches; spikes and accuracies of earlier stops are a by-product, not worth their time in each one
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
