@@ -3,6 +3,7 @@
 import time
 import traceback
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ import torch
 from torch import nn
 
 import firstspike
-from firstspike import data, provenance
+from firstspike import data, inspect, models, provenance
 from firstspike import train as training
+from firstspike.energy import LayerCounts
 from firstspike.inspect import OperationCounter, layer_signals
-from firstspike.models import TTFSNet
+from firstspike.models import ReluNet, TTFSNet
 
 from .execute import Outcome, Task
 from .runs import Run
@@ -75,6 +77,7 @@ def _record(task: Task) -> dict[str, Any]:
     observed = _observe(net, datasets[1])
     results["operations"] = observed.pop("operations")
     results["test"] |= observed
+    results["counts"] = [asdict(layer) for layer in counts(run, net, datasets[1].images[:COUNTED])]
     if isinstance(net, TTFSNet):
         results["diagnosis"] = _diagnosis(run, net, datasets[0])
     extra = time.perf_counter() - began
@@ -174,6 +177,36 @@ def _observe(net: nn.Module, test: data.Dataset) -> dict[str, Any]:
         steps = [net.observe(test.images[start : start + _BATCH]).decision_step for start in parts]
         found["decided"] = torch.bincount(torch.cat(steps), minlength=net.steps + 1).tolist()
     return found
+
+
+def counts(run: Run, net: nn.Module, images: torch.Tensor) -> list[LayerCounts]:
+    """What each layer does per image; of the ReLU counterpart of a net of windows its own multiply-adds, and no spikes."""
+    if isinstance(net, TTFSNet):
+        return inspect.counts(net, images)
+    if not isinstance(net, ReluNet) or run.timing != "windowed":
+        return []
+    twin = models.build(run.spec, input_shape=tuple(images.shape[1:]), steps=1, timing="windowed", pooling=run.pooling)
+    own = iter(_nonzero_macs(net, images))
+    silent: dict[str, Any] = {"events": 0.0, "additions": 0.0, "spikes": 0.0, "active": 0.0, "idle": 0.0}
+    layers = [replace(layer, **silent) for layer in inspect.counts(twin, images[:1])]
+    return [replace(layer, nonzero_macs=next(own)) if layer.kind != "pool" else layer for layer in layers]
+
+
+@torch.no_grad()
+def _nonzero_macs(net: ReluNet, images: torch.Tensor) -> list[float]:
+    """The multiply-adds per image whose input is not 0, of each layer of a net with ReLU in their order."""
+    sums: dict[nn.Module, float] = {}
+
+    def count(layer: nn.Module, received: tuple[torch.Tensor], _: torch.Tensor) -> None:
+        sums[layer] = sums.get(layer, 0.0) + inspect.synaptic_operations((received[0] != 0).float(), layer)
+
+    layers = [module for module in net.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
+    for part in images.split(_BATCH):
+        net(part)
+    for hook in hooks:
+        hook.remove()
+    return [value / len(images) for value in sums.values()]
 
 
 def _diagnosis(run: Run, net: TTFSNet, train: data.Dataset) -> dict[str, Any]:

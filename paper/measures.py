@@ -1,7 +1,7 @@
 """From the records of a condition (one per seed) to the numbers of a table's row."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
@@ -92,9 +92,11 @@ def learning_curve(record: Record) -> tuple[str, list[float]]:
     return name, curve[f"{name}_accuracy"]
 
 
-def frame(profile: Profile, store: Store, experiment: str) -> pd.DataFrame:
-    """One row per condition of the experiment: what it is, mean and sd over seeds of every measure, why it is missing."""
-    rows = [row(condition, store, profile) for condition in profile.of(experiment)]
+def frame(
+    profile: Profile, store: Store, experiment: str, measures: Mapping[str, Callable[[Record], float | None]] = MEASURES
+) -> pd.DataFrame:
+    """One row per condition of the experiment: what it is, mean and sd over seeds of each measure, why it is missing."""
+    rows = [row(condition, store, profile, measures) for condition in profile.of(experiment)]
     return pd.DataFrame(rows)
 
 
@@ -109,7 +111,9 @@ def by_seed(condition: Condition, store: Store, measure: Callable[[Record], floa
     return {seed: value for seed, value in found.items() if value is not None}
 
 
-def row(condition: Condition, store: Store, profile: Profile) -> dict[str, Any]:
+def row(
+    condition: Condition, store: Store, profile: Profile, measures: Mapping[str, Callable[[Record], float | None]] = MEASURES
+) -> dict[str, Any]:
     """The row of one condition. `seeds` counts its records; `status` is the reason where some are missing, else ""."""
     run = condition.runs[0]
     found = records(condition, store)
@@ -138,7 +142,7 @@ def row(condition: Condition, store: Store, profile: Profile) -> dict[str, Any]:
         "status": status(condition, store),
         "commits": commits(found),
     }
-    for name, measure in MEASURES.items():
+    for name, measure in measures.items():
         values = [value for record in found if (value := measure(record)) is not None]
         made[name], made[f"{name}_sd"] = mean_and_sd(values)
     return made

@@ -63,6 +63,7 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("Yin-Yang", "", ("yin-yang",)),
     ("Encoders", "", ("encoder",)),
     ("Energy", "", ("energy",)),
+    ("The cost of an answer", "Nets that are trained for few spikes (docs/cost.md).", ("cost", "cost_layers")),
 )
 
 

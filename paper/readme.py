@@ -13,6 +13,7 @@ The marks are the lines `<!-- results PROFILE WORDS -->` and `<!-- end -->`. WOR
     cost SETUP       latency, spikes and energy against T
     energy SETUP     energy against T in every schedule and model
     energy windows   energy of the nets of windows made for accuracy
+    answers SETUP    what an answer costs: accuracy, spikes, steps and energy by several models
     conversion       conversions of ReLU nets
     chips            small nets on each chip
 """
@@ -31,13 +32,14 @@ from paper.grid import Profile
 from paper.records import Store
 from paper.tables import TABLES
 from paper.tables.accuracy import table1
+from paper.tables.cost import answers
 from paper.tables.front import best
 from paper.tables.table import Table
 from paper.tables.timing import accuracies, accurate_energies, costs, energies
 from tools import ROOT, documents
 
 NAME = "results"
-DOCUMENTS = ("README.md", "docs/accuracy.md", "docs/emulator.md")
+DOCUMENTS = ("README.md", "docs/accuracy.md", "docs/cost.md", "docs/emulator.md")
 SHORT = ("group", "dataset", "net", "augmentation", "seeds", "accuracy", "relu_accuracy", "published")
 WANTED = (*SHORT, "epochs", "parameters", "steps", "seconds", "threads")
 
@@ -74,8 +76,9 @@ def _table(name: str, folder: Path, words: list[str]) -> str:
     loaded, store = grid.load(name), Store(folder)
     if words == ["energy", "windows"]:
         return markdown(accurate_energies(loaded, store))
-    if words[:1] in (["accuracy"], ["cost"], ["energy"]):
-        return markdown({"accuracy": accuracies, "cost": costs, "energy": energies}[words[0]](loaded, store, words[1]))
+    made = {"accuracy": accuracies, "cost": costs, "energy": energies, "answers": answers}
+    if words and words[0] in made:
+        return markdown(made[words[0]](loaded, store, words[1]))
     if words == ["windows"]:
         return markdown(TABLES["windows"][1](loaded, store).shown.drop(columns="validation, %"))  # nothing was held out
     if words == ["best"]:

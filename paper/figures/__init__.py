@@ -7,6 +7,7 @@ from firstspike.report import style
 from ..grid import Profile
 from ..records import Store
 from .accuracy import accuracy
+from .cost import cost, layers_cost
 from .curves import curves
 from .decisions import decisions
 from .layers import currents, signal
@@ -23,6 +24,8 @@ FIGURES: dict[str, tuple[str, Callable[[Profile, Store], NamedFigure | None]]] =
     "gamma": ("gamma", gamma),
     "steps": ("steps", steps),
     "time": ("time", timing),
+    "cost": ("cost", cost),
+    "cost_layers": ("cost", layers_cost),
 }
 
 

@@ -11,6 +11,7 @@ from ..grid import Profile
 from ..records import Store
 from .accuracy import literature, table1
 from .components import learning_rates, pooling, table4
+from .cost import cost
 from .decoding import decoder, sweep
 from .energy import energy
 from .speed import speed
@@ -64,6 +65,7 @@ TABLES: dict[str, tuple[str, Callable[[Profile, Store], Table]]] = {
     ),
     "encoder": ("encoder", sweep("encoder", "The encoder of the input.", (*DECISION, _SPIKES), _CHOSEN)),
     "energy": ("table1", energy),
+    "cost": ("cost", cost),
 }
 
 

@@ -3,13 +3,19 @@
 import copy
 import os
 import signal
+from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 
+import torch
 from paper.execute import Outcome, Task
 from paper.records import Store
 
+from firstspike import inspect, models
 from firstspike.inspect import HISTOGRAM_EDGES
 from paper import grid
+
+from ..samples import generator
 
 _load = grid.load  # tests put another one in its place
 
@@ -65,7 +71,17 @@ setups = ["small"]
 
 [encoder]
 setups = ["small"]
+
+[cost]
+setups = ["small"]
 """
+
+
+@cache
+def counts() -> list[dict]:
+    """The counts of a net of windows with its first weights."""
+    net = models.build("64-16-10", input_shape=(1, 8, 8), steps=8, timing="windowed", input_steps=15, generator=generator(0))
+    return [asdict(layer) for layer in inspect.counts(net, torch.rand(8, 64, generator=generator(1)))]
 
 
 def profile(folder: Path, text: str = PROFILE) -> grid.Profile:
@@ -94,6 +110,7 @@ def record(seed: int = 0, accuracy: float = 90.0, **test: object) -> dict:
         "best": {"epoch": 2, "accuracy": accuracy + seed},
         "validation": None,
         "diagnosis": copy.deepcopy({"init": layers, "trained": layers}),
+        "counts": counts(),
         "operations": {"additions": 2000.0, "macs": 1000.0, "updates": 500.0},
     }
     timing = {"started": "2026-01-01T00:00:00+00:00", "seconds": 3.0, "cpu_seconds": 2.0, "epochs": [1.0, 1.5]}

@@ -62,6 +62,18 @@ def test_with_images_held_out_test_is_measured_once(made_up, tmp_path):
     assert results["validation"] == results["curve"]["validation_accuracy"][-1]
 
 
+def test_counts_of_a_relu_net_have_its_own_zeros(made_up, tmp_path):
+    counts = {}
+    for model in ("ttfs", "relu"):
+        outcome = job.train(task(tmp_path / model, model=model, timing="windowed", pooling="max"))
+        assert outcome.record is not None, outcome.how
+        counts[model] = json.loads(json.dumps(outcome.record["results"]["counts"], allow_nan=False))
+    spiking, relu = ([layer for layer in counts[model] if layer["kind"] != "pool"] for model in ("ttfs", "relu"))
+    assert [layer["macs"] for layer in spiking] == [layer["macs"] for layer in relu]
+    assert relu[0]["nonzero_macs"] > 0 and all(layer["additions"] == 0 for layer in relu)
+    assert all(0 < layer["nonzero_macs"] <= layer["macs"] for layer in relu) and spiking[1]["additions"] > 0
+
+
 def test_failures_are_outcomes(made_up, tmp_path, monkeypatch, capsys):
     outcome = job.train(task(tmp_path, spec="4C3-AP64-10"))
     assert outcome.record is None and outcome.reason == "failed: GrammarError" and "AP64" in outcome.how

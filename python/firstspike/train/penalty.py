@@ -131,6 +131,7 @@ def _cost(call: Call, form: str) -> Tensor:
     received = call.received
     if isinstance(received, SpikeTimes):
         return spike_cost(received, form)
+    assert isinstance(received, Tensor)
     if _is_train(call):
         values = 1 - torch.arange(len(received), dtype=torch.float32, device=received.device) / len(received)
         return (COST_FORMS[form](values) * received.flatten(1).mean(1)).sum()
@@ -144,6 +145,7 @@ def _share(call: Call) -> Tensor:
     received = call.received
     if isinstance(received, SpikeTimes):
         return (~received.silent).float().mean()
+    assert isinstance(received, Tensor)
     return received.sum(0).mean() if _is_train(call) else (received > 0).float().mean()
 
 
