@@ -5,11 +5,11 @@ from tools.tables import Column, present
 
 from firstspike.report import MISSING
 
-from ..answers import CHIP, ENERGIES
+from ..answers import ENERGIES
 from ..grid import Condition, Profile
 from ..intervals import paired
 from ..job import COUNTED
-from ..measures import MEASURES, by_seed, frame
+from ..measures import CHIP, MEASURES, by_seed, frame
 from ..records import Store
 from .table import SEEDS, SETUP, Table, result, rules
 
