@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import io
 import pickle
+import re
 import shutil
 import socket
 import sys
@@ -11,9 +12,11 @@ import tarfile
 
 import numpy as np
 import pytest
+from paper.execute import Task
 
 from firstspike import data
 from firstspike.data import sources
+from paper import grid, job
 
 torchvision = pytest.importorskip("torchvision")
 EVENT = np.dtype([("x", np.int16), ("y", np.int16), ("p", bool), ("t", np.int64)])
@@ -66,6 +69,22 @@ def test_cifar_in_a_named_folder(cifar, mirror, tmp_path):
     for root, place in ((mirror.folder, mirror.folder), (tmp_path / "sets", tmp_path / "sets" / name)):
         dataset = data.load(name, root=root, train=False, download=False)
         assert dataset.source == f"folder {place}" and len(dataset) == 4 and mirror.asked == []
+
+
+def assert_protocol_runs(setup, root, folder):
+    """The full protocol's run of a setup makes its record from the files in `root`, with a narrower net and one epoch."""
+    condition = next(each for each in grid.load("paper").of("table1") if (each.setup, each.label) == (setup, "TTFS, membrane"))
+    run = condition.runs[0]
+    narrow = re.sub(r"(?<![A-Z\d])\d+(C3|-)", r"4\1", run.spec)
+    outcome = job.train(Task(run.changed(spec=narrow, epochs=1, warmup=0.0, threads=1), folder, data=str(root)))
+    assert outcome.record is not None, outcome.how
+    assert all(source.startswith("folder") for source in outcome.record["results"]["sources"])
+
+
+def test_the_protocol_takes_the_files_of_cifar(cifar, mirror, tmp_path):
+    name, _ = cifar
+    assert_protocol_runs(f"{name}-cnn", mirror.folder, tmp_path)
+    assert mirror.asked == []
 
 
 def test_a_damaged_archive_of_cifar(cifar, mirror):
@@ -136,6 +155,12 @@ def test_recordings_become_frames(gesture):
     for place, count in {(0, 0, 0): 2, (3, 0, 1): 1, (15, 31, 31): 1}.items():
         assert frame[place] == np.ceil(255 * min(count / top, 1))
     assert np.count_nonzero(frame) == 3 and not sources.frame(events[:0], sensor=128).any()
+
+
+@needs_tonic
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_protocol_takes_the_recordings(gesture, tmp_path):
+    assert_protocol_runs("gesture-cnn", gesture, tmp_path)
 
 
 @needs_tonic
