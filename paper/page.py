@@ -53,7 +53,7 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ("pooling",),
     ),
     (
-        "Decoders and steps to decision",
+        "Decoders and the first output spike",
         "The exact rule of the TQ-TTFS decoder is not known to us; the first-spike decoder is used in its place.",
         ("decoder", "decisions", "gamma"),
     ),

@@ -1,4 +1,4 @@
-"""Figure 1d: how many steps a decision takes, decoder by decoder."""
+"""Figure 1d: when the first output spike comes, decoder by decoder."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from .named_figure import NamedFigure, by_setup, empty
 
 
 def decisions(profile: Profile, store: Store) -> NamedFigure | None:
-    """Share of samples that are decided after each step, a panel for each bench."""
+    """Share of samples with an output spike after each step, a panel for each bench."""
     setups = by_setup(profile.of("decoder"))
     if not any(records(condition, store) for conditions in setups.values() for condition in conditions):
         return None
@@ -25,7 +25,8 @@ def decisions(profile: Profile, store: Store) -> NamedFigure | None:
     handles: dict[str, Any] = {}
     for axes, (setup, conditions) in zip(panels, setups.items(), strict=False):
         axes.set_title(profile.title(setup))
-        found = [(index, condition.label, records(condition, store)) for index, condition in enumerate(conditions)]
+        spiking = [each for each in conditions if not str(each.value).startswith("membrane")]  # others answer after all steps
+        found = [(index, condition.label, records(condition, store)) for index, condition in enumerate(spiking)]
         if not any(made for _, _, made in found):
             empty(axes, store.missing_reason(conditions[0].runs[0]).reason)
             continue
@@ -40,20 +41,18 @@ def decisions(profile: Profile, store: Store) -> NamedFigure | None:
     for axes in panels[len(setups) :]:
         axes.set_visible(False)
     for row in grid:
-        row[0].set_ylabel("decided, % of samples")
+        row[0].set_ylabel("with an output spike, %")
     drawn.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4 if columns > 1 else 2)
     return NamedFigure(
         "decisions",
         drawn,
-        "Steps to decision (the paper's Fig. 1d): share of (up to 2,000) test images with an output spike "
-        "after so many steps. "
-        "For the membrane, which decides after all steps, the share whose prediction no longer changes (known only "
-        "afterwards).",
+        "The first output spike (the paper's Fig. 1d): share of (up to 2,000) test images with an output spike "
+        "after so many steps.",
     )
 
 
 def _decided(record: dict[str, Any]) -> NDArray[np.float64]:
-    """Share of samples decided in step 0 to T - 1 or before, [T]; what never fires is not in it."""
+    """Share of samples with an output spike in step 0 to T - 1 or before, [T]; what never fires is not in it."""
     counts = np.array(record["results"]["test"]["decided"], dtype=float)
     shares: NDArray[np.float64] = counts[:-1].cumsum() / counts.sum()
     return shares

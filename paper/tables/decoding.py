@@ -1,5 +1,6 @@
 """Decoders, and sweeps over one setting."""
 
+import math
 from collections.abc import Callable
 
 from tools.tables import Column
@@ -11,14 +12,15 @@ from .table import ACCURACY, BEST, DECISION, SEEDS, SETUP, SILENT, TIES, VALIDAT
 
 
 def decoder(profile: Profile, store: Store) -> Table:
-    """Decoders: accuracy and steps to decision."""
+    """Decoders: accuracy and the step of the first output spike."""
     raw = frame(profile, store, "decoder")
+    known_afterwards = [name for column in DECISION for name in (column.name, f"{column.name}_sd")]
+    raw.loc[raw["readout"].str.startswith("membrane"), known_afterwards] = math.nan
     columns = (SETUP, Column("label", "decoder"), Column("steps", "T"), SEEDS, ACCURACY, BEST, *DECISION, TIES, SILENT)
     note = (
-        "Steps to decision: with TWD and first spike, the step of the first output spike, counted from 1; T where no "
-        "output fires. TWD has ten outputs per class, first spike one, and the first of more neurons is earlier. A membrane "
-        "decides only after all T steps; for it the table has the step from which on the prediction no longer changes, which is "
-        "known only afterwards. Ties: samples whose first output step has spikes "
+        "Steps: that of the first output spike, counted from 1; T where no output fires. TWD has ten outputs per class, first "
+        "spike one, and the first of more neurons is earlier. A membrane decides after all T steps. "
+        "Ties: samples whose first output step has spikes "
         "of several classes. Silent: samples without an output spike."
     )
     return Table("decoder", "Decoders, each trained with its own readout.", raw, columns, note, rules(raw, "setup"))
