@@ -74,6 +74,9 @@ setups = ["small"]
 
 [cost]
 setups = ["small"]
+
+[yin-yang]
+setups = ["small"]
 """
 
 
