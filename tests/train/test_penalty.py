@@ -28,11 +28,12 @@ def test_the_share_is_that_of_the_profiles_additions(spec, options):
     x = torch.rand(40, 1, 8, 8, generator=generator(1))
     with SpikeCost(net) as spent:
         net(x)
-    table = inspect.profile(net, x)[1:-1]  # without the encoder's spikes and the total
-    pools = [getattr(net.get_submodule(name), "avg_pool", 1) for name in table["layer"]]
-    most = sum(macs * pool**2 for macs, pool in zip(table["dense_macs"], pools, strict=True))
-    assert 0 < table["synaptic_operations"].sum() < most
-    assert spent.share() == pytest.approx(table["synaptic_operations"].sum() / most, rel=1e-5)
+    layers = [layer for layer in inspect.counts(net, x)[1:] if layer.macs]  # without the encoder's spikes, and pools
+    pools = [getattr(net.get_submodule(layer.name), "avg_pool", 1) for layer in layers]
+    most = sum(layer.macs * pool**2 for layer, pool in zip(layers, pools, strict=True))
+    additions = sum(layer.additions - layer.shortcut_additions for layer in layers)
+    assert 0 < additions < most
+    assert spent.share() == pytest.approx(additions / most, rel=1e-5)
     assert 0 < spent.cost().item() < 1
 
 
