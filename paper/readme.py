@@ -9,6 +9,7 @@ The marks are the lines `<!-- results PROFILE WORDS -->` and `<!-- end -->`. WOR
     short            its accuracies, of rows that were run, have a published accuracy or none to have, and are not superseded
     best             the table of README.md
     windows          nets of windows made for accuracy
+    yin-yang         Yin-Yang
     accuracy SETUP   accuracy against T
     cost SETUP       latency, spikes and energy against T
     energy SETUP     energy against T in every schedule and model
@@ -79,8 +80,8 @@ def _table(name: str, folder: Path, words: list[str]) -> str:
     made = {"accuracy": accuracies, "cost": costs, "energy": energies, "answers": answers}
     if words and words[0] in made:
         return markdown(made[words[0]](loaded, store, words[1]))
-    if words == ["windows"]:
-        return markdown(TABLES["windows"][1](loaded, store).shown.drop(columns="validation, %"))  # nothing was held out
+    if words in (["windows"], ["yin-yang"]):
+        return markdown(TABLES[words[0]][1](loaded, store).shown.drop(columns="validation, %"))  # nothing was held out
     if words == ["best"]:
         return markdown(best(loaded, store))
     return block(loaded, store, words == ["short"])
