@@ -88,27 +88,27 @@ class Runs(NamedTuple):
 def runs_of(layout: Layout, stage: Stage) -> Runs:
     """The runs of a stage; those that lie beside the map are empty."""
     parts, offset = [], 0
-    for one in stage.inputs:
-        parts.append(_runs(layout, stage, one) + offset)
-        offset += layout.maps[one.source].room[1]
+    for synapses in stage.inputs:
+        parts.append(_runs(layout, stage, synapses) + offset)
+        offset += layout.maps[synapses.source].room[1]
     both = np.concatenate(parts, -1)  # [2, rows, columns, tiles, site rows, site columns, runs of a site]
     sites, per_site = both.shape[4] * both.shape[5], both.shape[6]
     begin, end = both.reshape(2, -1, sites * per_site)
     return Runs(begin, end, [run % per_site == per_site - 1 for run in range(sites * per_site)])
 
 
-def _runs(layout: Layout, stage: Stage, one: Input) -> Ints:
-    source, (height, width, _) = layout.maps[one.source], layout.maps[stage.number].shape
+def _runs(layout: Layout, stage: Stage, synapses: Input) -> Ints:
+    source, (height, width, _) = layout.maps[synapses.source], layout.maps[stage.number].shape
     blocks, pool = len(source.blocks), source.pool
-    taps, span = (np.arange(one.kernel[1]), 1) if one.split else (np.zeros(1, np.int64), one.kernel[1] * blocks)
-    first = [source.blocks.index(one.channels_of(tile).start) if one.split else 0 for tile in stage.tiles]
+    taps, span = (np.arange(synapses.kernel[1]), 1) if synapses.split else (np.zeros(1, np.int64), synapses.kernel[1] * blocks)
+    first = [source.blocks.index(synapses.channels_of(tile).start) if synapses.split else 0 for tile in stage.tiles]
     rows, columns, tiles, site_rows, site_columns, kernel_rows, tap = np.ix_(
-        np.arange(height) * stage.pool[0] * one.stride[0] - one.padding[0],
-        (np.arange(width) * stage.pool[1] * one.stride[1] - one.padding[1]) * blocks,
+        np.arange(height) * stage.pool[0] * synapses.stride[0] - synapses.padding[0],
+        (np.arange(width) * stage.pool[1] * synapses.stride[1] - synapses.padding[1]) * blocks,
         np.array(first),
-        np.arange(stage.pool[0]) * one.stride[0],
-        np.arange(stage.pool[1]) * one.stride[1] * blocks,
-        np.arange(one.kernel[0] * pool),
+        np.arange(stage.pool[0]) * synapses.stride[0],
+        np.arange(stage.pool[1]) * synapses.stride[1] * blocks,
+        np.arange(synapses.kernel[0] * pool),
         taps * blocks,
     )
     y, x = (rows + site_rows) * pool + kernel_rows, columns + tiles + site_columns + tap
@@ -118,12 +118,12 @@ def _runs(layout: Layout, stage: Stage, one: Input) -> Ints:
     return np.stack([x.reshape(*x.shape[:5], -1) for x in marks])
 
 
-def counted(own: Map, levels: NDArray[np.uint8], skips: bool) -> Ints:
+def counted(neurons: Map, levels: NDArray[np.uint8], skips: bool) -> Ints:
     """How many spikes lie before each mark of a map, int64 [marks]. levels: [height, width, channels]."""
-    width = own.columns * own.pool
-    spikes = levels[: own.rows, :width] > 0 if skips else np.ones((own.rows, width, own.shape[2]), bool)
-    blocks = np.add.reduceat(spikes, own.blocks, axis=2, dtype=np.int64)
-    columns = blocks.reshape(own.rows, own.columns, own.pool, -1).sum(2)
+    width = neurons.columns * neurons.pool
+    spikes = levels[: neurons.rows, :width] > 0 if skips else np.ones((neurons.rows, width, neurons.shape[2]), bool)
+    blocks = np.add.reduceat(spikes, neurons.blocks, axis=2, dtype=np.int64)
+    columns = blocks.reshape(neurons.rows, neurons.columns, neurons.pool, -1).sum(2)
     return np.concatenate([[0], np.cumsum(columns)])
 
 
@@ -133,11 +133,11 @@ def sent(layout: Layout, times: NDArray[np.uint8]) -> tuple[list[dict[int, NDArr
     raw = layout.program.engine().run(times, all_times=True)
     every: dict[int, NDArray[np.uint8] | None] = {-1: times, **dict(enumerate(raw.times))}
     levels: list[dict[int, NDArray[np.uint8]]] = [{} for _ in times]
-    for number, own in layout.maps.items():
+    for number, neurons in layout.maps.items():
         fired = every[number]
-        if own.steps and fired is not None:
-            for found, one in zip(levels, levels_of(fired, own.steps), strict=True):
-                found[number] = one.reshape(own.shape)
+        if neurons.steps and fired is not None:
+            for sample, sample_levels in zip(levels, levels_of(fired, neurons.steps), strict=True):
+                sample[number] = sample_levels.reshape(neurons.shape)
     assert raw.membrane[-1] is not None
     return levels, raw.membrane[-1][:, -1]
 
@@ -156,7 +156,7 @@ class Predictor:
         return [self._work(stage, runs, marks, levels.get(stage.number)) for stage, runs in pairs]
 
     def _work(self, stage: Stage, runs: Runs, marks: Mapping[int, Ints], sent: NDArray[np.uint8] | None) -> Work:
-        before = np.concatenate([marks[one.source] for one in stage.inputs])
+        before = np.concatenate([marks[synapses.source] for synapses in stage.inputs])
         counts = before[runs.end] - before[runs.begin]
         lanes = np.array([len(tile) for tile in stage.tiles])
         if sent is None or not self.layout.skips:
@@ -164,9 +164,8 @@ class Predictor:
         else:
             spikes = np.stack([np.count_nonzero(sent[..., tile.start : tile.stop], axis=2) for tile in stage.tiles], 2).ravel()
         timeline = _Timeline(self.layout.clusters, runs.closes)
-        events = [
-            timeline.tile(n, own, count) for n, (own, count) in enumerate(zip(counts.tolist(), spikes.tolist(), strict=True))
-        ]
+        pairs = zip(counts.tolist(), spikes.tolist(), strict=True)
+        events = [timeline.tile(n, run_counts, count) for n, (run_counts, count) in enumerate(pairs)]
         additions = np.array(events).reshape(-1, len(lanes)).sum(0) @ lanes
         kept = 0 if sent is None else int(marks[stage.number][-1])
         return Work(timeline.end + self.latency, counts.size, int(counts.sum()), int(additions), kept)
@@ -202,25 +201,25 @@ class _Timeline:
 
     def __init__(self, clusters: int, closes: list[bool]) -> None:
         self.clusters, self.closes = [_Cluster() for _ in range(clusters)], closes
-        self.given = self.end = 0  # the dispatcher gave the last tile, the collector took its last neuron
+        self.dispatched = self.end = 0  # the dispatcher gave the last tile, the collector took its last neuron
 
     def tile(self, number: int, counts: list[int], sent: int) -> int:
         """Compute a tile with runs of `counts` spikes, `sent` of whose neurons are sent; return the cycles of its lanes."""
-        own = self.clusters[number % len(self.clusters)]
-        self.given = max(self.given + 1, own.load)
-        own.load = max(self.given + 1, own.walked)
-        ready, waiting, events, last = own.load + 1, 0, sum(counts), len(counts) - 1
+        cluster = self.clusters[number % len(self.clusters)]
+        self.dispatched = max(self.dispatched + 1, cluster.load)
+        cluster.load = max(self.dispatched + 1, cluster.walked)
+        ready, waiting, events, last = cluster.load + 1, 0, sum(counts), len(counts) - 1
         for run, (count, closes) in enumerate(zip(counts, self.closes, strict=True)):
-            own.walked = own.go(max(own.walked + 1, ready))
-            own.held = own.go(own.go(own.walked + 1) + 1)
+            cluster.walked = cluster.go(max(cluster.walked + 1, ready))
+            cluster.held = cluster.go(cluster.go(cluster.walked + 1) + 1)
             if count:
                 if waiting:
-                    own.push(own.held, waiting, False)
+                    cluster.push(cluster.held, waiting, False)
                 waiting = count
             if closes:
                 events += waiting == 0  # a cycle for a membrane without any spike
-                own.push(own.go(own.held + 1), max(waiting, 1), run == last)
+                cluster.push(cluster.go(cluster.held + 1), max(waiting, 1), run == last)
                 waiting = 0
-        self.end = max(own.finished + TO_COLLECTOR, self.end + 1) + max(1, sent) - 1
-        own.free = self.end + 1
+        self.end = max(cluster.finished + TO_COLLECTOR, self.end + 1) + max(1, sent) - 1
+        cluster.free = self.end + 1
         return events

@@ -192,34 +192,34 @@ class Layout:
         """Find the average pool of each map, which must be the same for all of its listeners."""
         seen: set[int] = set()
         for stage in self.stages:
-            side = stage.layer.shortcut
-            for one, pool in zip(stage.inputs, (stage.layer.pool, side.pool if side else 1), strict=False):
-                if one.source in seen and self.maps[one.source].pool != pool:
+            shortcut = stage.layer.shortcut
+            for synapses, pool in zip(stage.inputs, (stage.layer.pool, shortcut.pool if shortcut else 1), strict=False):
+                if synapses.source in seen and self.maps[synapses.source].pool != pool:
                     problem = f"its shortcut averages {pool} x {pool} neurons, another layer averages the same map otherwise"
                     raise Refusal(stage.layer.name, problem, "average in a layer before the block")
-                seen.add(one.source)
-                self.maps[one.source].pool = pool
+                seen.add(synapses.source)
+                self.maps[synapses.source].pool = pool
 
     def _cut(self, stage: Stage) -> None:
         """Cut a stage's channels into tiles, and the maps that it reads into the blocks of its groups."""
         outputs = self.maps[stage.number].shape[2]
         ends = {*self.maps[stage.number].blocks[1:], outputs}
-        for one in stage.inputs:
-            if one.inside:
-                ends |= set(range(0, outputs, one.wide * max(1, self.lanes // one.wide))) - {0}
+        for synapses in stage.inputs:
+            if synapses.inside:
+                ends |= set(range(0, outputs, synapses.wide * max(1, self.lanes // synapses.wide))) - {0}
         begin = 0
         for end in sorted(ends):
             stage.tiles += [range(first, min(first + self.lanes, end)) for first in range(begin, end, self.lanes)]
             begin = end
-        for one in stage.inputs:
-            source = self.maps[one.source]
-            blocks = sorted({(channels.start, channels.stop) for channels in map(one.channels_of, stage.tiles)})
+        for synapses in stage.inputs:
+            source = self.maps[synapses.source]
+            blocks = sorted({(channels.start, channels.stop) for channels in map(synapses.channels_of, stage.tiles)})
             firsts, lasts = tuple(first for first, _ in blocks), tuple(last for _, last in blocks)
             whole = (*firsts, source.shape[2]) == (0, *lasts) and source.blocks in ((0,), firsts)
             sizes = np.subtract(lasts, firsts)
-            even = one.source >= 0 or bool((sizes[:-1] == sizes[0]).all() and sizes[-1] <= sizes[0])  # as the loader counts
-            if one.inside and whole and even and source.pool == 1:
-                source.blocks, one.split = firsts, True
+            even = synapses.source >= 0 or bool((sizes[:-1] == sizes[0]).all() and sizes[-1] <= sizes[0])  # as the loader counts
+            if synapses.inside and whole and even and source.pool == 1:
+                source.blocks, synapses.split = firsts, True
 
     # ---- Memories
 
@@ -228,21 +228,21 @@ class Layout:
 
         The input's are free after that, until the next image is loaded while the last stage runs.
         """
-        last = {one.source: n for n, stage in enumerate(self.stages) for one in stage.inputs}
+        last = {synapses.source: n for n, stage in enumerate(self.stages) for synapses in stage.inputs}
         uses = {stage.number: set(range(n, last.get(stage.number, n) + 1)) for n, stage in enumerate(self.stages)}
         final = len(self.stages) - 1
         self.last_use = max(last[-1], final - 1)
         uses[-1] = {*range(last[-1] + 1), final}
         self.spikes = self.marks = 2
         placed: list[int] = []
-        for number, own in self.maps.items():
+        for number, neurons in self.maps.items():
             if number not in last:
                 continue  # the readout sends no spikes
             others = [self.maps[other] for other in placed if uses[other] & uses[number]]
-            own.spikes = _lowest(own.room[0], [(x.spikes, x.room[0]) for x in others])
-            own.marks = _lowest(own.room[1], [(x.marks, x.room[1]) for x in others])
-            self.spikes = max(self.spikes, own.spikes + own.room[0])
-            self.marks = max(self.marks, own.marks + own.room[1])
+            neurons.spikes = _lowest(neurons.room[0], [(x.spikes, x.room[0]) for x in others])
+            neurons.marks = _lowest(neurons.room[1], [(x.marks, x.room[1]) for x in others])
+            self.spikes = max(self.spikes, neurons.spikes + neurons.room[0])
+            self.marks = max(self.marks, neurons.marks + neurons.room[1])
             placed.append(number)
 
     def _place_weights(self) -> Ints:
@@ -252,31 +252,31 @@ class Layout:
         for stage in self.stages:
             stage.first_tile = tile_count
             tile_count += len(stage.tiles)
-            for one in stage.inputs:
-                room = self.block_room(one)
+            for synapses in stage.inputs:
+                room = self.block_room(synapses)
                 for tile in stage.tiles:
-                    channels = one.channels_of(tile) if one.split else range(one.weight.shape[2])
-                    own = one.weight[:, :, channels.start : channels.stop, tile.start : tile.stop]
-                    own = np.pad(own, ((0, 0), (0, 0), (0, room - len(channels)), (0, self.lanes - len(tile))))
-                    if one.split and _pools(stage.layer):
-                        own = own[:, :1]
-                    one.base.append(row - channels.start)
-                    parts.append(own.reshape(-1, self.lanes))
+                    channels = synapses.channels_of(tile) if synapses.split else range(synapses.weight.shape[2])
+                    weight = synapses.weight[:, :, channels.start : channels.stop, tile.start : tile.stop]
+                    weight = np.pad(weight, ((0, 0), (0, 0), (0, room - len(channels)), (0, self.lanes - len(tile))))
+                    if synapses.split and _pools(stage.layer):
+                        weight = weight[:, :1]
+                    synapses.base.append(row - channels.start)
+                    parts.append(weight.reshape(-1, self.lanes))
                     row += len(parts[-1])
         self.tile_count = tile_count
         return np.concatenate(parts)
 
-    def block_room(self, one: Input) -> int:
+    def block_room(self, synapses: Input) -> int:
         """Rows of weights for a run's channels: the largest block's, or all."""
-        blocks, channels = self.maps[one.source].blocks, self.maps[one.source].shape[2]
-        return int(np.diff((*blocks, channels)).max()) if one.split else channels
+        blocks, channels = self.maps[synapses.source].blocks, self.maps[synapses.source].shape[2]
+        return int(np.diff((*blocks, channels)).max()) if synapses.split else channels
 
     def membranes(self, stage: Stage) -> tuple[int, int]:
         """The lowest and the highest membrane that spikes of any levels make."""
         low, high = stage.start.copy(), stage.start.copy()
-        for one in stage.inputs:
-            source = self.maps[one.source]
-            flat = one.weight.reshape(-1, one.weight.shape[-1]) * source.steps * source.pool**2
+        for synapses in stage.inputs:
+            source = self.maps[synapses.source]
+            flat = synapses.weight.reshape(-1, synapses.weight.shape[-1]) * source.steps * source.pool**2
             low += flat.clip(max=0).sum(0)
             high += flat.clip(min=0).sum(0)
         return int(low.min()), int(high.max())
@@ -308,17 +308,25 @@ class Layout:
         rises = max(int(stage.rise.max()) for stage in self.stages)
         codes = self.codes()
         lane_bits = max(1, _bits(self.lanes - 1))
-        counts = [1, *(one.kernel[0] * self.maps[one.source].pool for stage in self.stages for one in stage.inputs)]
-        counts += [x for own in self.maps.values() for x in own.shape[:2]]
+        counts = [
+            1,
+            *(synapses.kernel[0] * self.maps[synapses.source].pool for stage in self.stages for synapses in stage.inputs),
+        ]
+        counts += [x for neurons in self.maps.values() for x in neurons.shape[:2]]
         addresses = [
             self.spikes,
             self.marks,
             len(self.weights),
             self.tile_count << lane_bits,
             512 * len(codes),
-            *(own.pitch + own.columns + own.shape[2] for own in self.maps.values()),
-            *(own.shape[1] * own.shape[2] for own in self.maps.values()),
-            *(abs(value) for stage in self.stages for one in stage.inputs for value in self._input(stage, one).values()),
+            *(neurons.pitch + neurons.columns + neurons.shape[2] for neurons in self.maps.values()),
+            *(neurons.shape[1] * neurons.shape[2] for neurons in self.maps.values()),
+            *(
+                abs(value)
+                for stage in self.stages
+                for synapses in stage.inputs
+                for value in self._input(stage, synapses).values()
+            ),
         ]
         weight_bits = max(_bits(int(self.weights.max())), _bits(-int(self.weights.min()) - 1)) + 1
         return {
@@ -326,11 +334,11 @@ class Layout:
             "CLUSTERS": self.clusters,
             "MULTIPLIERS": min(multipliers, self.lanes * self.clusters),
             "WEIGHT_BITS": max(2, weight_bits),
-            "LEVEL_BITS": _bits(max(own.steps for own in self.maps.values())),
+            "LEVEL_BITS": _bits(max(neurons.steps for neurons in self.maps.values())),
             "MEMBRANE_BITS": 1 + max(max(_bits(high), _bits(-low - 1)) for low, high in ranges),
             "RISE_BITS": _bits(rises),
             "STAGES": self.quotient_bits,
-            "PLACE_BITS": max(1, _bits(max(own.columns * own.shape[2] for own in self.maps.values()) - 1)),
+            "PLACE_BITS": max(1, _bits(max(neurons.columns * neurons.shape[2] for neurons in self.maps.values()) - 1)),
             "ADDRESS_BITS": _bits(max(addresses)) + 1,
             "COUNT_BITS": _bits(max(counts)),
             "LANE_BITS": lane_bits,
@@ -356,26 +364,26 @@ class Layout:
             raise Refusal("net", "its channels have different scales, and its first layer is fully connected", "scale all alike")
         return [np.concatenate([level, [edge]]) for level, edge in zip(levels, border, strict=True)]
 
-    def _input(self, stage: Stage, one: Input) -> dict[str, int]:
-        source, (height, width), (rows, columns) = self.maps[one.source], one.kernel, one.stride
+    def _input(self, stage: Stage, synapses: Input) -> dict[str, int]:
+        source, (height, width), (rows, columns) = self.maps[synapses.source], synapses.kernel, synapses.stride
         pool, blocks, channels = source.pool, len(source.blocks), source.shape[2]
         down, right = stage.pool[0] * rows * pool, stage.pool[1] * columns
-        per_tap = 0 if _pools(stage.layer) else self.block_room(one)  # rows of weights
+        per_tap = 0 if _pools(stage.layer) else self.block_room(synapses)  # rows of weights
         per_row = 0 if _pools(stage.layer) else width * channels
         return {
-            "y": -one.padding[0] * pool,
-            "x": -one.padding[1] * blocks,
-            "row": source.marks - one.padding[0] * pool * source.pitch,
-            "base": one.padding[1] * channels,
+            "y": -synapses.padding[0] * pool,
+            "x": -synapses.padding[1] * blocks,
+            "row": source.marks - synapses.padding[0] * pool * source.pitch,
+            "base": synapses.padding[1] * channels,
             "pitch": source.pitch,
             "rows": source.rows,
-            "span": 1 if one.split else width * blocks,
+            "span": 1 if synapses.split else width * blocks,
             "kernel_rows": height * pool - 1,
-            "taps": width - 1 if one.split else 0,
+            "taps": width - 1 if synapses.split else 0,
             "repeats": pool - 1,
             "tap_x": blocks,
             "tap_base": per_tap - channels,
-            "row_base": per_tap + (width - 1) * channels if one.split else per_row,
+            "row_base": per_tap + (width - 1) * channels if synapses.split else per_row,
             "tile_x": right * blocks,
             "tile_base": -right * channels,
             "tile_y": down,
@@ -383,7 +391,7 @@ class Layout:
         }
 
     def _layer(self, number: int, stage: Stage, widths: dict[str, int]) -> int:
-        own, main = self.maps[stage.number], stage.inputs[0]
+        neurons, main = self.maps[stage.number], stage.inputs[0]
         source, rows, columns = self.maps[main.source], *main.stride
         values = {
             "both": len(stage.inputs) - 1,
@@ -399,26 +407,26 @@ class Layout:
             "site_y": rows * source.pool,
             "site_row": rows * source.pool * source.pitch,
             "steps": stage.layer.steps,
-            **own.record(),
+            **neurons.record(),
         }
         if not stage.layer.fires:
             values["used_rows"] = 0  # its membranes are no spikes
-        inputs = [_packed(_INPUT, self._input(stage, one), widths) for one in stage.inputs]
+        inputs = [_packed(_INPUT, self._input(stage, synapses), widths) for synapses in stage.inputs]
         fields = [*inputs, *([0] * (2 - len(inputs))), _packed(_LAYER, values, widths)]
         bits = [_width(_INPUT, widths)] * 2 + [_width(_LAYER, widths)]
         return _joined(fields, bits)
 
     def _channels(self, stage: Stage, index: int, widths: dict[str, int]) -> int:
-        tile, own = stage.tiles[index], self.maps[stage.number]
+        tile, neurons = stage.tiles[index], self.maps[stage.number]
         values = {
             "lanes": len(tile) - 1,
             "channel": tile.start,
-            "marked": int(tile.stop in (*own.blocks[1:], own.shape[2])),
+            "marked": int(tile.stop in (*neurons.blocks[1:], neurons.shape[2])),
             **dict.fromkeys(("shortcut_x", "shortcut_base"), 0),
         }
-        for name, one in zip(("main", "shortcut"), stage.inputs, strict=False):
-            block = self.maps[one.source].blocks.index(one.channels_of(tile).start) if one.split else 0
-            values |= {f"{name}_x": block, f"{name}_base": one.base[index]}
+        for name, synapses in zip(("main", "shortcut"), stage.inputs, strict=False):
+            block = self.maps[synapses.source].blocks.index(synapses.channels_of(tile).start) if synapses.split else 0
+            values |= {f"{name}_x": block, f"{name}_base": synapses.base[index]}
         return _packed(_CHANNELS, values, widths)
 
     def tables(self, sizes: dict[str, int]) -> dict[str, str]:
@@ -460,11 +468,11 @@ def _inputs(layer: Layer, number: int) -> Iterator[Input]:
         groups = {"inside": channels // layer.groups, "wide": outputs // layer.groups} if layer.groups > 1 else {}
         how |= groups
         yield Input(number - 1, layer.inputs[0].dense().astype(np.int64) << layer.shift, layer.inputs[0].reads, **how)
-    if (side := layer.shortcut) is not None:
-        groups = {"inside": 1, "wide": 1} if side.kind == "diagonal" and side.outputs == outputs else {}
-        weight = side.dense().astype(np.int64) << layer.shift
-        weight = np.pad(weight, ((0, 0), (0, 0), (0, 0), (0, outputs - side.outputs)))
-        yield Input(side.source, weight, (1, 1), stride=side.stride, **groups)
+    if (shortcut := layer.shortcut) is not None:
+        groups = {"inside": 1, "wide": 1} if shortcut.kind == "diagonal" and shortcut.outputs == outputs else {}
+        weight = shortcut.dense().astype(np.int64) << layer.shift
+        weight = np.pad(weight, ((0, 0), (0, 0), (0, 0), (0, outputs - shortcut.outputs)))
+        yield Input(shortcut.source, weight, (1, 1), stride=shortcut.stride, **groups)
 
 
 def _pools(layer: Layer) -> bool:
@@ -500,7 +508,7 @@ def _joined(values: list[int], bits: list[int]) -> int:
 
 
 def _widths(fields: str, widths: dict[str, int]) -> list[int]:
-    kinds = (one.split(":")[1] for one in fields.split())
+    kinds = (text.split(":")[1] for text in fields.split())
     return [widths[kind] if kind in widths else int(kind) for kind in kinds]
 
 
@@ -510,7 +518,7 @@ def _width(fields: str, widths: dict[str, int]) -> int:
 
 def _packed(fields: str, values: dict[str, int], widths: dict[str, int]) -> int:
     """A record of rtl/fs.sv as a word."""
-    return _joined([values[one.split(":")[0]] for one in fields.split()], _widths(fields, widths))
+    return _joined([values[text.split(":")[0]] for text in fields.split()], _widths(fields, widths))
 
 
 def _rows(values: Ints, bits: int) -> list[int]:

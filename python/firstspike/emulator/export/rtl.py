@@ -113,8 +113,9 @@ def export_rtl(
         raise ValueError(f"directory must be new, or of an earlier export; {folder} has another {', '.join(others)}")
     layout = Layout.of(program, lanes, clusters, skips=skip_silent, merges=merge_pools)
     core, most = program.profile.fpga, layout.lanes * layout.clusters
-    given = (core.multipliers if core else most) if multipliers is None else checks.integer("multipliers", multipliers, 0)
-    sizes = layout.sizes(given)
+    if multipliers is None:
+        multipliers = core.multipliers if core else most
+    sizes = layout.sizes(checks.integer("multipliers", multipliers, 0))
     texts = {"sizes.svh": sizes_text(sizes), **layout.tables(sizes)}
     fixed = resources.files(__package__).joinpath("rtl")
     texts |= {name: fixed.joinpath(name).read_text(encoding="utf-8") for name in (*CORE, *OTHERS)}
@@ -123,8 +124,8 @@ def export_rtl(
         checks.batch("samples", samples, (Tensor, SpikeTimes), "a torch.Tensor or SpikeTimes")
         if not len(samples):
             raise ValueError("samples must hold at least one sample, or be None for no test vectors")
-        made, works = vectors(layout, sizes, samples)
-        texts |= made
+        vector_texts, works = vectors(layout, sizes, samples)
+        texts |= vector_texts
         work = [Work(*np.mean(stage, 0).tolist()) for stage in zip(*works, strict=True)]
     for name in ("pixels.hex", "expected.hex", "codes.mem"):
         (folder / name).unlink(missing_ok=True)
@@ -154,9 +155,9 @@ def vectors(
     predictor = Predictor(layout, sizes["STAGES"])
     every, scores = sent(layout, times)
     words, works = [np.array([len(samples)], np.int64)], []
-    for levels, own in zip(every, scores, strict=True):
+    for levels, score in zip(every, scores, strict=True):
         works.append(predictor.work(levels))
-        words += _expected(layout, levels, own, works[-1], spikes)
+        words += _expected(layout, levels, score, works[-1], spikes)
     numbers = np.concatenate(words) & 0xFFFFFFFF
     return {"pixels.hex": _hex(pixels.ravel()), "expected.hex": _hex(numbers)}, works
 

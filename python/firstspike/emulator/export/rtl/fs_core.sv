@@ -2,7 +2,7 @@
 //
 // The dispatcher hands the tiles of a layer to the clusters in turn, in the order row, column, channel. The collector takes the
 // neurons of complete tiles in the same order, only those that fire, one per cycle; their levels go to the list of spikes, of which
-// each cluster has a copy. While layers run that do not read the input map, the loader takes the next image.
+// each cluster has a copy. While the last layer runs, the loader takes the next image.
 module fs_core (
     input logic clock,
     input logic reset,
