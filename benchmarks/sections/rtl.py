@@ -7,7 +7,9 @@ import re
 import shutil
 import subprocess
 import tempfile
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -19,6 +21,7 @@ from firstspike import data, models
 from firstspike import emulator as em
 
 from ..session import Session
+from ..table_cells import ABSENT
 
 TITLE = "FPGA"
 #: Programs that are needed, and the Debian packages that hold them.
@@ -27,7 +30,9 @@ MISSING = [tool for tool in TOOLS if shutil.which(tool) is None]
 NETS = {"mnist-windowed": "mnist", "spoken-digits-windowed": "spoken-digits", "digits-windowed": "digits"}
 #: Profile to the device of nextpnr-ecp5.
 DEVICES = {"rtl-ecp5-25": "25k", "rtl-ecp5-85": "85k"}
-SIMULATED, SIMULATED_DENSE, SEEDS = 1000, 20, (1, 2)
+#: Images that the core of a profile computes in simulation. The cores differ in lanes and clusters alone.
+SIMULATED = {"rtl-ecp5-25": 1000, "rtl-ecp5-85": 100}
+SIMULATED_DENSE, SEEDS = 5, (1, 2, 3)
 #: Where products by shifted additions are placed as well: the FPGA with fewer multipliers than lanes.
 SCARCE = "rtl-ecp5-25"
 #: What nextpnr counts, by its name.
@@ -70,107 +75,121 @@ def simulate(program: em.Program, images: torch.Tensor, folder: Path, **options:
     return counts | {"lanes": lanes, "lanes_busy": sums["additions"] / (sums["cycles"] * lanes), "stages": busy}
 
 
-def place(folder: Path, device: str, seed: int) -> dict[str, Any]:
+@cache
+def accuracy(name: str) -> float | None:
+    """Accuracy of the emulator on the whole test set; it is the same for all profiles of this core."""
+    test = data.load(NETS[name], train=False)
+    return em.run(em.quantize(models.load_pretrained(name), SCARCE), test.images, labels=test.labels).accuracy
+
+
+def simulated(name: str, profile: str, images: int, folder: Path) -> dict[str, Any]:
+    """Accuracy, and counts of the simulation beside those of the same core for a dense net."""
+    test = data.load(NETS[name], train=False)
+    program = em.quantize(models.load_pretrained(name), profile, name=name)
+    run = em.run(program, test.images[:images], labels=test.labels[:images])
+    row = {
+        "images": len(run.predictions),
+        "accuracy_simulated": run.accuracy,
+        "accuracy": accuracy(name),
+        "delivered": float(run.count("delivered").sum(1).mean()),
+        "relu_multiply_adds": sum(layer.macs for layer in em.counts(run)),
+        "stages": em.cycles(program, test.images[:1]).stage.to_list(),
+    }
+    dense = simulate(program, test.images[:SIMULATED_DENSE], folder / "dense", skip_silent=False)
+    spiking = simulate(program, test.images[:images], folder / "spiking")
+    make(folder / "spiking", "lint")
+    return row | {"dense": dense, "spiking": spiking}
+
+
+def placed(name: str, profile: str, products: str, seed: int, folder: Path) -> dict[str, Any]:
     """What nextpnr-ecp5 reports: the clock, and how many of each resource are used and available."""
+    if not folder.exists():
+        program = em.quantize(models.load_pretrained(name), profile, name=name)
+        em.export_rtl(program, folder, multipliers=0 if products == "additions" else None)
     (folder / "report.json").unlink(missing_ok=True)
-    make(folder, "pnr", f"DEVICE={device}", f"SEED={seed}")
+    make(folder, "pnr", f"DEVICE={DEVICES[profile]}", f"SEED={seed}")
     report = json.loads((folder / "report.json").read_text())
-    clocks = [clock["achieved"] for clock in report["fmax"].values()]
     used, available = (
         {name: report["utilization"][cell][key] for name, cell in RESOURCES.items()} for key in ("used", "available")
     )
-    return {"seed": seed, "megahertz": min(clocks), "used": used, "available": available}
-
-
-def core(name: str, profile: str, seeds: tuple[int, ...], simulated: int, folder: Path) -> dict[str, Any]:
-    """Accuracy, counts of the simulation, and the placed core, with multipliers and with shifted additions alone."""
-    test = data.load(NETS[name], train=False)
-    program = em.quantize(models.load_pretrained(name), profile, name=name)
-    images = test.images[:simulated]
-    run = em.run(program, images, labels=test.labels[:simulated])
-    row: dict[str, Any] = {
-        "images": len(images),
-        "accuracy_simulated": run.accuracy,
-        "accuracy": em.run(program, test.images, labels=test.labels).accuracy,
-        "delivered": float(run.count("delivered").sum(1).mean()),
-        "relu_multiply_adds": sum(layer.macs for layer in em.counts(run)),
-        "stages": em.cycles(program, images[:1]).stage.to_list(),
-    }
-    row["dense"] = simulate(program, images[:SIMULATED_DENSE], folder, skip_silent=False)
-    shutil.rmtree(folder)
-    row["spiking"] = simulate(program, images, folder)
-    make(folder, "lint")
-    row["placed"] = [place(folder, DEVICES[profile], seed) for seed in seeds]
-    if profile == SCARCE:
-        em.export_rtl(program, folder, multipliers=0)
-        row["additions_alone"] = [place(folder, DEVICES[profile], seeds[0])]
-    return row
+    return {"megahertz": min(clock["achieved"] for clock in report["fmax"].values()), "used": used, "available": available}
 
 
 def measure(session: Session) -> None:
-    """One cell per net and FPGA; nothing where the tools are missing. A net that an FPGA cannot hold has its refusal."""
+    """One cell per net, FPGA and seed; nothing where the tools are missing. A net that an FPGA cannot hold has its refusal."""
     if MISSING:
         print(f"rtl: left out, without {' and '.join(MISSING)}")
         return
-    record = session.record("rtl")
-    seeds, simulated = (SEEDS, SIMULATED) if session.full else (SEEDS[:1], 50)
-    for profile in DEVICES:
-        for name in NETS:
-            net = models.load_pretrained(name)
-            head = {"net": name, "spec": net.spec, "profile": profile, "tools": versions()}
-            findings = em.check(net, profile).findings
-            refusal = {"refusal": [f"{finding.layer}: {finding.problem}" for finding in findings]}
-            with tempfile.TemporaryDirectory() as folder:
-                work = partial(core, name, profile, seeds, simulated, Path(folder) / "core")
-                record.measure(f"{name}, {profile}", partial(dict, refusal) if findings else work, **head)
+    record, head, pairs = session.record("rtl"), {"tools": versions()}, []
+    with tempfile.TemporaryDirectory() as place:
+        for profile, name in product(DEVICES, NETS):
+            folder = Path(place) / f"{name}-{profile}"
+            if findings := em.check(models.load_pretrained(name), profile).findings:
+                record.add(
+                    f"{name}, {profile}", net=name, profile=profile, refusal=[str(finding) for finding in findings], **head
+                )
+                continue
+            pairs.append((name, profile, folder))
+            work = partial(simulated, name, profile, SIMULATED[profile] if session.full else 20, folder)
+            record.measure(f"{name}, {profile}", work, net=name, profile=profile, **head)
+        placements = [("multipliers", SEEDS[0]), ("additions", SEEDS[0]), *(("multipliers", seed) for seed in SEEDS[1:])]
+        for (products, seed), (name, profile, folder) in product(placements if session.full else placements[:1], pairs):
+            if products == "multipliers" or profile == SCARCE:
+                key = {"net": name, "profile": profile, "products": products, "seed": seed}
+                work = partial(placed, name, profile, products, seed, folder / products)
+                record.measure(f"{name}, {profile}, {products}, seed {seed}", work, **key, **head)
 
 
 def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
-    """Placed cores; counts; the same core for a dense net; multipliers and additions; stages."""
-    rows = [row for row in rows if "refusal" not in row]
-    if not rows:
+    """Placed cores; times; counts; the same core for a dense net; multipliers and additions; stages."""
+    cores = [
+        row | {"placed": _placements(rows, row, "multipliers"), "additions": _placements(rows, row, "additions")}
+        for row in rows
+        if "spiking" in row
+    ]
+    if not cores:
         return []
     tools = ", ".join(f"{tool} {version}" for tool, version in rows[0]["tools"].items())
-    seeds = ", ".join(str(placed["seed"]) for placed in rows[0]["placed"])
-    simulated = ", ".join(f"{count} of {name}" for name, count in {row["net"]: row["images"] for row in rows}.items())
+    have_placed, have_additions = ([row for row in cores if row[key]] for key in ("placed", "additions"))
     return [
-        (f"The placed core: used of available; the clock, median (range) of seeds {seeds} ({tools})", _each(rows, _placed)),
-        ("Accuracy on the whole test set and on the simulated images, and time per image", _each(rows, _timed)),
-        (f"Counts per image in the simulation ({simulated}), and operations in the emulator's report", _each(rows, _counted)),
-        ("The same core without skipping, as for a dense ReLU net: per image", _each(rows, _dense)),
-        (
-            "Products by multipliers, or by shifted additions alone: the placed core",
-            _each([row for row in rows if "additions_alone" in row], _products),
-        ),
-        ("Stages of the core: cycles per image, and the share of lanes that add", _stages(rows)),
+        (f"The placed core: used of available; the clock, median (range) of the seeds ({tools})", _each(have_placed, _resources)),
+        ("Accuracy on the whole test set and on the simulated images, and time per image", _each(cores, _timed)),
+        ("Counts per image in the simulation, and in the emulator's report", _each(cores, _counted)),
+        ("The same core without skipping, as for a dense ReLU net: per image", _each(cores, _dense)),
+        ("Products by multipliers, or by shifted additions alone: the placed core", _each(have_additions, _products)),
+        ("Stages of the core: cycles per image, and the share of lanes that add", _stages(cores)),
     ]
 
 
-def _each(rows: list[dict[str, Any]], columns: Any) -> pd.DataFrame:
+def _placements(rows: list[dict[str, Any]], core: dict[str, Any], products: str) -> list[dict[str, Any]]:
+    keys = (core["net"], core["profile"], products)
+    return [row for row in rows if (row["net"], row["profile"], row.get("products")) == keys]
+
+
+def _each(rows: list[dict[str, Any]], columns: Callable[[dict[str, Any]], dict[str, str]]) -> pd.DataFrame:
     heads = ({"net": row["net"], "FPGA": row["profile"].removeprefix("rtl-").upper()} for row in rows)
     return pd.DataFrame([head | columns(row) for head, row in zip(heads, rows, strict=True)])
 
 
-def _clock(placed: list[dict[str, Any]]) -> str:
-    clocks = [seed["megahertz"] for seed in placed]
-    return f"{median(clocks):.1f} ({min(clocks):.1f} to {max(clocks):.1f})"
+def _clock(placements: list[dict[str, Any]]) -> str:
+    clocks = [row["megahertz"] for row in placements]
+    return f"{median(clocks):.1f}" + (f" ({min(clocks):.1f} to {max(clocks):.1f})" if len(clocks) > 1 else "")
 
 
-def _placed(row: dict[str, Any]) -> dict[str, str]:
+def _resources(row: dict[str, Any]) -> dict[str, str]:
     first = row["placed"][0]
-    return {name: f"{first['used'][name]:,} of {first['available'][name]:,}" for name in RESOURCES} | {
-        "MHz": _clock(row["placed"])
-    }
+    counts = {name: f"{first['used'][name]:,} of {first['available'][name]:,}" for name in RESOURCES}
+    return counts | {"MHz": _clock(row["placed"]), "seeds": ", ".join(str(placed["seed"]) for placed in row["placed"])}
 
 
 def _timed(row: dict[str, Any]) -> dict[str, str]:
-    cycles, clock = row["spiking"]["cycles_computing"], median(seed["megahertz"] for seed in row["placed"])
+    cycles, clocks = row["spiking"]["cycles_computing"], [placed["megahertz"] for placed in row["placed"]]
     return {
         "test, %": f"{100 * row['accuracy']:.2f}",
         "simulated, %": f"{100 * row['accuracy_simulated']:.2f} of {row['images']:,}",
         "cycles": f"{cycles:,.0f}",
         "µs at 50 MHz": f"{cycles / 50:,.0f}",
-        "µs at its clock": f"{cycles / clock:,.0f}",
+        "µs at its clock": f"{cycles / median(clocks):,.0f}" if clocks else ABSENT,
         "cycles from result to result": f"{row['spiking']['cycles_between_results']:,.0f}",
         "lanes": str(row["spiking"]["lanes"]),
         "lanes busy, %": f"{100 * row['spiking']['lanes_busy']:.0f}",
@@ -194,10 +213,10 @@ def _dense(row: dict[str, Any]) -> dict[str, str]:
 
 def _products(row: dict[str, Any]) -> dict[str, str]:
     columns: dict[str, str] = {}
-    for name, placed in (("", row["placed"]), (", additions", row["additions_alone"])):
-        used = placed[0]["used"]
-        columns |= {f"logic cells{name}": f"{used['logic cells']:,}", f"multipliers{name}": str(used["multipliers"])}
-        columns[f"MHz{name}"] = _clock(placed)
+    for title, placements in (("", row["placed"]), (", additions", row["additions"])):
+        used = placements[0]["used"]
+        columns |= {f"logic cells{title}": f"{used['logic cells']:,}", f"multipliers{title}": str(used["multipliers"])}
+        columns[f"MHz{title}, seed {placements[0]['seed']}"] = f"{placements[0]['megahertz']:.1f}"
     return columns
 
 
