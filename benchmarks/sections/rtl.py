@@ -150,13 +150,13 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
     if not cores:
         return []
     tools = ", ".join(f"{tool} {version}" for tool, version in rows[0]["tools"].items())
-    have_placed, have_additions = ([row for row in cores if row[key]] for key in ("placed", "additions"))
+    have_placed, scarce = [row for row in cores if row["placed"]], [row for row in cores if row["profile"] == SCARCE]
     return [
         (f"The placed core: used of available; the clock, median (range) of the seeds ({tools})", _each(have_placed, _resources)),
         ("Accuracy on the whole test set and on the simulated images, and time per image", _each(cores, _timed)),
         ("Counts per image in the simulation, and in the emulator's report", _each(cores, _counted)),
         ("The same core without skipping, as for a dense ReLU net: per image", _each(cores, _dense)),
-        ("Products by multipliers, or by shifted additions alone: the placed core", _each(have_additions, _products)),
+        ("Products by multipliers, or by shifted additions alone: the placed core", _each(scarce, _products)),
         ("Stages of the core: cycles per image, and the share of lanes that add", _stages(cores)),
     ]
 
@@ -214,9 +214,9 @@ def _dense(row: dict[str, Any]) -> dict[str, str]:
 def _products(row: dict[str, Any]) -> dict[str, str]:
     columns: dict[str, str] = {}
     for title, placements in (("", row["placed"]), (", additions", row["additions"])):
-        used = placements[0]["used"]
-        columns |= {f"logic cells{title}": f"{used['logic cells']:,}", f"multipliers{title}": str(used["multipliers"])}
-        columns[f"MHz{title}, seed {placements[0]['seed']}"] = f"{placements[0]['megahertz']:.1f}"
+        cells = [f"{first['used']['logic cells']:,} and {first['used']['multipliers']}" for first in placements[:1]]
+        columns[f"logic cells and multipliers{title}"] = cells[0] if cells else ABSENT
+        columns[f"MHz{title}"] = f"{placements[0]['megahertz']:.1f}" if placements else ABSENT
     return columns
 
 
@@ -228,4 +228,4 @@ def _stages(rows: list[dict[str, Any]]) -> pd.DataFrame:
             line = lines.setdefault((row["net"], name), {"net": row["net"], "stage": name})
             line[f"cycles, {fpga}"] = f"{stage['cycles']:,.0f}"
             line[f"busy, {fpga}, %"] = f"{100 * stage['lanes_busy']:.0f}"
-    return pd.DataFrame(list(lines.values()))
+    return pd.DataFrame(list(lines.values())).fillna(ABSENT)
