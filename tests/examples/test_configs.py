@@ -7,7 +7,7 @@ import pytest
 from firstspike.train import Config, build_model
 
 EXAMPLES = sorted(Path(__file__).parents[2].glob("examples/*.toml"))
-SHAPES = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "fashion-mnist": (1, 28, 28)}
+SHAPES = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "fashion-mnist": (1, 28, 28), "spoken-digits-george": (1, 32, 64)}
 
 
 def test_there_are_examples():
