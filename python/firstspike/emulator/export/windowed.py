@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..program.layers import Synapses
+from ..program.program import last_window
 from ..reporting.run import Run
 from . import tables
 from .form import Constants, Form, Vectors
@@ -58,7 +59,7 @@ class Windowed(Form):
     def _constants(self) -> Constants:
         window = self.program.layers[-1].inputs[0].window
         sizes = {"FS_NEURONS": self._firing, "FS_CHANNELS": self._channels, "FS_OUTPUTS": self.program.classes}
-        return {**sizes, "FS_WINDOW": window}
+        return {**sizes, "FS_WINDOW": window, "FS_LAST_POOLS": len(last_window(self.program.layers)) - 1}
 
     def _tables(self) -> list[str]:
         parts, texts, first = [], [], 0

@@ -59,17 +59,22 @@ def stopped(program: Program, *, after: int | None = None, margin: float | None 
     return program.replace(readout=readout.replace(margin=min(max(1, math.ceil(margin / unit)), LARGEST_MARGIN)))
 
 
-def cut(program: Program, steps: int) -> Program:
-    """The program without the last steps in which its readout integrates, of which `steps` stay."""
+def cut(program: Program, steps: int, *, at_once: bool = False) -> Program:
+    """The program without the last steps in which its readout integrates, of which `steps` stay.
+
+    A layer ends when its spikes no longer reach the readout in time; with `at_once`, step by step, when the readout ends: a run
+    that a margin ends has updated all layers until then.
+    """
     layers = program.layers
     if program.timing == "step":
         left_out = layers[-1].steps - steps
-        ran = max(1, program.steps - left_out)
+        end = layers[-1].stop - left_out
+        ran = min(program.steps, end) if at_once else max(1, program.steps - left_out)
         encoder, first = program.encoder, program.pixels
         if encoder.kind in ("latency", "spikes") and first is None:
             encoder = encoder.replace(code_steps=encoder.code_steps or program.steps)
         first = None if first is None else first.replace(neuron=first.neuron.replace(stop=ran))
-        parts = [_ending(layer, layer.stop - left_out) for layer in layers]
+        parts = [_ending(layer, min(layer.stop, end) if at_once else layer.stop - left_out) for layer in layers]
         return program.replace(layers=parts, steps=ran, encoder=encoder, pixels=first)
     readout, window = layers[-1], layers[-1].inputs[0].window
     if steps == window:

@@ -177,7 +177,7 @@ def _until_clear(program: Program, whole: Raw, times: NDArray[np.uint8], threads
     order = np.argsort(last, kind="stable")
     parts = []
     for steps in np.unique(last):
-        short, inputs = cut(program, int(steps)), times[last == steps]
+        short, inputs = cut(program, int(steps), at_once=True), times[last == steps]
         if program.timing == "step":
             inputs = np.where(inputs < short.steps, inputs, SILENT).astype(np.uint8)
         part = [*_part(short, short.engine().run(inputs, threads=threads), inputs)]
