@@ -171,6 +171,9 @@ def test_eight_bits_suffice_for_nets_of_few_bits(given: Sample, chip: str) -> No
     converted = firstspike.convert(given.net, given.x)
     program = emulator.quantize(converted, chip)
     assert all(row["exact"] for row in program.table if "exact" in row)
+    names = [layer.name for layer in program.layers if layer.neuron.kind != "pool"]
+    assert program.exact_layers == names == emulator.check(converted, chip).exact_layers
+    assert emulator.report(emulator.run(program, given.x)).summary()["exact_layers"] == names
     levels = levels_of(converted, given.x)
     if assert_levels(levels, given):
         scores = emulator.IntegerNet(program)(given.x)

@@ -586,6 +586,7 @@ class Check:
     profile : its name.
     findings : what does not fit: layer, problem, remedy.
     cores_used, cores_available : of the placement; None without one.
+    exact_layers : `Program.exact_layers`, the layers that keep the integers of an n-bit net.
 
     Examples
     --------
@@ -598,6 +599,7 @@ class Check:
     findings: list[Finding]
     cores_used: int | None
     cores_available: int | None
+    exact_layers: list[str] = field(default_factory=list)
 
     @property
     def fits(self) -> bool:
@@ -611,7 +613,8 @@ class Check:
     def text(self) -> str:
         """One line: that the net fits, or what to change, with the layers and the reason of each change."""
         if self.fits:
-            return f"{self.profile}: fits, {self.cores_used} of {self.cores_available} cores\n"
+            exact = f"; integer weights and levels kept exactly in {', '.join(self.exact_layers)}" if self.exact_layers else ""
+            return f"{self.profile}: fits, {self.cores_used} of {self.cores_available} cores{exact}\n"
         layers: dict[tuple[str, str], list[str]] = {}
         for f in self.findings:
             layers.setdefault((f.remedy, f.problem), []).append(f.layer)
@@ -648,4 +651,4 @@ def check(model: nn.Module, profile: str | os.PathLike[str] | Profile = "generic
     findings = [Finding(one.layer, one.problem, one.remedy, one.setting) for one in (*refused, *found)]
     if placement is None:
         return Check(target.name, findings, None, None)
-    return Check(target.name, findings, placement.cores_used, placement.available)
+    return Check(target.name, findings, placement.cores_used, placement.available, placement.program.exact_layers)

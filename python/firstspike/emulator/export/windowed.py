@@ -79,8 +79,11 @@ class Windowed(Form):
         return f"{{{', '.join(map(str, (*sizes, places, bits)))}, {pointer}}}"
 
     def _traced(self, ran: Run, sources: NDArray[np.uint8]) -> Vectors:
-        firing = [(n, layer.steps) for n, layer in enumerate(self.program.layers) if layer.fires]
-        levels = [levels_of(np.asarray(ran.trace[f"times.{n}"], np.uint8), steps) for n, steps in firing]
+        layers = self.program.layers
+        firing = [n for n, layer in enumerate(layers) if layer.fires]
+        levels = [levels_of(np.asarray(ran.trace[f"times.{n}"], np.uint8), layers[n].steps) for n in firing]
+        cut, pools = (self.program.total_steps - ran.steps_run).astype(np.uint8)[:, None], last_window(layers)[:-1]
+        levels = [np.maximum(x, cut) - cut if n in pools else x for n, x in zip(firing, levels, strict=True)]
         return {
             "uint8_t fs_vector_sources[FS_VECTORS][FS_SOURCES]": levels_of(sources, self.program.steps),
             "uint8_t fs_vector_neurons[FS_VECTORS][FS_NEURONS]": np.concatenate(levels, 1) if levels else sources[:, :1] * 0,

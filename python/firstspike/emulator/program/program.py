@@ -246,6 +246,11 @@ class Program(Record):
         return self.layers[-1].steps if self.timing == "step" else sum(windows)
 
     @property
+    def exact_layers(self) -> list[str]:
+        """The layers with whole weights, as of n-bit nets, that kept them together with all levels."""
+        return [str(row["layer"]) for row in self.table if row.get("exact")]
+
+    @property
     def score_steps(self) -> range:
         """The numbers of steps after which a run may stop, as there are scores, without delays; see `net.score_steps`."""
         if self.timing == "step":

@@ -90,6 +90,7 @@ class Report:
             "profile": program.profile.name,
             "weight_bits": program.table[0].get("bits") if program.table else None,
             "weights": int(sum(layer.stored_weights for layer in program.layers)),
+            **({"exact_layers": program.exact_layers} if program.exact_layers else {}),
             "samples": len(run.predictions),
             "accuracy": run.accuracy,
         }

@@ -89,18 +89,14 @@ int fs_run_spikes(fs_state *s, const uint8_t *levels) {
     s->operations = 0;
     for (l = 0; l < FS_LAYERS - 1 - FS_LAST_POOLS; ++l) run_layer(s, &fs_layers[l], levels, 0);
 #if FS_MARGIN
-    { /* Pools before the readout share its window, and end with it. */
+    { /* Pools before the readout share its window, and end with it: their levels are above `cut`. */
         const uint32_t before = s->operations;
-        uint32_t ran;
         int cut = FS_WINDOW;
         do {
             --cut;
             s->operations = before;
             for (n = 0; n <= FS_LAST_POOLS; ++n) run_layer(s, &fs_layers[l + n], levels, n == 0 ? cut : 0);
         } while (cut > 0 && !is_clear(s));
-        ran = s->operations;
-        for (n = 0; n < FS_LAST_POOLS; ++n) run_layer(s, &fs_layers[l + n], levels, 0); /* levels of the whole window again */
-        s->operations = ran;
     }
 #else
     for (; l < FS_LAYERS; ++l) run_layer(s, &fs_layers[l], levels, 0);
