@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -33,8 +34,12 @@ DEVICES = {"rtl-ecp5-25": "25k", "rtl-ecp5-85": "85k"}
 #: Images that the core of a profile computes in simulation. The cores differ in lanes and clusters alone.
 SIMULATED = {"rtl-ecp5-25": 1000, "rtl-ecp5-85": 100}
 SIMULATED_DENSE, SEEDS = 5, (1, 2, 3)
+#: CPU time of yosys, and of nextpnr-ecp5, after which a core counts as not placed.
+MINUTES = 10
 #: Where products by shifted additions are placed as well: the FPGA with fewer multipliers than lanes.
 SCARCE = "rtl-ecp5-25"
+#: How lanes multiply a weight by a level.
+PRODUCTS = ("multipliers", "additions")
 #: What nextpnr counts, by its name.
 RESOURCES = {"logic cells": "TRELLIS_COMB", "registers": "TRELLIS_FF", "multipliers": "MULT18X18D", "block RAMs": "DP16KD"}
 #: What the simulation counts and `emulator.cycles` predicts.
@@ -51,9 +56,20 @@ def versions() -> dict[str, str]:
     return texts
 
 
-def make(folder: Path, *arguments: str) -> str:
-    """What `make` prints in the folder of an export; RuntimeError with it if a command fails."""
-    done = subprocess.run(["make", "-s", "-C", folder, *arguments], capture_output=True, text=True, check=False)
+class OutOfTime(Exception):
+    """A tool used up its CPU time."""
+
+
+def make(folder: Path, *arguments: str, seconds: int | None = None) -> str:
+    """What `make` prints in the folder of an export; RuntimeError with it if a command fails.
+
+    seconds: the most CPU time of a command; OutOfTime if it takes more.
+    """
+    limit = "unlimited" if seconds is None else str(seconds)
+    command = ["sh", "-c", 'ulimit -S -t "$0"; exec make "$@"', limit, "-s", "-C", str(folder), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"LC_ALL": "C"})
+    if "CPU time limit exceeded" in done.stderr:
+        raise OutOfTime
     if done.returncode:
         raise RuntimeError(f"make {' '.join(arguments)}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
     return done.stdout
@@ -101,13 +117,27 @@ def simulated(name: str, profile: str, images: int, folder: Path) -> dict[str, A
     return row | {"dense": dense, "spiking": spiking}
 
 
+@cache
+def synthesised(name: str, profile: str, products: str, folder: Path) -> bool:
+    """Export a core and run yosys; False if it takes too long."""
+    program = em.quantize(models.load_pretrained(name), profile, name=name)
+    em.export_rtl(program, folder, multipliers=0 if products == "additions" else None)
+    try:
+        make(folder, "synth", seconds=60 * MINUTES)
+    except OutOfTime:
+        return False
+    return True
+
+
 def placed(name: str, profile: str, products: str, seed: int, folder: Path) -> dict[str, Any]:
-    """What nextpnr-ecp5 reports: the clock, and how many of each resource are used and available."""
-    if not folder.exists():
-        program = em.quantize(models.load_pretrained(name), profile, name=name)
-        em.export_rtl(program, folder, multipliers=0 if products == "additions" else None)
+    """What nextpnr-ecp5 reports: the clock, and how many of each resource are used and available; or who took too long."""
+    if not synthesised(name, profile, products, folder):
+        return {"not_placed": f"yosys: more than {MINUTES} minutes"}
     (folder / "report.json").unlink(missing_ok=True)
-    make(folder, "pnr", f"DEVICE={DEVICES[profile]}", f"SEED={seed}")
+    try:
+        make(folder, "pnr", f"DEVICE={DEVICES[profile]}", f"SEED={seed}", seconds=60 * MINUTES)
+    except OutOfTime:
+        return {"not_placed": f"nextpnr-ecp5: more than {MINUTES} minutes"}
     report = json.loads((folder / "report.json").read_text())
     used, available = (
         {name: report["utilization"][cell][key] for name, cell in RESOURCES.items()} for key in ("used", "available")
@@ -132,7 +162,7 @@ def measure(session: Session) -> None:
             pairs.append((name, profile, folder))
             work = partial(simulated, name, profile, SIMULATED[profile] if session.full else 20, folder)
             record.measure(f"{name}, {profile}", work, net=name, profile=profile, **head)
-        placements = [("multipliers", SEEDS[0]), ("additions", SEEDS[0]), *(("multipliers", seed) for seed in SEEDS[1:])]
+        placements = [*((products, SEEDS[0]) for products in PRODUCTS), *(("multipliers", seed) for seed in SEEDS[1:])]
         for (products, seed), (name, profile, folder) in product(placements if session.full else placements[:1], pairs):
             if products == "multipliers" or profile == SCARCE:
                 key = {"net": name, "profile": profile, "products": products, "seed": seed}
@@ -142,17 +172,13 @@ def measure(session: Session) -> None:
 
 def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
     """Placed cores; times; counts; the same core for a dense net; multipliers and additions; stages."""
-    cores = [
-        row | {"placed": _placements(rows, row, "multipliers"), "additions": _placements(rows, row, "additions")}
-        for row in rows
-        if "spiking" in row
-    ]
+    cores = [row | {products: _placements(rows, row, products) for products in PRODUCTS} for row in rows if "spiking" in row]
     if not cores:
         return []
     tools = ", ".join(f"{tool} {version}" for tool, version in rows[0]["tools"].items())
-    have_placed, scarce = [row for row in cores if row["placed"]], [row for row in cores if row["profile"] == SCARCE]
+    tried, scarce = [row for row in cores if row["multipliers"]], [row for row in cores if row["profile"] == SCARCE]
     return [
-        (f"The placed core: used of available; the clock, median (range) of the seeds ({tools})", _each(have_placed, _resources)),
+        (f"The placed core: used of available; the clock, median (range) of the seeds ({tools})", _each(tried, _resources)),
         ("Accuracy on the whole test set and on the simulated images, and time per image", _each(cores, _timed)),
         ("Counts per image in the simulation, and in the emulator's report", _each(cores, _counted)),
         ("The same core without skipping, as for a dense ReLU net: per image", _each(cores, _dense)),
@@ -171,19 +197,30 @@ def _each(rows: list[dict[str, Any]], columns: Callable[[dict[str, Any]], dict[s
     return pd.DataFrame([head | columns(row) for head, row in zip(heads, rows, strict=True)])
 
 
+def _clocks(placements: list[dict[str, Any]]) -> list[float]:
+    return [row["megahertz"] for row in placements if "megahertz" in row]
+
+
 def _clock(placements: list[dict[str, Any]]) -> str:
-    clocks = [row["megahertz"] for row in placements]
+    clocks = _clocks(placements)
+    if not clocks:
+        return f"not placed ({placements[0]['not_placed']})" if placements else ABSENT
     return f"{median(clocks):.1f}" + (f" ({min(clocks):.1f} to {max(clocks):.1f})" if len(clocks) > 1 else "")
 
 
+def _used(placements: list[dict[str, Any]], resource: str) -> str:
+    """How many of a resource are used and available, by the first placement; it differs little between seeds."""
+    return next((f"{row['used'][resource]:,} of {row['available'][resource]:,}" for row in placements if "used" in row), ABSENT)
+
+
 def _resources(row: dict[str, Any]) -> dict[str, str]:
-    first = row["placed"][0]
-    counts = {name: f"{first['used'][name]:,} of {first['available'][name]:,}" for name in RESOURCES}
-    return counts | {"MHz": _clock(row["placed"]), "seeds": ", ".join(str(placed["seed"]) for placed in row["placed"])}
+    placements = row["multipliers"]
+    seeds = ", ".join(f"{each['seed']}{'' if 'used' in each else ' (not placed)'}" for each in placements)
+    return {name: _used(placements, name) for name in RESOURCES} | {"MHz": _clock(placements), "seeds": seeds}
 
 
 def _timed(row: dict[str, Any]) -> dict[str, str]:
-    cycles, clocks = row["spiking"]["cycles_computing"], [placed["megahertz"] for placed in row["placed"]]
+    cycles, clocks = row["spiking"]["cycles_computing"], _clocks(row["multipliers"])
     return {
         "test, %": f"{100 * row['accuracy']:.2f}",
         "simulated, %": f"{100 * row['accuracy_simulated']:.2f} of {row['images']:,}",
@@ -212,11 +249,9 @@ def _dense(row: dict[str, Any]) -> dict[str, str]:
 
 
 def _products(row: dict[str, Any]) -> dict[str, str]:
-    columns: dict[str, str] = {}
-    for title, placements in (("", row["placed"]), (", additions", row["additions"])):
-        cells = [f"{first['used']['logic cells']:,} and {first['used']['multipliers']}" for first in placements[:1]]
-        columns[f"logic cells and multipliers{title}"] = cells[0] if cells else ABSENT
-        columns[f"MHz{title}"] = f"{placements[0]['megahertz']:.1f}" if placements else ABSENT
+    columns = {"multipliers": _used(row["multipliers"], "multipliers")}
+    for products, which in zip(PRODUCTS, ("with them", "without"), strict=True):
+        columns |= {f"logic cells {which}": _used(row[products], "logic cells"), f"MHz {which}": _clock(row[products])}
     return columns
 
 

@@ -1,8 +1,11 @@
 """Sections that need no peer: what they time, on small sizes."""
 
+import shutil
+
+import pytest
 import torch
 from benchmarks.nets.dense import loop, scan
-from benchmarks.sections import accuracy, memory
+from benchmarks.sections import accuracy, memory, rtl
 
 
 def test_the_search_takes_the_best_rate_and_the_fewest_epochs_whose_tests_reach_the_goal():
@@ -54,3 +57,25 @@ def test_sides_that_were_timed_stand_in_the_first_table_before_their_search_ends
     assert front["side"].tolist() == ["ReLU, torch", "Brevitas, 4 bits"]
     assert front["ms of a step"].str.split(" ").str[0].tolist() == ["2.00", "5.00"]
     assert front["seconds"].tolist() == [accuracy.number(accuracy.seconds_of(1, 2.0)), "not finished"]
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="no make")
+def test_a_tool_that_uses_up_its_time_is_no_failure(tmp_path):
+    (tmp_path / "Makefile").write_text("busy:\n\twhile true; do :; done\nfails:\n\tfalse\nidle:\n\techo idle\n")
+    with pytest.raises(rtl.OutOfTime):
+        rtl.make(tmp_path, "busy", seconds=1)
+    with pytest.raises(RuntimeError, match="make fails"):
+        rtl.make(tmp_path, "fails", seconds=1)
+    assert rtl.make(tmp_path, "idle") == "idle\n"
+
+
+def test_a_core_that_is_not_placed_has_a_row():
+    head, counts = {"net": "net", "profile": rtl.SCARCE}, {"used": {}, "available": {}}
+    for resource in rtl.RESOURCES:
+        counts["used"][resource], counts["available"][resource] = 3, 4
+    tried = [{"megahertz": 60.0} | counts, {"not_placed": "too long"}, {"megahertz": 70.0} | counts]
+    rows = [head | {"products": "multipliers", "seed": seed} | values for seed, values in enumerate(tried)]
+    core = {"multipliers": rtl._placements(rows, head, "multipliers")}
+    assert rtl._resources(core)["MHz"] == "65.0 (60.0 to 70.0)" and rtl._resources(core)["seeds"] == "0, 1 (not placed), 2"
+    core = {"multipliers": rows[1:2]}
+    assert "not placed" in rtl._resources(core)["MHz"] and rtl._resources(core)["registers"] == rtl.ABSENT
