@@ -189,7 +189,7 @@ def profile_command(
         net, test = _net_and_data(path, data=data, images=images, offline=offline)
         x = test.images[:count]
         if advise:
-            _advise(net, x, test.labels[:count], figures, order, as_json)
+            _advise(net, test, count, figures, order, as_json)
             return
         beside = None if trained_relu is None else _with_relu(trained_relu, x, figures)
         table = profile(net, x, figures, schedule=order)
@@ -232,17 +232,24 @@ def _table(frame: Any) -> str:
     return str(frame.to_string(index=False, na_rep="", float_format="{:.4g}".format))
 
 
-def _advise(net: TTFSNet, images: Tensor, labels: Tensor, figures: EnergyTable, schedule: str, as_json: bool) -> None:
-    """Print the table of `inspect.advise`."""
+def _advise(net: TTFSNet, test: Dataset, count: int, figures: EnergyTable, schedule: str, as_json: bool) -> None:
+    """Print the table of `inspect.advise`, by at most `count` test images from all of them, as their classes may be in order."""
     from ..inspect import advise
 
+    spread = slice(None, None, -(-len(test) // count))
+    images, labels = test.images[spread], test.labels[spread]
     table = advise(net, images, labels, figures, schedule=schedule)
     if as_json:
         typer.echo(table.to_json(orient="records"))
         return
-    typer.echo(f"Measured on {len(images)} test images, without training again; energy per image by {figures.name}, {schedule}.")
-    shown = table.assign(accuracy=100 * table["accuracy"]).rename(columns={"accuracy": "accuracy, %", "energy_nj": "energy, nJ"})
-    typer.echo(_table(shown))
+    chosen = (len(images) + 1) // 2
+    typer.echo(
+        f"Changes without training again, chosen on {chosen} test images (choice, %), and their accuracy on {len(images) - chosen} "
+        f"others; energy per image by {figures.name}, {schedule}."
+    )
+    names = {"accuracy": "accuracy, %", "choice_accuracy": "choice, %", "energy_nj": "energy, nJ"}
+    percent = {name: 100 * table[name] for name in ("accuracy", "choice_accuracy")}
+    typer.echo(_table(table.assign(**percent).rename(columns=names)))
     relu = table.attrs["relu_nj"]
     if relu is not None:
         typer.echo(f"The same net with ReLU in the table's integers: {relu:.4g} nJ.")
