@@ -17,6 +17,7 @@ The marks are the lines `<!-- results PROFILE WORDS -->` and `<!-- end -->`. WOR
     answers SETUP    what an answer costs: accuracy, spikes, steps and energy by several models
     conversion       conversions of ReLU nets
     chips            small nets on each chip
+    advice NET [N]   what would lower the energy of a net that ships; with N, run with N input steps
 """
 
 import sys
@@ -28,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import typer
 from tools.tables import Column, markdown
 
-from paper import chips, conversion, grid
+from paper import advice, chips, conversion, grid
 from paper.grid import Profile
 from paper.records import Store
 from paper.tables import TABLES
@@ -74,6 +75,8 @@ def _table(name: str, folder: Path, words: list[str]) -> str:
         return markdown(conversion.table(name, folder / "conversion"))
     if words == ["chips"]:
         return markdown(chips.table(name, folder / "chips"))
+    if words and words[0] == "advice":
+        return markdown(advice.table(name, folder / "advice", words[1], int(words[2]) if words[2:] else None))
     loaded, store = grid.load(name), Store(folder)
     if words == ["energy", "windows"]:
         return markdown(accurate_energies(loaded, store))

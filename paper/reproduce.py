@@ -2,8 +2,8 @@
 
     python paper/reproduce.py --profile quick
 
-Conversions (conversion.py), the emulator's tables (emulator_tables.py) and those of chips (chips.py) come last, unless other
-runs were chosen; `--only conversion`, `--only emulator` and `--only chips` make them alone.
+Conversions (conversion.py), the emulator's tables (emulator_tables.py), those of chips (chips.py) and of what lowers energy
+(advice.py) come last, unless other runs were chosen; `--only conversion`, `emulator`, `chips` and `advice` make them alone.
 Exit status: 0 where everything that was asked for was run, 3 where some were not, 2 for a wrong argument.
 """
 
@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import typer
 
 from firstspike import provenance
-from paper import chips, conversion, emulator_tables, grid, session
+from paper import advice, chips, conversion, emulator_tables, grid, session
 from paper.cost import cost
 from paper.execute import Executor
 from paper.figures import FIGURES
@@ -28,7 +28,7 @@ from paper.session import NOT_RUN
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 #: What is made apart from the grid of runs, in a folder of this name.
-APART = {"conversion": conversion.make, "emulator": emulator_tables.make, "chips": chips.make}
+APART = {"conversion": conversion.make, "emulator": emulator_tables.make, "chips": chips.make, "advice": advice.make}
 
 
 @app.command()

@@ -243,10 +243,8 @@ def _advise(net: TTFSNet, test: Dataset, count: int, figures: EnergyTable, sched
         typer.echo(table.to_json(orient="records"))
         return
     chosen = (len(images) + 1) // 2
-    typer.echo(
-        f"Changes without training again, chosen on {chosen} test images (choice, %), and their accuracy on {len(images) - chosen} "
-        f"others; energy per image by {figures.name}, {schedule}."
-    )
+    where = f"chosen on {chosen} test images (choice, %), with the accuracy on {len(images) - chosen} others"
+    typer.echo(f"Changes without training again, {where}; energy per image by {figures.name}, {schedule}.")
     names = {"accuracy": "accuracy, %", "choice_accuracy": "choice, %", "energy_nj": "energy, nJ"}
     percent = {name: 100 * table[name] for name in ("accuracy", "choice_accuracy")}
     typer.echo(_table(table.assign(**percent).rename(columns=names)))
