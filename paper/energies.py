@@ -20,20 +20,25 @@ from .runs import Run
 
 Record = dict[str, Any]
 TABLE = "45nm-integer"
+SHORT = 15  # input steps of "clocked, short"
 
 
 def energies(record: Record) -> dict[str, float | None]:
     """Nanojoules per image, None where the record does not hold what is needed.
 
-    By schedule of `energy.SCHEDULES` but "event"; "lemaire"; and of the same net with ReLU "relu", "relu_bits", "relu_nonzero",
-    "relu_lemaire".
+    By schedule of `energy.SCHEDULES` but "event"; "clocked, short", with as many spikes and `SHORT` input steps, which first
+    layers are updated in; "lemaire"; and of the same net with ReLU "relu", "relu_bits", "relu_nonzero", "relu_lemaire".
     """
     layers = _geometry(Run.of(record["spec"]))
     whole = _whole(record, layers)
     windowed = layers[0].timing == "windowed"
-    found: dict[str, float | None] = dict.fromkeys(("neuron-by-neuron", "payload", "lemaire", "relu_nonzero"))
+    found: dict[str, float | None] = dict.fromkeys(("neuron-by-neuron", "payload", "clocked, short", "lemaire", "relu_nonzero"))
     for schedule in ("clocked", "neuron-by-neuron", "payload") if windowed else ("clocked",):
         found[schedule] = energy.accounts(whole, TABLE, schedule).total
+    if windowed:
+        saved = layers[0].neurons * max(0.0, layers[0].in_steps - SHORT)
+        shorter = replace(whole[0], active=whole[0].active - saved)
+        found["clocked, short"] = energy.accounts([shorter, *whole[1:]], TABLE).total
     if all(layer.kind != "pool" for layer in layers):
         found["lemaire"] = energy.lemaire.spiking_nj(by_layer(record, layers))
     if windowed and all(layer.inputs == layer.sources for layer in layers[:-1]):

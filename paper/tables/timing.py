@@ -11,6 +11,7 @@ from tools.tables import Column, absent
 from firstspike import energy
 from firstspike.report import MISSING
 
+from ..energies import SHORT
 from ..energies import energies as energies_of
 from ..grid import Condition, Profile
 from ..intervals import Interval, paired
@@ -69,49 +70,50 @@ def accuracies(profile: Profile, store: Store, setup: str) -> pd.DataFrame:
 def costs(profile: Profile, store: Store, setup: str) -> pd.DataFrame:
     """One row per T and one of ReLU; latency, spikes per neuron and energy in microjoules per image of each kind of net."""
     cells: dict[str, dict[str, str]] = {}
-    for group, line, condition, _ in _lines(profile, setup):
+    for group, line, condition, relu in _lines(profile, setup):
         found = row(condition, store, profile)
         shown = {
             "latency": spread("latency", 0)({**found, "latency_sd": math.nan}),
             "spikes per neuron": spread("spikes_per_neuron", 2)({**found, "spikes_per_neuron_sd": math.nan}),
             "energy, µJ": spread("chip_energy", 2, 1e-3)({**found, "chip_energy_sd": math.nan}),
         }
+        if group == "windows":
+            short = [] if condition is relu else [energies_of(each)["clocked, short"] for each in records(condition, store)]
+            shown[f"energy with {SHORT} input steps, computed, µJ"] = _microjoules(short) if short else shown["energy, µJ"]
         for name, text in shown.items():
             cells.setdefault(f"{group}: {name}", {})[line] = text
     return pd.DataFrame(cells).rename_axis("T").reset_index()
 
 
-#: Columns of `energies`: kind of net, what of `paper.energies`, its words.
+#: Columns of `energies`: kind of net, what of `paper.energies`, their titles.
 _ENERGIES = (
-    ("windows", "clocked", "clocked"),
-    ("windows", "neuron-by-neuron", "neuron by neuron"),
-    ("windows", "payload", "payload"),
+    ("windows", "relu", "ReLU, dense"),
     ("windows", "relu_nonzero", "ReLU that skips its zeros"),
     ("windows", "relu_bits", "ReLU of as many levels"),
-    ("windows", "lemaire", "Lemaire 2022"),
-    ("step by step", "clocked", "clocked"),
-    ("step by step", "lemaire", "Lemaire 2022"),
-    ("step by step, ramp", "clocked", "clocked"),
-    ("step by step, ramp", "lemaire", "Lemaire 2022"),
+    ("windows", "clocked", "windows: clocked"),
+    ("windows", "neuron-by-neuron", "windows: neuron by neuron"),
+    ("windows", "payload", "windows: payload"),
+    ("step by step", "clocked", "step by step: clocked"),
+    ("step by step, ramp", "clocked", "step by step, ramp: clocked"),
+    ("windows", "relu_lemaire", "Lemaire 2022: ReLU, dense"),
+    ("windows", "lemaire", "Lemaire 2022: windows"),
+    ("step by step", "lemaire", "Lemaire 2022: step by step"),
+    ("step by step, ramp", "lemaire", "Lemaire 2022: step by step, ramp"),
 )
 
 
 def energies(profile: Profile, store: Store, setup: str) -> pd.DataFrame:
-    """One row per T and one of ReLU: microjoules per image in every schedule and model, means over seeds."""
+    """One row per T: microjoules per image in every schedule and model, means over seeds; what no record holds is left out."""
     cells: dict[str, dict[str, str]] = {}
     for group, line, condition, relu in _lines(profile, setup):
         if condition is relu:
             continue
         found = [energies_of(record) for record in records(condition, store)]
-        for kind, name, words in _ENERGIES:
-            values = [each[name] for each in found if each[name] is not None] if kind == group else []
-            dense = [each["relu_lemaire" if name == "lemaire" else "relu"] for each in found] if kind == group else []
+        for kind, name, title in _ENERGIES:
             if kind == group:
-                column = cells.setdefault(f"{kind}: {words}", {})
-                column[line] = _microjoules(values)
-                column["ReLU"] = MISSING if name.startswith("relu") else _microjoules(dense)
-    frame = pd.DataFrame(cells)
-    return frame.loc[[*frame.index.drop("ReLU"), "ReLU"]].rename_axis("T").reset_index()
+                cells.setdefault(title, {})[line] = _microjoules([each[name] for each in found])
+    titles = [title for _, _, title in _ENERGIES if any(text != MISSING for text in cells.get(title, {}).values())]
+    return pd.DataFrame(cells)[titles].rename_axis("T").reset_index()
 
 
 def _microjoules(values: Sequence[float | None]) -> str:
@@ -121,7 +123,12 @@ def _microjoules(values: Sequence[float | None]) -> str:
 
 def accurate_energies(profile: Profile, store: Store) -> pd.DataFrame:
     """One row per net of windows made for accuracy: microjoules per image in every schedule, beside ReLU."""
-    names = {"clocked": "clocked", "neuron-by-neuron": "neuron by neuron", "payload": "payload"}
+    names = {
+        "clocked": "clocked",
+        "clocked, short": f"clocked, {SHORT} input steps, computed",
+        "neuron-by-neuron": "neuron by neuron",
+        "payload": "payload",
+    }
     names |= {"relu": "ReLU", "relu_bits": "ReLU of as many levels", "relu_nonzero": "ReLU that skips its zeros"}
     rows = []
     for condition in profile.of("windows"):

@@ -35,6 +35,13 @@ def test_energies_of_a_record_are_those_of_its_net(timing, spec, apart):
     assert found["relu"] == pytest.approx(energy.relu(counts)) and found["relu_bits"] == pytest.approx(
         energy.relu(counts, bits="equal")
     )
+    if timing == "windowed":
+        other, fewer = measured(train.Config(data="digits", spec=spec, timing=timing, steps=8, input_steps=15))
+        added = [
+            energy.load("45nm-integer").synaptic_operation_pj * sum(layer.additions for layer in each) / 1e3
+            for each in (counts, fewer)
+        ]
+        assert found["clocked, short"] - added[0] == pytest.approx(energies(other)["clocked"] - added[1], rel=1e-6)
     if timing == "windowed" and "AP" not in spec:
         assert found["relu_nonzero"] == pytest.approx(energy.relu(counts, skip_zeros=True))
 
