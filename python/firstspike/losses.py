@@ -17,7 +17,7 @@ from .spikes import SpikeTimes
 
 
 def times(spikes: SpikeTimes) -> Tensor:
-    """Differentiable times in steps, float32 [B, ...], T where silent, of SpikeTimes [B, ...].
+    """Return differentiable times in steps, float32 [B, ...], with T for silent neurons.
 
     Parameters
     ----------
@@ -37,14 +37,14 @@ def times(spikes: SpikeTimes) -> Tensor:
 
 
 def target_times(spikes: SpikeTimes, target: Tensor) -> Tensor:
-    """Mean squared difference between times and wanted times, in parts of the run: mean ((time - target) / T)^2.
+    """Return the mean squared difference between times and target times, in parts of the run: mean ((time - target) / T)^2.
 
     After SpikeProp (Bohte, Kok and La Poutre 2002, Neurocomputing 48, 17-37), whose error is half the sum of the squares.
 
     Parameters
     ----------
     spikes : [B, ...].
-    target : a real tensor of a shape that broadcasts to it, in steps; T asks for silence.
+    target : a real tensor in steps, whose shape broadcasts to [B, ...]; T asks for silence.
 
     Examples
     --------
@@ -62,10 +62,10 @@ def target_times(spikes: SpikeTimes, target: Tensor) -> Tensor:
 
 
 def margin(spikes: SpikeTimes, labels: Tensor, steps: float = 1.0) -> Tensor:
-    """Hinge loss on times: the mean of max(0, steps + time of the right class - earliest time of another), in parts of the run.
+    """Return the hinge loss on times: the mean of max(0, steps + right time - earliest other time) / T.
 
-    Zero where the right neuron fires at least `steps` steps before all others. After the multiclass hinge loss of Crammer and
-    Singer (2001, Journal of Machine Learning Research 2), on times in place of scores.
+    The right time is that of the neuron of the right class. A sample adds 0 if this neuron fires at least `steps` steps before
+    all others. Crammer and Singer (2001, Journal of Machine Learning Research 2) have the multiclass hinge loss of scores.
 
     Parameters
     ----------
@@ -90,15 +90,15 @@ def margin(spikes: SpikeTimes, labels: Tensor, steps: float = 1.0) -> Tensor:
 
 
 def first_spike_cross_entropy(spikes: SpikeTimes, labels: Tensor, tau: float = 1.0) -> Tensor:
-    """Cross-entropy of softmax(-time / tau): the class whose neuron fires first is the likeliest.
+    """Return the cross-entropy of softmax(-time / tau): the class whose neuron fires first is the likeliest.
 
-    After Mostafa (arXiv 1606.08165), there on exp(time), and Goeltz et al. (2021, Nature Machine Intelligence 3, 823-835).
+    Mostafa (arXiv 1606.08165) has it with exp(time), Goeltz et al. (2021, Nature Machine Intelligence 3, 823-835) with times.
 
     Parameters
     ----------
     spikes : [B, C], a neuron per class.
     labels : int64 [B].
-    tau : in steps, > 0; a small one asks for a clear first spike only.
+    tau : in steps, > 0. With a small tau, a lead of few steps is enough.
 
     Examples
     --------
@@ -114,9 +114,9 @@ def first_spike_cross_entropy(spikes: SpikeTimes, labels: Tensor, tau: float = 1
 
 
 def spike_count(spikes: SpikeTimes) -> Tensor:
-    """The share of neurons that fire, 0 to 1: a penalty on activity and energy. Any shape [B, ...].
+    """Return the share of neurons that fire, 0 to 1, of step-by-step layers: a penalty on activity and energy.
 
-    Of step-by-step layers. A layer of windows has gradients of its times alone: take `spike_cost`.
+    Layers of windows have gradients of their times alone: take `spike_cost` for them.
 
     Parameters
     ----------
@@ -143,15 +143,15 @@ COST_FORMS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def spike_cost(spikes: SpikeTimes, form: str = "sqrt") -> Tensor:
-    """The mean over all neurons of g(v), v = (T - t) / T of a spike at t and 0 of a silent neuron: a penalty on spikes.
+    """Return the mean of g(v) over all neurons, a penalty on spikes: v is (T - t) / T for a spike at t, and 0 for silence.
 
-    It serves both families of neurons, as values have gradients in both. The forms that are steep at 0 silence small values and
-    leave large ones. `train.SpikeCost` weighs the layers of a net by what their spikes cost.
+    It serves step-by-step layers and layers of windows, as values have gradients in both. The forms that are steep at 0 silence
+    small values and leave large ones. `train.SpikeCost` weighs the layers of a net by what their spikes cost.
 
     Parameters
     ----------
     spikes : [B, ...].
-    form : "mean", g(v) = v; "sqrt", sqrt(v + 0.02) - sqrt(0.02); or "ratio", v / (v + 0.1).
+    form : "mean" for g(v) = v, "sqrt" for sqrt(v + 0.02) - sqrt(0.02), or "ratio" for v / (v + 0.1).
 
     Examples
     --------
@@ -168,7 +168,7 @@ def spike_cost(spikes: SpikeTimes, form: str = "sqrt") -> Tensor:
 
 
 def latency(spikes: SpikeTimes) -> Tensor:
-    """The mean time in parts of the run, 0 (all in step 0) to 1 (all silent): a penalty on late spikes. Any shape.
+    """Return the mean time in parts of the run, from 0 (all in step 0) to 1 (all silent): a penalty on late spikes.
 
     Parameters
     ----------
@@ -187,15 +187,15 @@ def latency(spikes: SpikeTimes) -> Tensor:
 
 
 def existence(spikes: SpikeTimes, membrane: Tensor, threshold: float = 1.0) -> Tensor:
-    """What silent neurons lack to fire: the mean over all neurons of max(0, threshold - V[T - 1]), 0 where a neuron fired.
+    """Return what silent neurons lack to fire: the mean over all neurons of max(0, threshold - V[T - 1]), 0 for those that fired.
 
-    A silent neuron far from the threshold gets no surrogate gradient; here it gets one from its last potential. After the
-    weight sum cost of Mostafa (arXiv 1606.08165).
+    A silent neuron far from the threshold gets no surrogate gradient; here it gets one from its last potential. The weight sum
+    cost of Mostafa (arXiv 1606.08165) serves the same end.
 
     Parameters
     ----------
     spikes, membrane : as `layer(x, membrane=True)` returns them, [B, ...] and float32 [T, B, ...].
-    threshold : the layer's number, or 1 for a layer with one threshold per output, whose membrane is in units of them.
+    threshold : that of the layer, or 1 if the layer has one threshold per output, as its membrane is in units of them.
 
     Examples
     --------

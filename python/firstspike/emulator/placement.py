@@ -311,10 +311,11 @@ class Placement:
 def place(program: Program) -> Placement:
     """Put a program on its profile's cores; DoesNotFit names layer, resource, required and available amounts, and a remedy.
 
-    Layers go in order, split by output neuron, first fit over the cores; if each core takes one layer (convolution cores), by
-    maximum matching of layers and cores. Checked are neurons, axons in and out, synapse memory and thresholds per core.
-    So are fan-in, kernel size, stride, pool, padding, features and size of the output of each layer, and how many it feeds.
-    Convolutions are shared tables if the profile shares weights, else unrolled. On an FPGA its block RAMs are checked.
+    Layers are placed in their order, split by output neuron, each part on the first core where it fits. If a core takes one
+    layer (convolution cores), a maximum matching assigns layers to cores. `place` checks neurons, axons in and out, synapse
+    memory and thresholds of each core. Of each layer it checks fan-in, kernel size, stride, pool, padding, features, size of
+    the output, and how many layers it feeds. On an FPGA it checks the block RAMs. A convolution is one table if the profile
+    shares weights, else it is unrolled.
 
     Parameters
     ----------
@@ -579,11 +580,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Check:
-    """The result of `check`. profile: its name. cores_used, cores_available: of the placement, None without one.
+    """The result of `check`.
 
     Parameters
     ----------
-    profile : its name.
+    profile : the name of the profile.
     findings : what does not fit: layer, problem, remedy.
     cores_used, cores_available : of the placement; None without one.
     exact_layers : `Program.exact_layers`, the layers that keep the integers of an n-bit net.

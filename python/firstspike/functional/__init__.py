@@ -37,7 +37,7 @@ def ramp(
     surrogate: Surrogate = _TRIANGLE,
     synaptic_decay: float = 0.0,
 ) -> SpikeTimes:
-    """Direct coding: neurons with a constant current, X[t] = current in every step.
+    """Fire by direct coding: each neuron has a constant current, X[t] = current in every step, and fires once.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def ramp(
 
     Returns
     -------
-    SpikeTimes of the shape of `current`. The first layer's product is made once, not T times.
+    SpikeTimes of the shape of `current`. So the product of a first layer is computed once, not T times.
 
     Examples
     --------
@@ -79,7 +79,7 @@ def linear(
     shortcut: SpikeTimes | None = None,
     shortcut_scale: float | Tensor = 1.0,
 ) -> SpikeTimes:
-    """Fully connected layer: X[t] = W s[t] + bias into neurons that fire once.
+    """Fire by a fully connected layer: neurons with the current X[t] = W s[t] + bias fire once.
 
     Parameters
     ----------
@@ -88,12 +88,12 @@ def linear(
     weight : float32 [O, N].
     bias : float32 [O], a current added in every step.
     avg_pool : side of the average pool; 1 pools nothing.
-    threshold : > 0, a number, or a tensor [O], one per output and differentiable: then X / threshold fires at 1, and the
-        surrogate is that of V / threshold - 1.
+    threshold : > 0, a number, or a tensor [O], one per output and differentiable. With a tensor, the current is X / threshold,
+        a neuron fires at V = 1, and the surrogate takes V - 1.
     decay : in (0, 2].
     surrogate : the derivative of the firing step in the backward pass, from `firstspike.surrogate`; by default `triangle()`.
-    synaptic_decay : in [0, 1], a of I[t] = a I[t-1] + X[t], V[t] = decay V[t-1] + I[t]: 0, a spike's current lasts one step; 1,
-        it stays on, and with decay 1 a spike at t counts t' - t + 1 times at t' (a ramp). Above 0 on the CPU alone.
+    synaptic_decay : a in [0, 1], where I[t] = a I[t-1] + X[t] and V[t] = decay V[t-1] + I[t]. At 0 a spike's current lasts one
+        step. At 1 it stays on: with decay 1 a spike at t then counts t' - t + 1 times at t' (a ramp). Above 0 on the CPU alone.
     shortcut : SpikeTimes [B, M], M <= O; a spike of its neuron i adds `shortcut_scale` to the current of output i. It needs
         avg_pool = 1.
     shortcut_scale : a number, or a differentiable tensor [1], [M], or [O] of which the first M count.
@@ -129,7 +129,7 @@ def conv2d(
     shortcut: SpikeTimes | None = None,
     shortcut_scale: float | Tensor = 1.0,
 ) -> SpikeTimes:
-    """Convolution layer: X[t] = W * pool(s[t]) + bias into neurons that fire once.
+    """Fire by a convolution: neurons with the current X[t] = W * pool(s[t]) + bias fire once.
 
     Parameters
     ----------
@@ -137,11 +137,11 @@ def conv2d(
     weight : float32 [O, C, kh, kw].
     bias : float32 [O].
     stride, padding : int or (vertical, horizontal).
-    avg_pool : size of the average pool before it; 1 pools nothing.
+    avg_pool : size of the average pool before the convolution; 1 pools nothing.
     threshold, decay, surrogate, synaptic_decay : as in `linear`.
-    shortcut : map [B, M, H', W'] of the output's size, M <= O; a spike of its channel i adds `shortcut_scale` (as in `linear`)
-        to the current of channel i at its place; or a larger map H x W, of which every n-th row and column counts, n = ceil(H /
-        H') and ceil(W / W'). It needs a padding of at most (k - 1) / 2 of a kernel of k.
+    shortcut : map [B, M, H', W'] of the output's size, M <= O. A spike of its channel i adds `shortcut_scale` (as in `linear`)
+        to the current of channel i at its place. In a larger map H x W every n-th row and column counts, with n = ceil(H / H')
+        for rows and ceil(W / W') for columns. A shortcut needs a padding of at most (k - 1) / 2 for a kernel of size k.
     shortcut_scale : as in `linear`.
 
     Returns
@@ -169,7 +169,7 @@ def integrate(
     decay: float = 1.0,
     synaptic_decay: float = 0.0,
 ) -> Tensor:
-    """Membranes of neurons that never fire, the readout: V[t] = decay V[t-1] + W s[t] + bias.
+    """Integrate spikes in neurons that never fire, the readout: V[t] = decay V[t-1] + W s[t] + bias.
 
     Parameters
     ----------
@@ -190,12 +190,12 @@ def integrate(
 
 
 def earliest(a: SpikeTimes, b: SpikeTimes) -> SpikeTimes:
-    """The earlier of two spikes, neuron by neuron: a spike train that fires as soon as one of the two does.
+    """Return the earlier of two spikes, neuron by neuron: each neuron fires as soon as one of the two does.
 
     Parameters
     ----------
-    a, b : SpikeTimes of the same shape [B, ...], steps and device. Where both fire in the same step, or both are silent, it is
-        `a`'s; the gradient goes to the one that was taken.
+    a, b : SpikeTimes of the same shape [B, ...], steps and device. Where both fire in the same step, or both are silent, the
+        spike of `a` is taken. The gradient goes to the spike that was taken.
 
     Examples
     --------
@@ -224,13 +224,13 @@ def dropout(spikes: SpikeTimes, p: float, *, seed: Tensor | None = None) -> Spik
     ----------
     spikes : [B, ...].
     p : from 0 to 1, rounded to 1/65536.
-    seed : int64 [1] on the spikes' device; it and the neurons' places decide which spikes are dropped; by default it is drawn
-        from torch's generator.
+    seed : int64 [1] on the spikes' device, by default drawn from torch's generator. Seed and place of a neuron alone decide
+        whether its spike is dropped.
 
     Returns
     -------
     SpikeTimes of the same shape; only neurons that stay send a gradient back. The mean current of the next layer is smaller by
-        the factor 1 - p; the layers of `firstspike.nn` make up for that.
+        the factor 1 - p; the layers of `firstspike.nn` divide their weight by it.
 
     Examples
     --------
@@ -258,7 +258,7 @@ def dropout(spikes: SpikeTimes, p: float, *, seed: Tensor | None = None) -> Spik
 
 
 def normalize_weight(weight: Tensor, deviation: float, gamma: Tensor | None = None, *, granularity: str = "layer") -> Tensor:
-    """Weight normalisation with affine: (W - mean) / std * deviation * gamma (arXiv 2410.23619, Eq. 16 and 17).
+    """Normalise a weight, with affine: (W - mean) / std * deviation * gamma (arXiv 2410.23619, Eq. 16 and 17).
 
     Parameters
     ----------
@@ -269,7 +269,7 @@ def normalize_weight(weight: Tensor, deviation: float, gamma: Tensor | None = No
 
     Returns
     -------
-    a tensor of the shape of `weight`.
+    the weight that acts, in the shape of `weight`.
 
     Examples
     --------
@@ -300,7 +300,7 @@ def fire(
     surrogate: Surrogate = _TRIANGLE,
     synaptic_decay: float = 0.0,
 ) -> Tensor:
-    """The dense neuron, a drop-in for any network: V[t] = decay V[t-1] + current[t]; each neuron fires at most once.
+    """Fire on dense currents, in any network: V[t] = decay V[t-1] + current[t], and each neuron fires at most once.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ def windowed_values(spikes: SpikeTimes, *, avg_pool: int = 1) -> Tensor:
     ----------
     spikes : SpikeTimes [B, N] or [B, C, H, W]
     avg_pool : int
-        Average over windows of k x k units; what is left over at the lower and right edge is dropped.
+        k: values are averaged over k x k units; a remainder at the lower and right edge is dropped.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def windowed_encode(x: Tensor, steps: int = 255) -> SpikeTimes:
     Parameters
     ----------
     x : Tensor
-        float32 [B, ...], finite; what is outside [0, 1] is clipped. uint8 counts as x / 255.
+        float32 [B, ...], finite; values outside [0, 1] are clipped. uint8 counts as x / 255.
     steps : int
         Steps of the window, 1 to 255.
 
@@ -89,10 +89,10 @@ def windowed_fire(
     moments: Tensor | None = None,
     eps: float = 1e-5,
 ) -> SpikeTimes:
-    """Neurons that fire in a separate window, a = clamp(floor(T v / clip + 1/2), 0, T), t = T - a, silent where a is 0.
+    """Fire in a window: a neuron of level a = clamp(floor(T v / clip + 1/2), 0, T) fires at t = T - a, and is silent at a = 0.
 
     With `moments` v = gamma (current - mean) / sqrt(variance + eps) + bias, else v = current + bias. The gradient is
-    straight-through: as if v / clip were not rounded within [0, 1], and 0 outside.
+    straight-through: within [0, 1] it ignores the rounding of v / clip, and outside it is 0.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def windowed_fire(
 
 
 def windowed_linear(spikes: SpikeTimes, weight: Tensor, *, avg_pool: int = 1) -> Tensor:
-    """Current W x of the values x of spikes, see `windowed_values`.
+    """Return the current W x of the values x of spikes, see `windowed_values`.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ def windowed_conv2d(
     groups: int = 1,
     avg_pool: int = 1,
 ) -> Tensor:
-    """Current of a convolution with the values of spikes, see `windowed_values`.
+    """Return the current of a convolution with the values of spikes, see `windowed_values`.
 
     Parameters
     ----------

@@ -42,7 +42,7 @@ class LatencyEncoder(Settings):
 
 
 class SpikeInput(Settings):
-    """Encoder for data that are spikes already, such as those of `encode.first_events`: checks them and passes them on.
+    """Encoder for data that are spikes already, such as those of `encode.first_events`: it checks them and passes them on.
 
     Parameters
     ----------
@@ -143,8 +143,8 @@ class FirstSpike(Settings):
     Parameters
     ----------
     classes, scale : as in `TemporalWeighting`.
-    overshoot : whether `models.TTFSNet` passes the overshoot of its last layer. If False, ties go to the lower class, as in a
-        Sequential, whose readout gets spikes only.
+    overshoot : whether `models.TTFSNet` passes the overshoot of its last layer. If False, ties go to the lower class. So they
+        do in a Sequential, whose readout gets spikes only.
 
     Examples
     --------

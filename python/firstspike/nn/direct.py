@@ -108,7 +108,7 @@ class DirectConv2d(Convolution, _Direct):
 
 
 def constant_current(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair = (1, 1), padding: Pair = (0, 0)) -> Tensor:
-    """The current of directly coded data: x [B, N] with a weight [O, N], or x [B, C, H, W] with [O, C, kh, kw].
+    """Return the current of directly coded data: x [B, N] with a weight [O, N], or x [B, C, H, W] with [O, C, kh, kw].
 
     Training, inference and the emulator's host encoder all call it, so that the currents of a batch are equal to the bit.
     """

@@ -117,7 +117,7 @@ class FiringLayer(StepSynapses, NeuronSettings):
     Parameters
     ----------
     threshold : a number for all neurons, or float32 [O], one per output. An `nn.Parameter` is learned. A tensor is held as
-        parameter or buffer `theta`; "parameter" and "buffer" are one of ones.
+        parameter or buffer `theta`; "parameter" and "buffer" stand for a tensor of ones of either kind.
     surrogate : from `firstspike.surrogate`, by default `triangle()`.
     shape : of the weight, (O, ...).
     steps, avg_pool, dropout, decay, synaptic_decay : as in `TTFSLinear`.
@@ -202,13 +202,13 @@ class FiringLayer(StepSynapses, NeuronSettings):
 
 
 def learned_thresholds(module: nn.Module) -> list[nn.Parameter]:
-    """The thresholds of all layers in `module` that are parameters, and not frozen."""
+    """Return the thresholds of all layers in `module` that are parameters, and not frozen."""
     thetas = [layer.theta for layer in module.modules() if isinstance(layer, FiringLayer)]
     return [theta for theta in thetas if isinstance(theta, nn.Parameter) and theta.requires_grad]
 
 
 def learn_thresholds(module: nn.Module) -> None:
-    """Give every layer in `module` that fires one threshold per output, a parameter that begins at the layer's own."""
+    """Give every layer in `module` that fires one learned threshold per output, which begins at the layer's number."""
     for layer in module.modules():
         if isinstance(layer, FiringLayer):
             start = layer.weight.new_ones(len(layer.weight)) * layer.threshold

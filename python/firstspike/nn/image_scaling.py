@@ -16,7 +16,7 @@ _SMALLEST = 1e-6  # the least standard deviation of a channel, relative to its l
 
 
 def as_float(name: str, images: Tensor) -> Tensor:
-    """Float32 images: uint8 pixels are divided by 255, floats are taken as they are; TypeError for other types."""
+    """Return float32 images: uint8 pixels are divided by 255, floats are taken as they are; TypeError for other types."""
     checks.instance(name, images, Tensor, "a torch.Tensor")
     if images.dtype == torch.uint8:
         return images.to(torch.float32).div_(255)

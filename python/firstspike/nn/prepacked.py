@@ -18,7 +18,7 @@ KINDS = (TTFSConv2d, TTFSLinear, Integrate)
 
 
 def can_prepack(layer: nn.Module) -> TypeGuard[TTFSConv2d | TTFSLinear | Integrate]:
-    """Whether `Prepacked` takes a layer: these very classes, as others may do something else."""
+    """Say whether `Prepacked` takes a layer: these very classes, as others may do something else."""
     return type(layer) in KINDS
 
 
@@ -64,7 +64,7 @@ class Prepacked(nn.Module):
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(self, spikes: SpikeTimes) -> SpikeTimes | Tensor:
-        """Spike times [B, *output_shape] of `spikes` [B, *input_shape], or the membrane [T, B, O] of an `Integrate`."""
+        """Return spike times [B, *output_shape] of `spikes` [B, *input_shape], or the membrane [T, B, O] of an `Integrate`."""
         checks.instance("spikes", spikes, SpikeTimes, "SpikeTimes")
         if spikes.steps != self.steps or spikes.shape[1:] != self.input_shape or spikes.device.type != "cpu":
             raise ValueError(

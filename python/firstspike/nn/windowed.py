@@ -45,7 +45,7 @@ class WindowedEncoder(Settings):
         self.fill = [checks.real("fill", x, 0, 1) for x in (fill if isinstance(fill, Sequence) else [fill])]
 
     def forward(self, x: Tensor) -> SpikeTimes:
-        """Spikes of the shape of x, float32 [B, ...] in [0, 1] or uint8; with `padding` of larger maps.
+        """Return spikes of the shape of x, float32 [B, ...] in [0, 1] or uint8; `padding` makes maps larger.
 
         Values outside [0, 1] are refused on the CPU; on other devices they count as the nearest end.
         """
@@ -148,9 +148,9 @@ class WindowedLayer(WindowedSynapses):
         return Neurons(self.clip, self.steps, self.gamma, self.bias, None if batch else self.running, self.eps, batch)
 
     def forward(self, spikes: SpikeTimes, current: Tensor | None = None) -> SpikeTimes:
-        """Spikes [B, O] or [B, O, H', W'] in the layer's window, of spikes in any other.
+        """Return spikes [B, O] or [B, O, H', W'] in the layer's window, of spikes in any other.
 
-        current: float32 of the shape of the output, added to W x before the normalisation; a shortcut's.
+        current: that of a shortcut, float32 of the shape of the output; it is added to W x before the normalisation.
         """
         weight, bias = self._rounded(self._tied_weight(), self.bias)
         neurons = self.neuron._replace(bias=bias)
@@ -213,9 +213,10 @@ class WindowedLinear(FullyConnected, WindowedLayer):
     dropout : float
         In training, the probability that a neuron of the input is silent; the others' current is divided by 1 - dropout.
     normalization : bool
-        Batch normalisation, with running statistics in evaluation; False: a bias.
+        True for batch normalisation, with running statistics in evaluation; False for a bias.
     clip : float
-        The first clip, > 0, by default `default_clip`; learned. In standard deviations where currents are normalised.
+        The clip before training, > 0, by default `default_clip`; it is learned. Its unit is the standard deviation where currents
+        are normalised.
     clip_per_channel : bool
         One clip per output instead of one.
     momentum, eps : float
@@ -279,7 +280,7 @@ class WindowedShortcut(Convolution, WindowedSynapses):
         super().__init__(in_channels, out_channels, 1, stride=stride, padding=0, **options)
 
     def forward(self, spikes: SpikeTimes, last: WindowedLayer | None = None) -> Tensor:
-        """The current [B, out_channels, H', W'] of spikes [B, in_channels, H, W]. last: the layer of the block that rounds it."""
+        """Return the current [B, out_channels, H', W'] of spikes [B, in_channels, H, W]. last: the layer that rounds it."""
         weight, _ = self.effective_weight_and_bias()
         weight = weight if last is None else last.round_shortcut(weight)
         return self._current(spikes, weight).permute(0, 3, 1, 2)
@@ -314,7 +315,7 @@ class WindowedMaxPool2d(Settings):
         self.padding = checks.pair("padding", padding, 0)
 
     def forward(self, spikes: SpikeTimes) -> SpikeTimes:
-        """Spikes [B, C, H', W'] of maps [B, C, H, W], in their window."""
+        """Return spikes [B, C, H', W'] of maps [B, C, H, W], in the window of the maps."""
         values = functional.windowed_values(spikes)
         pooled = nn.functional.max_pool2d(values, self.kernel_size, self.stride, self.padding)
         return windowed.encoded(pooled, spikes.steps)
@@ -325,5 +326,5 @@ def _shape(sites: Tensor) -> tuple[int, ...]:
 
 
 def default_clip(steps: int) -> float:
-    """The first clip of T levels for normalised currents: about the range of least error for half a normal distribution."""
+    """Return the first clip of T levels for normalised currents: about that of least error for half a normal distribution."""
     return min(4.0, 1.2 + 0.45 * math.log2(steps))

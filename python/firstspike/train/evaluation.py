@@ -75,7 +75,7 @@ def measure(model: nn.Module, part: Data, processes: ProcessGroup, batch: int = 
 
 @torch.no_grad()
 def predict(net: nn.Module, images: Any, *, batch: int = BATCH, scores: bool = False) -> Tensor:
-    """The class of each image, int64 [B], or with `scores` the net's scores, float32 [B, classes].
+    """Return the class of each image, int64 [B], or with `scores` the net's scores, float32 [B, classes].
 
     Parameters
     ----------

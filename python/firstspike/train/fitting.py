@@ -64,7 +64,7 @@ def fit(
     A run that is killed and called again resumes after its last finished epoch, with the number of threads that it had, and ends
     with the same bits as one that was not interrupted. For that, give DataLoader, net, loss and optimizer as they were at the
     start. They must draw from torch's generators only and keep all that training changes in a `state_dict`. Called again after
-    its end, `fit` only reads the result and the net; with a larger `config.epochs`, it continues, with the learning rates of the
+    its end, `fit` only reads the result and the net. With a larger `config.epochs`, it continues with the learning rates of the
     longer schedule; a mean of the weights (`config.average_epochs`) then has only steps of the added epochs. Under torchrun the
     processes share each batch; they need one file system, and with the device "cuda" each takes the GPU of its LOCAL_RANK. `fit`
     makes the process keep memory that it frees from then on.

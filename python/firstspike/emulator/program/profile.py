@@ -282,7 +282,7 @@ class Profile(Record):
 
 
 def load(profile: str | os.PathLike[str] | Profile) -> Profile:
-    """A profile by name (`generic8`, `loihi-like`, `rtl-ecp5-85`, ...: `names`), from a TOML file, or as it is.
+    """Return a profile by name (`generic8`, `loihi-like`, `rtl-ecp5-85`, ...: `names`), from a TOML file, or as it is.
 
     Each parameter in the file is a table with its `source` and one of `value`, `unknown = true`, or `low` and `high`;
     `[[cores]]` are the kinds of core. `energy` names a table that ships, or a path from the folder of the file.
@@ -333,7 +333,7 @@ def _from_tables(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def names() -> list[str]:
-    """The profiles that ship.
+    """Return the names of the profiles that ship.
 
     Examples
     --------

@@ -33,7 +33,7 @@ COUNTERS: tuple[str, ...] = _emulator.COUNTERS
 
 
 def instruction_set() -> str:
-    """The instruction set that the core uses on this processor: "v4", "v3" (x86-64 levels) or "generic".
+    """Return the instruction set that the core uses on this processor: "v4", "v3" (x86-64 levels) or "generic".
 
     Examples
     --------

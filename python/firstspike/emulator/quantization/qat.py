@@ -39,9 +39,9 @@ def prepare(
     Normalisation and affine are folded into the weights; `layer.weight` stays the unrounded weight. A bias stays at zero if the
     profile has none. A directly coded first layer gets the net's `normalize` folded into it, and its currents rounded; with
     `first_layer="float"` it trains in float. `quantize` of the result, without `calibration`, has the very integers
-    that were trained. Training ignores overflow (`program.table` has the registers that can). A residual block's scale is
-    rounded, and not trained; in nets of windows it is. Pruned weights are trained like all. In nets of windows the units of
-    membranes follow the learned clips.
+    that were trained. Training ignores overflow (`program.table` names the registers that can overflow). A residual block's scale
+    is rounded; it is trained in nets of windows alone. Pruned weights are trained like all others. In nets of windows the
+    units of membranes follow the learned clips.
 
     Parameters
     ----------

@@ -34,15 +34,15 @@ def quantize(
     """Make a program of a trained net; CannotQuantize names layer, problem and remedy.
 
     Normalisation and affine are folded into each weight first. An average pool k becomes a threshold k^2 times as large,
-    and the scale of a residual block one more weight of each neuron of its last layer. Weights become q = clip(round(W /
-    scale)), half to even, and thresholds the integers that the rounded sums reach exactly where the real ones would
-    (docs/emulator.md). Whole weights of a quantised net of windows stay whole where the bits suffice. A directly coded first
-    layer, with the net's `normalize` folded in, takes pixels of 8 bits.
+    and the scale of a residual block one more weight of each neuron of its last layer. Weights become
+    q = clip(round(W / scale)), with halves rounded to even. A threshold becomes the integer that the sums of q reach exactly
+    where the same sums of real weights would (docs/emulator.md). Whole weights of a quantised net of windows stay whole where
+    the bits suffice. A directly coded first layer, with the net's `normalize` folded in, takes pixels of 8 bits.
 
     Parameters
     ----------
     model : nn.Module
-        A `TTFSNet`, a `WindowedNet`, or a Sequential that `models.as_net` takes.
+        A `TTFSNet`, or a Sequential that `models.as_net` takes.
     profile : str, path or Profile
         A name, a TOML file or a profile.
     bits : int, optional

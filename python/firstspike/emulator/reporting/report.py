@@ -50,7 +50,7 @@ def latency(run: Run) -> dict[str, Any]:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Report:
-    """Results and cost of a run, as tables; see `report`. origin: commit, versions, machine and time of the run.
+    """Results and cost of a run, as tables; see `report`.
 
     Parameters
     ----------

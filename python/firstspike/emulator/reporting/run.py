@@ -37,7 +37,7 @@ class Run:
     steps_run : delays included.
     input_events : of the steps run.
     first_active : updates of neurons that pixels drive, until they fire, in the steps run; 0 without such a layer.
-    nonzero_macs : int64 [B, 1 + L], of the same net with ReLU the multiply-adds whose input is not 0; the first column is of a
+    nonzero_macs : int64 [B, 1 + L], the multiply-adds of the same net with ReLU whose input is not 0; the first column is of a
         directly coded layer.
     counters : int64 [B, L, 7] (`COUNTERS`).
     trace : of the first S samples `input_times`, uint8 [S, sources], and of layer n `times.n`, uint8 [S, neurons], and
