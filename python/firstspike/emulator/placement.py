@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from .._base.checks import instance
+from .export.core import block_rams, sizes
 from .export.layout import Layout
 from .program import profile as profiles
 from .program.layers import Layer, Shape, Synapses
@@ -341,8 +342,7 @@ def place(program: Program) -> Placement:
 
 def _fit(program: Program, fpga: Fpga) -> None:
     """Raise a Refusal for what the core of `export_rtl` cannot compute, or DoesNotFit for what the FPGA cannot hold."""
-    layout = Layout(program, lanes=fpga.lanes, clusters=fpga.clusters)
-    needed = layout.block_rams(layout.sizes(fpga.multipliers))
+    needed = block_rams(sizes(Layout(program), fpga.multipliers))
     if needed > fpga.block_rams:
         largest = max(program.layers, key=lambda layer: layer.stored_weights)
         raise DoesNotFit(largest.name, "block RAMs", needed, fpga.block_rams)

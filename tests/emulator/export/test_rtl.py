@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from importlib import resources
 
 import filelock
 import numpy as np
@@ -17,8 +16,9 @@ from hypothesis import strategies as st
 import firstspike
 from firstspike import SpikeTimes, data, models, nn
 from firstspike import emulator as em
+from firstspike.emulator.export import core
 from firstspike.emulator.export.layout import Layout
-from firstspike.emulator.export.rtl import CORE, sizes_text, vectors
+from firstspike.emulator.export.rtl import sizes_text, vectors
 from firstspike.emulator.program.program import Refusal
 
 from ..networks import windowed_programs
@@ -55,26 +55,30 @@ def simulators(tmp_path_factory):
     """Cores by whether they skip silent neurons; built once for all processes of a run."""
     shared, found = tmp_path_factory.getbasetemp(), {}
     shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
-    core = resources.files("firstspike.emulator.export") / "rtl"
     for skips in (False, True):
         folder = shared / f"rtl-{skips}"
         with filelock.FileLock(f"{folder}.lock"):
             if not (folder / "obj" / "Vfs_bench").exists():
-                folder.mkdir(exist_ok=True)
+                shutil.copytree(core.SOURCES, folder, dirs_exist_ok=True)
                 (folder / "sizes.svh").write_text(sizes_text(ROOMY | {"SKIPS": int(skips)}))
-                options = ["--binary", "--timing", "-O3", "-I.", "--top-module", "fs_bench", "-Mdir", "obj"]
-                sources = [str(core / name) for name in (*CORE, "fs_bench.sv")]
-                subprocess.run(["verilator", *options, *sources], cwd=folder, check=True, capture_output=True)
+                subprocess.run(["make", "-C", folder, "obj/Vfs_bench"], check=True, capture_output=True)
         found[skips] = folder / "obj" / "Vfs_bench"
     return found
 
 
+def files(layout, samples):
+    """What the simulated core reads."""
+    levels = "".join(f"{level:x}\n" for level in [*range(256), *[0] * 256])
+    texts = {"codes.mem": levels} | core.tables(layout, ROOMY) | vectors(layout, samples, ROOMY["STAGES"])[0]
+    texts["codes.mem"] *= 512 * ROOMY["CODES"] // texts["codes.mem"].count("\n")
+    return texts
+
+
 def compared(simulators, folder, program, samples, **options):
     """What the core prints after it ran the samples."""
-    layout, sizes = Layout(program, lanes=4, clusters=3, **options), ROOMY | {"SKIPS": int(options.get("skips", True))}
-    needs = layout.sizes(5)
-    assert all(needs[name] <= room for name, room in ROOMY.items() if name not in ("LANES", "CLUSTERS"))
-    for name, text in (layout.tables(sizes) | vectors(layout, sizes, samples)[0]).items():
+    layout = Layout(program, lanes=4, clusters=3, **options)
+    assert all(core.sizes(layout, 5)[name] <= room for name, room in ROOMY.items() if name not in ("LANES", "CLUSTERS"))
+    for name, text in files(layout, samples).items():
         (folder / name).write_text(text)
     command = [simulators[layout.skips], f"+tables={folder}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -91,7 +95,7 @@ def test_random_programs(simulators, tmp_path_factory, data):
     flat = height == width == 1
     shaped = times if flat else times.reshape(-1, height, width, channels).transpose(0, 3, 1, 2)
     samples = SpikeTimes(torch.from_numpy(shaped.copy()), program.steps)
-    skips, merges = data.draw(st.booleans()), data.draw(st.booleans())
+    skips = data.draw(st.booleans())
     try:
         Layout(program, lanes=4, clusters=3)
     except Refusal as refusal:
@@ -99,7 +103,7 @@ def test_random_programs(simulators, tmp_path_factory, data):
         assert overflows or "averages" in str(refusal)
         return
     folder = tmp_path_factory.mktemp("tables")
-    printed = compared(simulators, folder, program, samples, skips=skips, merges=merges)
+    printed = compared(simulators, folder, program, samples, skip_silent=skips)
     assert printed["images"] == str(len(times)) and printed["differences"] == "0"
 
 
@@ -127,7 +131,7 @@ def test_normalised_images(simulators, tmp_path):
     images = torch.randint(0, 256, (40, 2, 6, 6), dtype=torch.uint8)
     net = firstspike.convert(torch.nn.Sequential(nn.Normalize((0.3, 0.5), (0.4, 0.2)), *layers).eval(), images / 255, steps=9)
     program = em.quantize(net, calibration=images)
-    assert len(Layout(program, lanes=4, clusters=3).codes()) == 2
+    assert len(core.codes_of(Layout(program))) == 2
     compared(simulators, tmp_path, program, images)
     compared(simulators, tmp_path, program, images.float() / 255)
     with pytest.raises(ValueError, match="samples must be images"):
@@ -138,8 +142,7 @@ def test_normalised_images(simulators, tmp_path):
 def test_a_wrong_table_is_found(simulators, tmp_path):
     net = models.build("64-24-10", input_shape=(64,), steps=8, timing="windowed").eval()
     program, images = em.quantize(net), data.load("digits", train=False).images[:5].flatten(1)
-    layout, sizes = Layout(program, lanes=4, clusters=3), ROOMY | {"SKIPS": 1}
-    tables = layout.tables(sizes) | vectors(layout, sizes, images)[0]
+    tables = files(Layout(program, lanes=4, clusters=3), images)
     for name in ("weights.mem", "starts.mem", "rises.mem", "tiles.mem", "expected.hex"):
         for other, text in tables.items():
             lines = text.splitlines(keepends=True)

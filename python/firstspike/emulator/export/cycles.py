@@ -28,7 +28,6 @@ def cycles(
     lanes: int | None = None,
     clusters: int | None = None,
     skip_silent: bool = True,
-    merge_pools: bool = True,
 ) -> pd.DataFrame:
     """Predict what the core of `export_rtl` does, exactly; means over the samples.
 
@@ -40,7 +39,7 @@ def cycles(
         As `emulator.run` takes them; a sample takes about 30 ms.
     lanes, clusters : int, optional
         As in `export_rtl`.
-    skip_silent, merge_pools : bool
+    skip_silent : bool
         As in `export_rtl`.
 
     Returns
@@ -57,7 +56,7 @@ def cycles(
     >>> list(work.stage), bool((work.cycles > 0).all())
     (['0:WindowedConv2d', '2:WindowedLinear', '3:WindowedReadout'], True)
     """
-    layout = Layout.of(program, lanes, clusters, skips=skip_silent, merges=merge_pools)
+    layout = Layout(program, lanes, clusters, skip_silent=skip_silent)
     predictor = Predictor(layout, layout.quotient_bits)
     works = [predictor.work(levels) for levels in sent(layout, program.input_times(samples))[0]]
     frame = pd.DataFrame(np.mean(works, 0), columns=Work._fields)
@@ -90,7 +89,7 @@ def runs_of(layout: Layout, stage: Stage) -> Runs:
     parts, offset = [], 0
     for synapses in stage.inputs:
         parts.append(_runs(layout, stage, synapses) + offset)
-        offset += layout.maps[synapses.source].room[1]
+        offset += layout.source(synapses).room[1]
     both = np.concatenate(parts, -1)  # [2, rows, columns, tiles, site rows, site columns, runs of a site]
     sites, per_site = both.shape[4] * both.shape[5], both.shape[6]
     begin, end = both.reshape(2, -1, sites * per_site)
@@ -98,17 +97,17 @@ def runs_of(layout: Layout, stage: Stage) -> Runs:
 
 
 def _runs(layout: Layout, stage: Stage, synapses: Input) -> Ints:
-    source, (height, width, _) = layout.maps[synapses.source], layout.maps[stage.number].shape
+    part, source, (height, width, _) = synapses.part, layout.source(synapses), layout.maps[stage.number].shape
     blocks, pool = len(source.blocks), source.pool
-    taps, span = (np.arange(synapses.kernel[1]), 1) if synapses.split else (np.zeros(1, np.int64), synapses.kernel[1] * blocks)
+    taps, span = (np.arange(part.reads[1]), 1) if synapses.split else (np.zeros(1, np.int64), part.reads[1] * blocks)
     first = [source.blocks.index(synapses.channels_of(tile).start) if synapses.split else 0 for tile in stage.tiles]
     rows, columns, tiles, site_rows, site_columns, kernel_rows, tap = np.ix_(
-        np.arange(height) * stage.pool[0] * synapses.stride[0] - synapses.padding[0],
-        (np.arange(width) * stage.pool[1] * synapses.stride[1] - synapses.padding[1]) * blocks,
+        np.arange(height) * stage.pool[0] * part.stride[0] - part.padding[0],
+        (np.arange(width) * stage.pool[1] * part.stride[1] - part.padding[1]) * blocks,
         np.array(first),
-        np.arange(stage.pool[0]) * synapses.stride[0],
-        np.arange(stage.pool[1]) * synapses.stride[1] * blocks,
-        np.arange(synapses.kernel[0] * pool),
+        np.arange(stage.pool[0]) * part.stride[0],
+        np.arange(stage.pool[1]) * part.stride[1] * blocks,
+        np.arange(part.reads[0] * pool),
         taps * blocks,
     )
     y, x = (rows + site_rows) * pool + kernel_rows, columns + tiles + site_columns + tap
@@ -156,7 +155,7 @@ class Predictor:
         return [self._work(stage, runs, marks, levels.get(stage.number)) for stage, runs in pairs]
 
     def _work(self, stage: Stage, runs: Runs, marks: Mapping[int, Ints], sent: NDArray[np.uint8] | None) -> Work:
-        before = np.concatenate([marks[synapses.source] for synapses in stage.inputs])
+        before = np.concatenate([marks[part.source] for part in stage.layer.inputs])
         counts = before[runs.end] - before[runs.begin]
         lanes = np.array([len(tile) for tile in stage.tiles])
         if sent is None or not self.layout.skips:

@@ -17,6 +17,7 @@ from ..._base.files import write_npz, write_text
 from ...spikes import SpikeTimes
 from ..program.program import Program
 from ..program.serialization import take_apart
+from . import arguments
 from .form import Form
 from .steps import Steps
 from .windowed import Windowed
@@ -100,16 +101,9 @@ def export_c(
             "program must hold the whole net, but a host computes its first layer in float32; "
             "quantize with first_layer='integers', or pass without_first_layer=True"
         )
-    folder = checks.path("directory", directory)
-    others = [name for name in ("README.txt", "Makefile", "main.c") if (folder / name).exists()]
-    if others and not (folder / "fs_network.h").exists():
-        raise ValueError(f"directory must be new, or of an earlier export; {folder} has another {', '.join(others)}")
-    if samples is not None:
-        checks.batch("samples", samples, (Tensor, SpikeTimes), "a torch.Tensor or SpikeTimes")
-        if not len(samples):
-            raise ValueError("samples must hold at least one sample, or be None for no test vectors")
+    folder = arguments.folder(directory, ("README.txt", "Makefile", "main.c"), "fs_network.h")
     form = FORMS[program.timing](program)
-    vectors = None if samples is None else form.vectors(samples)
+    vectors = None if samples is None else form.vectors(arguments.samples(samples))
     operations = None if vectors is None else vectors[2]
     texts = {"fs_network.h": form.header(operations), "fs_network.c": form.source()}
     fixed = resources.files(__package__)

@@ -161,6 +161,4 @@ class Form(ABC):
             return pixels.bytes_of(self.program.pixels, samples)
         if samples.dtype != uint8:
             return None
-        flat = self.program.input_shape[:2] == (1, 1)
-        values: NDArray[np.uint8] = (samples if flat else samples.permute(0, 2, 3, 1)).flatten(1).cpu().numpy()
-        return values
+        return tables.pixels_of(self.program, samples)

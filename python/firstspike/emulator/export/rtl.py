@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, uint8
 
 from ..._base import checks
 from ..._base.files import write_text
 from ...spikes import SpikeTimes
 from ..program.program import Program
+from . import arguments, core
 from .cycles import Predictor, Work, sent
 from .layout import Layout
+from .tables import pixels_of
 from .windowed import levels_of
-
-CORE = ("fs.sv", "fs_memory.sv", "fs_map.sv", "fs_lane.sv", "fs_fire.sv", "fs_cluster.sv", "fs_core.sv")
-OTHERS = ("fs_bench.sv", "fs_ulx3s.sv", "fs_ulx3s.lpf", "Makefile", "README.txt")
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,6 @@ def export_rtl(
     clusters: int | None = None,
     multipliers: int | None = None,
     skip_silent: bool = True,
-    merge_pools: bool = True,
 ) -> ExportedRtl:
     """Write a core in SystemVerilog that computes a net of windows, from pixels to class, with open tools for Lattice ECP5.
 
@@ -91,8 +87,6 @@ def export_rtl(
         How many lanes use a multiplier of the FPGA; the others add shifted weights. By default the profile's, or all.
     skip_silent : bool
         Leave silent neurons out of the lists of spikes. False: the core works like one for dense ReLU nets.
-    merge_pools : bool
-        Compute max pools with the layer before them, if their patches do not overlap. That layer's own spikes are then not sent.
 
     Raises
     ------
@@ -107,72 +101,56 @@ def export_rtl(
     >>> "fs_core.sv" in [path.name for path in written.files]
     True
     """
-    folder = checks.path("directory", directory)
-    others = [name for name in ("README.txt", "Makefile") if (folder / name).exists()]
-    if others and not (folder / "fs_core.sv").exists():
-        raise ValueError(f"directory must be new, or of an earlier export; {folder} has another {', '.join(others)}")
-    layout = Layout.of(program, lanes, clusters, skips=skip_silent, merges=merge_pools)
-    core, most = program.profile.fpga, layout.lanes * layout.clusters
-    if multipliers is None:
-        multipliers = core.multipliers if core else most
-    sizes = layout.sizes(checks.integer("multipliers", multipliers, 0))
-    texts = {"sizes.svh": sizes_text(sizes), **layout.tables(sizes)}
-    fixed = resources.files(__package__).joinpath("rtl")
-    texts |= {name: fixed.joinpath(name).read_text(encoding="utf-8") for name in (*CORE, *OTHERS)}
+    folder = arguments.folder(directory, ("README.txt", "Makefile"), "fs_core.sv")
+    layout = Layout(program, lanes, clusters, skip_silent=skip_silent)
+    sizes = core.sizes(layout, layout.fpga.multipliers if multipliers is None else checks.integer("multipliers", multipliers, 0))
+    texts = {source.name: source.read_text(encoding="utf-8") for source in core.SOURCES.iterdir()}
+    texts |= {"sizes.svh": sizes_text(sizes)} | core.tables(layout, sizes)
     work = None
     if samples is not None:
-        checks.batch("samples", samples, (Tensor, SpikeTimes), "a torch.Tensor or SpikeTimes")
-        if not len(samples):
-            raise ValueError("samples must hold at least one sample, or be None for no test vectors")
-        vector_texts, works = vectors(layout, sizes, samples)
-        texts |= vector_texts
+        hex_files, works = vectors(layout, arguments.samples(samples), sizes["STAGES"])
+        texts |= hex_files
         work = [Work(*np.mean(stage, 0).tolist()) for stage in zip(*works, strict=True)]
     for name in ("pixels.hex", "expected.hex", "codes.mem"):
         (folder / name).unlink(missing_ok=True)
-    files = [write_text(folder / name, text) for name, text in texts.items()]
-    return ExportedRtl(files, sizes, layout.block_rams(sizes), work)
+    return ExportedRtl([write_text(folder / name, text) for name, text in texts.items()], sizes, core.block_rams(sizes), work)
 
 
-def sizes_text(sizes: dict[str, int]) -> str:
+def sizes_text(sizes: Mapping[str, int]) -> str:
     """The text of sizes.svh."""
     return "".join(f"localparam int {name} = {value};\n" for name, value in sizes.items())
 
 
-def vectors(
-    layout: Layout, sizes: dict[str, int], samples: Tensor | SpikeTimes, *, spikes: bool = True
-) -> tuple[dict[str, str], list[list[Work]]]:
-    """The files that rtl/fs_bench.sv reads, and the work of each sample. spikes: all spikes are compared, not scores alone."""
-    program, coded = layout.program, bool(layout.codes())
-    if not coded:  # a pixel is its level
+def vectors(layout: Layout, samples: Tensor | SpikeTimes, quotient_bits: int) -> tuple[dict[str, str], list[list[Work]]]:
+    """The files that rtl/fs_bench.sv reads, and the work of each sample."""
+    program = layout.program
+    if not len(core.codes_of(layout)):  # a pixel is its level
         times = program.input_times(samples)
         pixels = levels_of(times, program.steps)
     elif isinstance(samples, Tensor):
-        images = samples if samples.dtype == torch.uint8 else (samples * 255).round().to(torch.uint8)
-        times, flat = program.input_times(images), program.input_shape[:2] == (1, 1)
-        pixels = (images if flat else images.permute(0, 2, 3, 1)).flatten(1).cpu().numpy()
+        images = samples if samples.dtype == uint8 else (samples * 255).round().to(uint8)
+        times, pixels = program.input_times(images), pixels_of(program, images)
     else:
         raise ValueError("samples must be images, as the core has a table from pixels to spikes")
-    predictor = Predictor(layout, sizes["STAGES"])
-    every, scores = sent(layout, times)
+    predictor = Predictor(layout, quotient_bits)
     words, works = [np.array([len(samples)], np.int64)], []
-    for levels, score in zip(every, scores, strict=True):
+    for levels, scores in zip(*sent(layout, times), strict=True):
         works.append(predictor.work(levels))
-        words += _expected(layout, levels, score, works[-1], spikes)
-    numbers = np.concatenate(words) & 0xFFFFFFFF
-    return {"pixels.hex": _hex(pixels.ravel()), "expected.hex": _hex(numbers)}, works
+        words += _expected(layout, levels, scores, works[-1])
+    return {"pixels.hex": _hex(pixels.ravel()), "expected.hex": _hex(np.concatenate(words) & 0xFFFFFFFF)}, works
 
 
 def _expected(
-    layout: Layout, levels: dict[int, NDArray[np.uint8]], scores: NDArray[np.int64], work: list[Work], spikes: bool
+    layout: Layout, levels: Mapping[int, NDArray[np.uint8]], scores: NDArray[np.int64], work: list[Work]
 ) -> Iterator[NDArray[np.int64]]:
     """The words of one sample in expected.hex."""
     for stage, done in zip(layout.stages, work, strict=True):
-        if not stage.layer.fires:
-            yield scores
-        elif spikes:
+        if stage.layer.fires:
             fired = levels[stage.number].ravel().astype(np.int64)
             neurons = np.flatnonzero(fired) if layout.skips else np.arange(fired.size)
             yield fired[neurons] << 24 | neurons
+        else:
+            yield scores
         yield np.array([0xFFFFFFFF, done.cycles], np.int64)
     yield np.array([scores.argmax()], np.int64)
 

@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..program.layers import narrowed
 from ..program.program import Program
@@ -73,6 +74,13 @@ def packed(weight: NDArray[np.integer], groups: int = 1) -> Weights:
 def by_row(weight: NDArray[Kind]) -> NDArray[Kind]:
     """Weights of a convolution with the input channel after the kernel's row and column."""
     return weight.transpose(1, 2, 0, 3) if weight.ndim == 4 else weight
+
+
+def pixels_of(program: Program, images: Tensor) -> NDArray[np.uint8]:
+    """Images of bytes [B, ...] as rows of pixels in the order of the program's input, [B, sources]."""
+    flat = program.input_shape[:2] == (1, 1)
+    pixels: NDArray[np.uint8] = (images if flat else images.permute(0, 2, 3, 1)).flatten(1).cpu().numpy()
+    return pixels
 
 
 class Input(NamedTuple):

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..program.layers import Synapses
-from ..program.program import last_window
+from ..program.program import Program, last_window
 from ..reporting.run import Run
 from . import tables
 from .form import Constants, Form, Vectors
@@ -17,18 +17,22 @@ def levels_of(times: NDArray[np.uint8], steps: int) -> NDArray[np.uint8]:
     return np.where(times == 255, 0, steps - times.astype(np.int64)).astype(np.uint8)
 
 
+def level_codes(program: Program, images: tables.Input | None) -> tables.Input | None:
+    """How a program takes images, with levels as codes; none where pixels are levels."""
+    if images is None or images.codes is None or images.border is None:
+        return images
+    levels, border = (levels_of(times, program.steps) for times in (images.codes, images.border))
+    whole = len(levels) == 1 and not any(program.encoder.padding) and (levels[0] == np.arange(256)).all()
+    return images._replace(codes=None if whole else levels, border=border)
+
+
 class Windowed(Form):
     """A program of windows. ValueError if a register could overflow: the closed form holds for exact sums."""
 
     folder = "c_windowed"
 
     def _images(self, images: tables.Input | None) -> tables.Input | None:
-        """Codes are levels; none where pixels are levels."""
-        if images is None or images.codes is None or images.border is None:
-            return images
-        levels, border = (levels_of(times, self.program.steps) for times in (images.codes, images.border))
-        whole = len(levels) == 1 and not any(self.program.encoder.padding) and (levels[0] == np.arange(256)).all()
-        return images._replace(codes=None if whole else levels, border=border)
+        return level_codes(self.program, images)
 
     def _largest(self) -> int:
         for layer in self.program.layers:

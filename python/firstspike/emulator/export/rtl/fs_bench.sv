@@ -1,7 +1,7 @@
 // Runs the core on the images of pixels.hex and compares every spike, score, class and number of cycles with expected.hex.
 //
 // expected.hex begins with the number of images. Each image has for each layer its spikes, {level of 8 bits, neuron of 24}, or its
-// scores, then ffffffff and the cycles; and then its class. Without spikes: +spikes=0. The work that was done is printed last.
+// scores, then ffffffff and the cycles; and then its class. The work that was done is printed last.
 module fs_bench;
   logic clock = 1'b0, reset = 1'b1;
   always #5 clock = !clock;
@@ -21,7 +21,7 @@ module fs_bench;
   );
 
   string folder;
-  int pixels, expected, spikes = 1, images;
+  int pixels, expected, images;
   longint cycle, begun, result_at, done, faults, loading, computing, between;
   longint spikes_written, marks_written;
   longint spikes_read[fs::CLUSTERS], additions[fs::CLUSTERS], marks_read[fs::CLUSTERS], weights_read[fs::CLUSTERS];
@@ -40,7 +40,6 @@ module fs_bench;
 
   initial begin
     if (!$value$plusargs("tables=%s", folder)) folder = ".";
-    if (!$value$plusargs("spikes=%d", spikes)) spikes = 1;
     pixels = $fopen({folder, "/pixels.hex"}, "r");
     expected = $fopen({folder, "/expected.hex"}, "r");
     if (pixels == 0 || expected == 0) $fatal(1, "no pixels.hex or no expected.hex in %s", folder);
@@ -57,7 +56,7 @@ module fs_bench;
     if (taken) pixel_valid = $fscanf(pixels, "%h", pixel) == 1;
     if (core.write.spike) spikes_written++;
     if (core.write.mark) marks_written++;
-    if (core.spike_valid && spikes != 0) check({8'(core.level), core.fired.index}, "a spike");
+    if (core.spike_valid) check({8'(core.level), core.fired.index}, "a spike");
     if (core.score_valid) check(32'(core.membrane), "a score");
     if (core.layer_ends) begin
       check('1, "a layer's end");
