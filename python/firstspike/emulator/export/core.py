@@ -70,7 +70,7 @@ def tables(layout: Layout, sizes: Mapping[str, int]) -> dict[str, str]:
 
 
 def codes_of(layout: Layout) -> Ints:
-    """The levels of pixel values and of the border, [tables, 257]: a table for all channels or each; none if pixels are levels."""
+    """The levels of pixel values and of the border, [tables, 257]: one table or one per channel; none if pixels are levels."""
     images = level_codes(layout.program, input_of(layout.program))
     if images is None or images.codes is None or images.border is None:
         return np.zeros((0, 257), np.int64)
@@ -126,7 +126,7 @@ def _map(neurons: Map, used_rows: int) -> list[int]:
 
 def _image(layout: Layout) -> list[int]:
     own = layout.maps[-1]
-    return [*_map(own, own.rows), *layout.program.encoder.padding, int(own.block_sizes[0])]
+    return [*_map(own, own.rows), *layout.program.encoder.padding]
 
 
 def _input(layout: Layout, stage: Stage, synapses: Input) -> list[int]:

@@ -22,7 +22,8 @@ ANY = Fpga(multipliers=1 << 16, block_rams=1 << 16)  # where the profile names n
 class Map:
     """A map of neurons, and its list of spikes. shape: (height, width, channels). pool: by which its listeners average it.
 
-    blocks: the first channel of each block between two marks. spikes, marks: where list and marks begin in their memories.
+    blocks: the first channel of each block between two marks; the input has one block. spikes, marks: where list and marks begin
+    in their memories.
     """
 
     shape: tuple[int, int, int]
@@ -46,11 +47,6 @@ class Map:
     def pitch(self) -> int:
         """Marks per row."""
         return self.columns * len(self.blocks)
-
-    @property
-    def block_sizes(self) -> Ints:
-        """Channels of each block."""
-        return np.diff((*self.blocks, self.shape[2]))
 
     @property
     def room(self) -> tuple[int, int]:
@@ -195,9 +191,7 @@ class Layout:
             blocks = sorted({(channels.start, channels.stop) for channels in map(synapses.channels_of, stage.tiles)})
             firsts, lasts = tuple(first for first, _ in blocks), tuple(last for _, last in blocks)
             whole = (*firsts, source.shape[2]) == (0, *lasts) and source.blocks in ((0,), firsts)
-            sizes = np.subtract(lasts, firsts)
-            even = synapses.part.source >= 0 or bool((sizes[:-1] == sizes[0]).all() and sizes[-1] <= sizes[0])  # for the loader
-            if synapses.inside and whole and even and source.pool == 1:
+            if synapses.inside and whole and source.pool == 1 and synapses.part.source >= 0:
                 source.blocks, synapses.split = firsts, True
 
     def _place_lists(self) -> None:
@@ -240,7 +234,8 @@ class Layout:
 
     def block_room(self, synapses: Input) -> int:
         """Rows of weights for a run's channels: the largest block's, or all."""
-        return int(self.source(synapses).block_sizes.max()) if synapses.split else synapses.weight.shape[2]
+        channels = synapses.weight.shape[2]
+        return int(np.diff((*self.source(synapses).blocks, channels)).max()) if synapses.split else channels
 
 
 def is_pool(layer: Layer) -> bool:

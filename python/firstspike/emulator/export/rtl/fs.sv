@@ -52,7 +52,6 @@ package fs;
   typedef struct packed {
     map_t own;
     count_t border_rows, border_columns;
-    address_t block;               // channels between two marks
   } image_t;
 
   // A layer.

@@ -282,10 +282,10 @@ module fs_core (
   // ---- Loader: pixels to the list of the input map
 
   fs::image_t image;
-  fs::address_t pixel_channel, pixel_block, pixel_neuron, column_pixel, next_spike, next_mark;
+  fs::address_t pixel_channel, pixel_neuron, column_pixel, next_spike, next_mark;
   fs::count_t pixel_row, pixel_column;
   fs::level_t pixel_level;
-  logic fresh, border, takes, column_full, pixel_kept, pixel_marked, last_pixel_column, block_ends, image_ends;
+  logic fresh, border, takes, column_full, pixel_kept, pixel_marked, last_pixel_column, image_ends;
   fs_table #(
       .WIDTH($bits(image)),
       .DEPTH(2),
@@ -323,26 +323,24 @@ module fs_core (
   assign takes = !loaded && !fresh && !fired.valid && !begins && (border || pixel_valid);
   assign pixel_ready = !loaded && !fresh && !fired.valid && !begins && !border;
   assign column_full = pixel_channel == image.own.channels - 1'b1;
-  assign block_ends = column_full || pixel_block == image.block - 1'b1;
   assign image_ends = takes && column_full && last_pixel_column;
   assign pixel_neuron = column_pixel + pixel_channel;
   always_ff @(posedge clock) begin
     if (reset) begin
       loaded <= 1'b0;
       fresh <= 1'b1;
-      {pixel_channel, pixel_block} <= '0;
+      pixel_channel <= '0;
     end else begin
       loaded <= image_ends || (loaded && !(layer_ends && layer.last_use));
       fresh <= image_ends || (fresh && (loaded || fired.valid || begins));
       if (takes) pixel_channel <= column_full ? '0 : pixel_channel + 1'b1;
-      if (takes) pixel_block <= block_ends ? '0 : pixel_block + 1'b1;
     end
     if (!loaded && fresh) begin
       next_spike <= image.own.spikes;
       next_mark <= image.own.marks + 1'b1;
     end else if (takes) begin
       next_spike <= next_spike + fs::address_t'(pixel_kept && (pixel_level != '0 || fs::SKIPS == 0));
-      next_mark <= next_mark + fs::address_t'(block_ends && pixel_marked);
+      next_mark <= next_mark + fs::address_t'(column_full && pixel_marked);
     end
   end
 
@@ -367,7 +365,7 @@ module fs_core (
       next_write.spike_address = next_spike;
       next_write.neuron = pixel_neuron;
       next_write.level = pixel_level;
-      next_write.mark = fresh || (takes && block_ends && pixel_marked);
+      next_write.mark = fresh || (takes && column_full && pixel_marked);
       next_write.mark_address = fresh ? image.own.marks : next_mark;
       next_write.mark_value = fresh ? image.own.spikes : next_spike + fs::address_t'(next_write.spike);
     end
