@@ -15,8 +15,8 @@ import firstspike
 from firstspike import data, inspect, models, provenance
 from firstspike import train as training
 from firstspike.energy import LayerCounts
-from firstspike.inspect import OperationCounter, layer_signals
-from firstspike.models import ReluNet, TTFSNet
+from firstspike.inspect import layer_signals
+from firstspike.models import TTFSNet
 
 from .execute import Outcome, Task
 from .runs import Run
@@ -74,11 +74,11 @@ def _record(task: Task) -> dict[str, Any]:
         "validation": _percent(result.history[-1].validation),
         "diagnosis": None,
     }
-    observed = _observe(net, datasets[1])
-    results["operations"] = observed.pop("operations")
-    results["test"] |= observed
-    results["counts"] = [asdict(layer) for layer in counts(run, net, datasets[1].images[:COUNTED])]
+    layers = inspect.counts(net, datasets[1].images[:COUNTED], batch=_BATCH)
+    results["operations"] = operations(layers)
+    results["counts"] = [asdict(layer) for layer in counts(run, net, layers, datasets[1].input_shape)]
     if isinstance(net, TTFSNet):
+        results["test"]["decided"] = _decided(net, datasets[1])
         results["diagnosis"] = _diagnosis(run, net, datasets[0])
     extra = time.perf_counter() - began
     return {
@@ -165,48 +165,36 @@ def _times100(share: float | None) -> float | None:
     return None if share is None else 100 * share
 
 
+def operations(layers: Sequence[LayerCounts]) -> dict[str, float]:
+    """Sums per image over the layers with weights."""
+    own = [layer for layer in layers if layer.kind != "pool"]
+    return {
+        "additions": sum(layer.additions for layer in own),
+        "macs": sum(layer.direct_macs for layer in own),
+        "nonzero_macs": sum(layer.nonzero_macs for layer in own if layer.direct_macs),
+        "updates": sum(layer.active + layer.idle for layer in own),
+    }
+
+
 @torch.no_grad()
-def _observe(net: nn.Module, test: data.Dataset) -> dict[str, Any]:
-    """Operations per sample, and how many of the first test images are decided in each step (the last: in none)."""
-    with OperationCounter(net) as count:
-        for start in range(0, min(COUNTED, len(test)), _BATCH):
-            net(test.images[start : min(start + _BATCH, COUNTED)])
-    found: dict[str, Any] = {"operations": count.means()}
-    if isinstance(net, TTFSNet):
-        parts = range(0, min(DECIDED, len(test)), _BATCH)
-        steps = [net.observe(test.images[start : start + _BATCH]).decision_step for start in parts]
-        found["decided"] = torch.bincount(torch.cat(steps), minlength=net.steps + 1).tolist()
-    return found
+def _decided(net: TTFSNet, test: data.Dataset) -> list[int]:
+    """How many of the first test images are decided in each step; the last number: in none."""
+    parts = range(0, min(DECIDED, len(test)), _BATCH)
+    steps = [net.observe(test.images[start : start + _BATCH]).decision_step for start in parts]
+    return torch.bincount(torch.cat(steps), minlength=net.steps + 1).tolist()
 
 
-def counts(run: Run, net: nn.Module, images: torch.Tensor) -> list[LayerCounts]:
+def counts(run: Run, net: nn.Module, layers: list[LayerCounts], shape: tuple[int, ...]) -> list[LayerCounts]:
     """What each layer does per image; of the ReLU counterpart of a net of windows its own multiply-adds, and no spikes."""
     if isinstance(net, TTFSNet):
-        return inspect.counts(net, images)
-    if not isinstance(net, ReluNet) or run.timing != "windowed":
+        return layers
+    if run.timing != "windowed":
         return []
-    twin = models.build(run.spec, input_shape=tuple(images.shape[1:]), steps=1, timing="windowed", pooling=run.pooling)
-    own = iter(_nonzero_macs(net, images))
+    twin = models.build(run.spec, input_shape=shape, steps=1, timing="windowed", pooling=run.pooling)
+    own = iter(layers)
     silent: dict[str, Any] = {"events": 0.0, "additions": 0.0, "spikes": 0.0, "active": 0.0, "idle": 0.0}
-    layers = [replace(layer, **silent) for layer in inspect.counts(twin, images[:1])]
-    return [replace(layer, nonzero_macs=next(own)) if layer.kind != "pool" else layer for layer in layers]
-
-
-@torch.no_grad()
-def _nonzero_macs(net: ReluNet, images: torch.Tensor) -> list[float]:
-    """The multiply-adds per image whose input is not 0, of each layer of a net with ReLU in their order."""
-    sums: dict[nn.Module, float] = {}
-
-    def count(layer: nn.Module, received: tuple[torch.Tensor], _: torch.Tensor) -> None:
-        sums[layer] = sums.get(layer, 0.0) + inspect.synaptic_operations((received[0] != 0).float(), layer)
-
-    layers = [module for module in net.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
-    hooks = [layer.register_forward_hook(count) for layer in layers]
-    for part in images.split(_BATCH):
-        net(part)
-    for hook in hooks:
-        hook.remove()
-    return [value / len(images) for value in sums.values()]
+    sizes = [replace(layer, **silent) for layer in inspect.counts(twin, torch.zeros(1, *shape, dtype=torch.uint8))]
+    return [replace(layer, nonzero_macs=next(own).nonzero_macs) if layer.kind != "pool" else layer for layer in sizes]
 
 
 def _diagnosis(run: Run, net: TTFSNet, train: data.Dataset) -> dict[str, Any]:

@@ -149,9 +149,7 @@ def test_costs(name: str) -> None:
     figures = inspect.neurobench(net, x)
     assert figures["MembraneUpdates"] == pytest.approx(table.loc["total", "updates"])
     assert 0 < figures["ActivationSparsity"] < 1
-    with inspect.OperationCounter(net) as count:
-        net(x)
-    assert count.samples == 6 and count.means()["additions"] > 0
+    assert table.loc["total", "synaptic_operations"] > 0
 
 
 @SPIKING

@@ -6,51 +6,55 @@ import pytest
 import torch
 
 import firstspike
-from firstspike import SpikeTimes, emulator, encode, models, nn
+from firstspike import SpikeTimes, emulator, encode, energy, inspect, models, nn
 from firstspike.energy import EnergyTable
-from firstspike.inspect import Monitor, OperationCounter, synaptic_operations
+from firstspike.inspect import Monitor, synaptic_operations
 
 from ..samples import Rescaled
+
+
+def draw(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def sums(net, x, **options):
+    layers = inspect.counts(net, x, **options)
+    updates = sum(layer.active + layer.idle for layer in layers)
+    return {"additions": sum(layer.additions for layer in layers), "macs": sum(layer.direct_macs for layer in layers)} | {
+        "updates": updates
+    }
 
 
 def test_counts_of_a_net():
     model = models.build("4C3-AP2-3", input_shape=(1, 4, 4), steps=5, generator=torch.Generator().manual_seed(0))
     x = torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(1))
-    with OperationCounter(model) as count, torch.no_grad():
-        model(x)
-        spikes = model.observe(x).layers[0]
-    means = count.means()
-    assert count.samples == 12
-    assert means["macs"] == (4 * 4 + 8 * 6 + 4 * 9) * 4  # corners, edges, inner pixels
-    assert means["additions"] == pytest.approx(float(spikes.count().sum()) / 6 * 3)
-    assert means["updates"] == 5 * (4 * 16 + 3)
-    with torch.no_grad():
-        model(x)
-    assert count.samples == 12  # it counts inside `with` only
+    spikes = model.observe(x).layers[0]
+    macs = (4 * 4 + 8 * 6 + 4 * 9) * 4  # corners, edges, inner pixels
+    additions = float(spikes.count().sum()) / 6 * 3
+    assert sums(model, x) == {"additions": pytest.approx(additions), "macs": macs, "updates": 5 * (4 * 16 + 3)}
 
 
 def test_counts_of_a_relu_net():
     model = models.relu_counterpart("4C3-AP2-3", input_shape=(1, 4, 4))
-    with OperationCounter(model) as count, torch.no_grad():
-        model(torch.ones(2, 1, 4, 4))
-    macs = (16 + 48 + 36) * 4 + 16 * 3
-    found = count.means()
-    assert found == {"additions": 0, "macs": macs, "nonzero_macs": found["nonzero_macs"], "updates": 0}
-    assert 100 * 4 <= found["nonzero_macs"] <= macs
-    with OperationCounter(model) as count, torch.no_grad():
-        model(torch.zeros(2, 1, 4, 4))
-    assert count.means()["nonzero_macs"] <= 16 * 3
+    ones, macs = inspect.counts(model, torch.ones(3, 1, 4, 4), batch=2), [(16 + 48 + 36) * 4, 16 * 3]
+    assert [layer.macs for layer in ones] == [layer.direct_macs for layer in ones] == macs
+    assert [(layer.kind, layer.neurons) for layer in ones] == [("convolution", 64), ("linear", 3)]
+    assert ones[0].nonzero_macs == 400 and ones[1].nonzero_macs <= 48
+    zeros = inspect.counts(model, torch.zeros(2, 1, 4, 4))
+    assert zeros[0].nonzero_macs == 0 and sums(model, torch.ones(2, 1, 4, 4))["updates"] == 0
+    assert energy.accounts(ones).total == pytest.approx(energy.relu(ones)) == pytest.approx(1.55 * sum(macs) / 1e3)
+    assert energy.relu(zeros, skip_zeros=True) < energy.relu(ones, skip_zeros=True)
+    assert firstspike.profile(model, torch.ones(2, 1, 4, 4))["kind"].tolist() == ["Conv2d", "Linear", ""]
+    twin = models.build("4C3-AP2-3", input_shape=(1, 4, 4), steps=5)
+    assert [layer.macs for layer in inspect.counts(twin, torch.ones(2, 1, 4, 4))] == macs
 
 
 def test_counts_of_a_net_of_windows():
-    model = models.build("4C3-AP2-3", input_shape=(1, 4, 4), steps=5, timing="windowed").eval()
-    with OperationCounter(model) as count, torch.no_grad():
-        model(torch.ones(2, 1, 4, 4))
-        spikes = model.observe(torch.ones(2, 1, 4, 4)).layers[0]
-    fired = float(spikes.count().sum())  # of four passes
-    updates = (255 + 5) * 4 * 16 + 5 * 3
-    expected = {"additions": (16 + 48 + 36) * 4 + fired / 2 * 3, "macs": 0, "nonzero_macs": 0, "updates": updates}
-    assert count.means() == expected
+    model = models.build("4C3-AP2-3", input_shape=(1, 4, 4), steps=5, timing="windowed", input_steps=9).eval()
+    fired = float(model.observe(torch.ones(2, 1, 4, 4)).layers[0].count().sum())
+    additions = (16 + 48 + 36) * 4 + fired / 2 * 3
+    expected = {"additions": additions, "macs": 0, "updates": (9 + 5) * 4 * 16 + 5 * 3}
+    assert sums(model, torch.ones(2, 1, 4, 4)) == expected
 
 
 def test_updates_of_windows_are_the_emulators():
@@ -62,25 +66,30 @@ def test_updates_of_windows_are_the_emulators():
 
 
 def test_what_is_given_by_name_counts_as_well():
-    first, second = (nn.TTFSLinear(n, 5, steps=4, normalization=True) for n in (6, 5))
-    x = encode.latency(torch.rand(4, 6, generator=torch.Generator().manual_seed(0)), steps=4)
+    class Net(torch.nn.Module):
+        def __init__(self, call):
+            super().__init__()
+            self.first, self.second = (nn.TTFSLinear(n, 5, steps=4, normalization=True, generator=draw(n)) for n in (6, 5))
+            self.call = call
 
-    def counted(call):
-        with OperationCounter(second) as count, Monitor(second) as seen, torch.no_grad():
-            call(first(x))
-        return count.means(), seen.layers[""].shortcut
+        def forward(self, x):
+            return self.call(self.second, self.first(x))
 
-    expected, shortcut = counted(lambda h: second(h, h))
-    assert shortcut is not None and expected["additions"] > counted(second)[0]["additions"]
-    found, shortcut = counted(lambda h: second(shortcut=h, spikes=h))
-    assert found == expected and shortcut is not None
+    x = encode.latency(torch.rand(4, 6, generator=draw(0)), steps=4)
+    alone, placed, named = (
+        sums(Net(call), x)
+        for call in (
+            lambda second, h: second(h),
+            lambda second, h: second(h, h),
+            lambda second, h: second(shortcut=h, spikes=h),
+        )
+    )
+    assert named == placed and placed["additions"] > alone["additions"]
 
 
 def test_a_normalisation_is_no_layer_of_products():
     net = torch.nn.Sequential(torch.nn.BatchNorm2d(1), nn.DirectConv2d(1, 2, 3, steps=4), torch.nn.Identity())
-    with OperationCounter(net) as count, torch.no_grad():
-        net(torch.rand(2, 1, 4, 4))
-    assert count.means()["macs"] == 2 * 9 * 4
+    assert sums(net, torch.rand(2, 1, 4, 4))["macs"] == 2 * 9 * 4
 
 
 @pytest.mark.parametrize(
@@ -215,14 +224,13 @@ def test_a_shortcut_costs_an_addition_per_spike_that_it_brings(stride):
     model = models.build(spec, input_shape=(1, 4, 4), steps=5, generator=torch.Generator().manual_seed(0))
     x = torch.rand(3, 1, 4, 4, generator=torch.Generator().manual_seed(1))
     found = rows(firstspike.profile(model, x))
-    with Monitor(model) as seen, OperationCounter(model) as count, torch.no_grad():
+    with Monitor(model) as seen, torch.no_grad():
         model(x)
     name = next(name for name, layer in seen.layers.items() if layer.shortcut is not None)
     before = seen.layers["layers.0"].spikes
     places = before.silent[:, :, ::2, ::2] if stride else before.silent
     alone = synaptic_operations((~seen.layers[name].received.silent).float(), seen.layers[name].module)
     assert found[name]["synaptic_operations"] == pytest.approx((alone + float((~places).sum())) / 3)
-    assert count.means()["additions"] == pytest.approx(found["total"]["synaptic_operations"])
 
 
 def convolution_and_linear():

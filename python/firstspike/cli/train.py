@@ -212,19 +212,16 @@ def profile_command(
 
 def _with_relu(path: Path, x: Tensor, table: EnergyTable) -> str:
     """Say what a trained net with ReLU needs for the same images."""
-    import torch
-
-    from ..inspect import OperationCounter
+    from ..energy import relu
+    from ..inspect import counts
     from ..train import load_model
 
     if table.mac_pj is None:
         raise ValueError(f'--relu needs a table with integer_mac_pj, got {table.name}; "45nm-integer" has it')
-    net = load_model(run_path(path)).eval()
-    with torch.no_grad(), OperationCounter(net) as count:
-        net(x)
-    if count.additions:
+    layers = counts(load_model(run_path(path)), x)
+    if any(layer.additions for layer in layers):
         raise ValueError(f"--relu must be the run of a net with ReLU, got {path}, whose net sends spikes")
-    dense, nonzero = (table.mac_pj * count.means()[name] / 1e3 for name in ("macs", "nonzero_macs"))
+    dense, nonzero = relu(layers, table), relu(layers, table, skip_zeros=True)
     return f"The net with ReLU of {path}: {dense:.4g} nJ, {nonzero:.4g} nJ where it skips zeros ({table.name})."
 
 

@@ -4,14 +4,12 @@ from .advise import advise
 from .cost import counts, profile
 from .monitor import HISTOGRAM_EDGES, Monitor, Seen, layer_current, layer_signals
 from .neurobench import neurobench
-from .operations import OperationCount, OperationCounter, synaptic_operations
+from .operations import synaptic_operations
 from .plan import Plan, explain
 
 __all__ = [
     "HISTOGRAM_EDGES",
     "Monitor",
-    "OperationCount",
-    "OperationCounter",
     "Plan",
     "Seen",
     "advise",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -14,13 +14,14 @@ from torch import Tensor, nn
 
 from .. import energy
 from .._base import checks
-from .._base.modules import evaluating
+from .._base.modules import class_name, evaluating
 from ..energy import EnergyTable, LayerCounts
 from ..energy.account import UPDATES, relu_by_layer
-from ..nn import EarliestPool2d, Residual, Synapses, WindowedMaxPool2d
+from ..nn import EarliestPool2d, Residual, Synapses, TTFSNode, WindowedMaxPool2d
 from ..spikes import SpikeTimes
 from .monitor import Monitor, Seen
 from .operations import (
+    Products,
     additions_and_macs,
     all_updates,
     has_products,
@@ -28,6 +29,7 @@ from .operations import (
     membrane_updates,
     products,
     shortcut_times,
+    synaptic_operations,
     weight_of,
 )
 
@@ -67,7 +69,8 @@ def profile(
 
     Parameters
     ----------
-    net : a net of layers of `firstspike.nn`, which runs in evaluation mode.
+    net : a net of layers of `firstspike.nn`, or of torch, with ReLU; it runs in evaluation mode. Layers of torch multiply real
+        numbers, so that their `macs` are the dense ones; their accumulators count as registers.
     x : its input, a tensor [B, ...] or `SpikeTimes`.
     table : an energy table by name (`firstspike.energy.names()`), a TOML file, or an `EnergyTable`.
     schedule : one of `energy.SCHEDULES`.
@@ -140,10 +143,11 @@ def observed(net: nn.Module, x: Any, batch: int) -> Observed:
     batch = checks.integer("batch", batch, 1)
     if len(x) == 0:
         raise ValueError("x must hold at least one sample")
-    for name, module in net.named_modules():
-        if has_products(module) and not isinstance(module, Synapses):
-            kind = f"{type(module).__name__} at {name!r}, which OperationCounter counts"
-            raise ValueError(f"net must have its weights in layers of firstspike.nn, got {kind}")
+    spiking = {isinstance(module, Synapses) for module in net.modules() if has_products(module)}
+    if False in spiking and (True in spiking or any(isinstance(module, TTFSNode) for module in net.modules())):
+        raise ValueError("net must have its weights in layers of firstspike.nn, or be a net of torch without spikes, got both")
+    if spiking == {False}:
+        return _of_numbers(net, x, batch)
     blocks = {block.layers[-1]: block for block in net.modules() if isinstance(block, Residual) and block.shortcut is None}
     layers: dict[str, tuple[str, dict[str, Any]]] = {}
     sums: dict[str, dict[str, float]] = {}
@@ -174,30 +178,56 @@ def observed(net: nn.Module, x: Any, batch: int) -> Observed:
     return Observed(counted, [kind for kind, _ in layers.values()], latency)
 
 
-def _facts(seen: Seen, monitor: Monitor) -> dict[str, Any]:
-    """What a layer is, of `LayerCounts`."""
-    layer: Any = seen.module
-    current = seen.spikes is None and layer is not monitor.readout and layer.timing == "windowed"  # a shortcut's
+def _of_numbers(net: nn.Module, x: Any, batch: int) -> Observed:
+    """Count the multiply-adds of a net of torch, whose layers get real numbers; its accumulators count as registers."""
+    layers: list[LayerCounts] = []
+    kinds: list[str] = []
+    nonzero: list[float] = []
+    with evaluating(net):
+        for start in range(0, len(x), batch):
+            with Products(net) as seen:
+                net(x[start : start + batch])
+            layers, kinds, nonzero = layers[:0], kinds[:0], nonzero or [0.0] * len(seen.calls)
+            for n, (name, layer, received, output, *_) in enumerate(seen.calls):
+                nonzero[n] += synaptic_operations((received != 0).float(), layer)
+                macs = synaptic_operations(torch.ones_like(received[:1]), layer)
+                geometry = _geometry(layer, received, output[0].numel())
+                layers.append(LayerCounts(name=name, macs=macs, direct_macs=macs, **geometry))
+                kinds.append(class_name(layer))
+    means = [replace(layer, nonzero_macs=value / len(x)) for layer, value in zip(layers, nonzero, strict=True)]
+    return Observed(means, kinds, None)
+
+
+def _geometry(layer: Any, places: Tensor, neurons: int) -> dict[str, Any]:
+    """The sizes of a layer, of `LayerCounts`; places: its input [B, ...]."""
     weight, pool = weight_of(layer), getattr(layer, "avg_pool", 1)
-    places, steps = input_events(seen.received, layer)
-    sources = places[0].numel()
     sizes = zip(weight.shape[2:], checks.pair("stride", getattr(layer, "stride", 1), 1), strict=False)
-    windowed = layer.timing == "windowed"
-    kind = "convolution" if weight.dim() == 4 else "linear"
     return {
-        "timing": layer.timing,
-        "kind": "shortcut" if current else kind,
-        "neurons": 0 if current else seen.neurons,
+        "kind": "convolution" if weight.dim() == 4 else "linear",
+        "neurons": neurons,
         "inputs": _pooled(places[:1], pool).numel(),
-        "sources": sources,
+        "sources": places[0].numel(),
         "outputs": len(weight),
         "taps": math.prod(weight.shape[2:]),
         "reached": math.prod(math.ceil(kernel / stride) for kernel, stride in sizes),
         "weights": weight.numel(),
+        "biased": getattr(layer, "bias", None) is not None,
+    }
+
+
+def _facts(seen: Seen, monitor: Monitor) -> dict[str, Any]:
+    """What a layer is, of `LayerCounts`."""
+    layer: Any = seen.module
+    current = seen.spikes is None and layer is not monitor.readout and layer.timing == "windowed"  # a shortcut's
+    places, steps = input_events(seen.received, layer)
+    windowed = layer.timing == "windowed"
+    return {
+        **_geometry(layer, places, 0 if current else seen.neurons),
+        **({"kind": "shortcut"} if current else {}),
+        "timing": layer.timing,
         "in_steps": float(steps if windowed else 0),
         "steps": float(layer.steps if layer.timing == "step" or layer.fires else 0),
         "levels": steps + 1 if steps else 256,
-        "biased": getattr(layer, "bias", None) is not None,
         "leaks": not windowed and float(getattr(layer, "decay", 1.0)) != 1.0,
     }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,92 +12,22 @@ from torch import Tensor, nn
 from .._base import checks
 from .._base.geometry import shortcut_stride
 from ..functional.layer import full_precision
-from ..nn import Synapses, TTFSNode
+from ..nn import Synapses
 from ..spikes import SpikeTimes
 from .monitor import Call, Seen, Watch
 
 
-@dataclass
-class OperationCount:
-    """Sums over `samples`: additions of weights (events times fan-out), multiply-accumulates, membrane updates.
+class Products(Watch):
+    """Keeps, within a `with` block, the calls of the layers of torch with products, those of a net's last forward pass."""
 
-    Updates are neurons times steps; in nets of windows, steps of the input's window and of the layer's.
-
-    Parameters
-    ----------
-    samples : number of samples.
-    additions, macs, updates : sums over the samples.
-    nonzero_macs : the multiply-accumulates whose input is not 0.
-
-    Examples
-    --------
-    >>> count = inspect.OperationCount(samples=4, additions=100.0)
-    >>> count.means()
-    {'additions': 25.0, 'macs': 0.0, 'nonzero_macs': 0.0, 'updates': 0.0}
-    """
-
-    samples: int = 0
-    additions: float = 0.0
-    macs: float = 0.0
-    nonzero_macs: float = 0.0
-    updates: float = 0.0
-
-    def means(self) -> dict[str, float]:
-        """The counts per sample."""
-        n = max(self.samples, 1)
-        return {name: getattr(self, name) / n for name in ("additions", "macs", "nonzero_macs", "updates")}
-
-
-class OperationCounter(Watch):
-    """Counts the operations of the calls of a net within a `with` block; works for spiking nets and those with ReLU.
-
-    `macs` counts a layer that gets real numbers (direct coding, ReLU), `additions` one that gets spikes.
-
-    Parameters
-    ----------
-    model : a net of firstspike or of torch.
-
-    Examples
-    --------
-    >>> net = models.mlp("64-32-10", steps=8)
-    >>> with inspect.OperationCounter(net) as count:
-    ...     scores = net(torch.rand(4, 64))
-    >>> count.means()["macs"]  # of the directly coded layer: 64 x 32
-    2048.0
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        """Prepare to watch every fully connected and convolutional layer of `model`."""
-        checks.instance("model", model, nn.Module, "a torch.nn.Module")
-        layers = {name: module for name, module in model.named_modules() if has_products(module)}
+    def __init__(self, net: nn.Module) -> None:
+        """Prepare to watch them; TypeError and ValueError for a layer whose products cannot be counted."""
+        layers = {name: module for name, module in net.named_modules() if has_products(module)}
         for name, layer in layers.items():
-            _check_countable(f"model.{name}" if name else "model", layer)
-        if any(isinstance(module, TTFSNode) for module in model.modules()):
-            raise TypeError("model must have no TTFSNode: its input has samples times steps")
-        super().__init__(model, layers)
-        self.count = OperationCount()
-        self._ran: list[str] = []  # in this pass
-        self._begin = self._ran.clear
-
-    def __enter__(self) -> OperationCount:  # type: ignore[override]
-        super().__enter__()
-        return self.count
-
-    @torch.no_grad()
-    def _see(self, call: Call) -> None:
-        layer, output = call.module, call.output
-        additions, macs = additions_and_macs(layer, call.received, call.shortcut, output.shape)
-        if not self._inside and call.name in self._ran[:1]:  # layers are called without the net
-            self._ran.clear()
-        updates = all_updates(layer, call.received, output) if isinstance(layer, Synapses) else 0.0
-        samples = output.shape[1] if isinstance(output, Tensor) and getattr(layer, "timing", None) == "step" else len(output)
-        self.count.samples += 0 if self._ran else samples
-        self.count.additions += additions
-        self.count.macs += macs
-        if macs:
-            self.count.nonzero_macs += synaptic_operations((input_events(call.received, layer)[0] != 0).float(), layer)
-        self.count.updates += updates
-        self._ran.append(call.name)
+            _check_countable(f"net.{name}" if name else "net", layer)
+        super().__init__(net, layers)
+        self.calls: list[Call] = []
+        self._begin, self._see = self.calls.clear, self.calls.append
 
 
 def synaptic_operations(events: Tensor, layer: Any) -> float:
