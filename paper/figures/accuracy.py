@@ -36,11 +36,11 @@ class _Point(NamedTuple):
 
 
 def accuracy(profile: Profile, store: Store) -> NamedFigure | None:
-    """Test accuracy of each published method and of our nets, for the data sets that have both, but for superseded nets."""
+    """Test accuracy of published methods and of our nets, for data sets that have both; without superseded nets and copies."""
     conditions = [
         condition
         for condition in profile.of("table1")
-        if records(condition, store) and not profile.setups[condition.setup].superseded
+        if records(condition, store) and not condition.runs[0].images and not profile.setups[condition.setup].superseded
     ]
     datasets = [name for name in published.DATASETS if any(condition.runs[0].data == name for condition in conditions)]
     if not datasets:
