@@ -82,13 +82,13 @@ def simulate(program: em.Program, images: torch.Tensor, folder: Path, **options:
     printed = dict(re.findall(r"^(\w+) (\d+)$", make(folder, "sim"), re.M))
     counts = {name: int(value) / len(images) for name, value in printed.items() if name not in ("images", "differences")}
     counts["cycles_between_results"] *= len(images) / max(1, len(images) - 1)
-    sums = {name: sum(getattr(stage, name) for stage in exported.work) for name in PREDICTED.values()}
+    sums = {name: float(exported.work[name].sum()) for name in PREDICTED.values()}
     unlike = [name for name, sum_name in PREDICTED.items() if abs(counts[name] - sums[sum_name]) > 1e-6 * sums[sum_name]]
     if printed["differences"] != "0" or printed["images"] != str(len(images)) or unlike:
         raise RuntimeError(f"the core of {program} differs from what the emulator predicts: {printed}, {sums}")
     lanes = exported.sizes["LANES"] * exported.sizes["CLUSTERS"]
-    busy = [{"cycles": stage.cycles, "lanes_busy": stage.additions / (stage.cycles * lanes)} for stage in exported.work]
-    return counts | {"lanes": lanes, "lanes_busy": sums["additions"] / (sums["cycles"] * lanes), "stages": busy}
+    stages = exported.work[["stage", "cycles", "lanes_busy"]].to_dict("records")
+    return counts | {"lanes": lanes, "lanes_busy": sums["additions"] / (sums["cycles"] * lanes), "stages": stages}
 
 
 @cache
@@ -109,7 +109,6 @@ def simulated(name: str, profile: str, images: int, folder: Path) -> dict[str, A
         "accuracy": accuracy(name),
         "delivered": float(run.count("delivered").sum(1).mean()),
         "relu_multiply_adds": sum(layer.macs for layer in em.counts(run)),
-        "stages": em.cycles(program, test.images[:1]).stage.to_list(),
     }
     dense = simulate(program, test.images[:SIMULATED_DENSE], folder / "dense", skip_silent=False)
     spiking = simulate(program, test.images[:images], folder / "spiking")
@@ -259,8 +258,8 @@ def _stages(rows: list[dict[str, Any]]) -> pd.DataFrame:
     lines: dict[tuple[str, str], dict[str, str]] = {}
     for row in rows:
         fpga = row["profile"].removeprefix("rtl-").upper()
-        for name, stage in zip(row["stages"], row["spiking"]["stages"], strict=True):
-            line = lines.setdefault((row["net"], name), {"net": row["net"], "stage": name})
+        for stage in row["spiking"]["stages"]:
+            line = lines.setdefault((row["net"], stage["stage"]), {"net": row["net"], "stage": stage["stage"]})
             line[f"cycles, {fpga}"] = f"{stage['cycles']:,.0f}"
             line[f"busy, {fpga}, %"] = f"{100 * stage['lanes_busy']:.0f}"
     return pd.DataFrame(list(lines.values())).fillna(ABSENT)

@@ -58,7 +58,11 @@ def cycles(
     """
     layout = Layout(program, lanes, clusters, skip_silent=skip_silent)
     predictor = Predictor(layout, layout.quotient_bits)
-    works = [predictor.work(levels) for levels in sent(layout, program.input_times(samples))[0]]
+    return means(layout, [predictor.work(levels) for levels in sent(layout, program.input_times(samples))[0]])
+
+
+def means(layout: Layout, works: list[list[Work]]) -> pd.DataFrame:
+    """The table of `cycles`, from the work of each sample."""
     frame = pd.DataFrame(np.mean(works, 0), columns=Work._fields)
     frame.insert(0, "stage", [stage.layer.name for stage in layout.stages])
     frame["lanes_busy"] = frame.additions / (frame.cycles * layout.lanes * layout.clusters)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor, uint8
 
@@ -16,7 +17,7 @@ from ..._base.files import write_text
 from ...spikes import SpikeTimes
 from ..program.program import Program
 from . import arguments, core
-from .cycles import Predictor, Work, sent
+from .cycles import Predictor, Work, means, sent
 from .layout import Layout
 from .tables import pixels_of
 from .windowed import levels_of
@@ -31,7 +32,7 @@ class ExportedRtl:
     files : their paths.
     sizes : of the core, as in sizes.svh.
     block_rams : block RAMs of 18 kbit that an ECP5 needs, an estimate.
-    work : per stage of the core, the mean over the samples of its `Work`; None without samples.
+    work : what the core does with the samples, as `emulator.cycles` returns it; None without samples.
 
     Examples
     --------
@@ -45,14 +46,14 @@ class ExportedRtl:
     files: list[Path]
     sizes: dict[str, int]
     block_rams: int
-    work: list[Work] | None
+    work: pd.DataFrame | None
 
     def text(self) -> str:
         """The figures, one per line."""
         lanes = self.sizes["LANES"] * self.sizes["CLUSTERS"]
         text = f"lanes: {lanes}\nblock RAMs: {self.block_rams} of 18 kbit on an ECP5\n"
         if self.work is not None:
-            cycles, additions = (sum(getattr(stage, name) for stage in self.work) for name in ("cycles", "additions"))
+            cycles, additions = self.work.cycles.sum(), self.work.additions.sum()
             text += f"cycles per image: {cycles:.0f}\nlanes busy: {100 * additions / (cycles * lanes):.0f} %\n"
         return text
 
@@ -110,7 +111,7 @@ def export_rtl(
     if samples is not None:
         hex_files, works = vectors(layout, arguments.samples(samples), sizes["STAGES"])
         texts |= hex_files
-        work = [Work(*np.mean(stage, 0).tolist()) for stage in zip(*works, strict=True)]
+        work = means(layout, works)
     for name in ("pixels.hex", "expected.hex", "codes.mem"):
         (folder / name).unlink(missing_ok=True)
     return ExportedRtl([write_text(folder / name, text) for name, text in texts.items()], sizes, core.block_rams(sizes), work)
