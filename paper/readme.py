@@ -41,7 +41,7 @@ from paper.tables.timing import accuracies, accurate_energies, costs, energies
 from tools import ROOT, documents
 
 NAME = "results"
-DOCUMENTS = ("README.md", "docs/accuracy.md", "docs/cost.md", "docs/emulator.md")
+DOCUMENTS = ("README.md", "docs/accuracy.md", "docs/cost.md", "docs/emulator.md", "docs/howto/less-energy.md")
 SHORT = ("group", "dataset", "net", "augmentation", "seeds", "accuracy", "relu_accuracy", "published")
 WANTED = (*SHORT, "epochs", "parameters", "steps", "seconds", "threads")
 
