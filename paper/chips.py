@@ -20,7 +20,7 @@ from firstspike.report import write_text
 
 from .emulator_tables import HERE, key, measure, prepare
 from .records import Job, Log, read_job, run_jobs
-from .runs import changed_fields
+from .runs import Run, changed_fields
 
 COLUMNS = ("float, %", "on the chip, %", "cores", "latency, steps", "energy per image, nJ")
 
@@ -30,7 +30,7 @@ def jobs(profile: str) -> Iterator[Job]:
     whole = tomllib.loads((HERE / "chips.toml").read_text(encoding="utf-8"))
     part, profiles = whole[profile], {name: em.profile.load(name) for name in em.profile.names()}
     for (name, shape), timing in ((one, timing) for one in part["shapes"].items() for timing in whole["timings"]):
-        asked = train.Config(data=name, timing=timing, **part["config"])
+        asked = Run.of({"data": name, "timing": timing, **part["config"]}).config
         for chip in (name for name, p in profiles.items() if p.fpga is None and "payload" not in p.ways()):
             config = train.recipe(asked, chip, input_shape=tuple(shape)).to_dict()
             if config["timing"] == timing:  # else the chip takes no nets of windows
@@ -49,7 +49,7 @@ def table(profile: str, folder: Path) -> pd.DataFrame:
     """One row per run: accuracies in %, cores, latency, and energy by the chip's table; "not run" without a record."""
     rows = []
     for job in jobs(profile):
-        record, config = read_job(_path(folder, job), job), train.Config.from_dict(job["config"])
+        record, config = read_job(_path(folder, job), job), Run.of(job["config"]).config
         cells = ["not run"] * len(COLUMNS)
         if record is not None:
             s = record["summary"]

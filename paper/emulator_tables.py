@@ -31,6 +31,7 @@ from firstspike.report import write_text
 from .emulator_page import write
 from .job import fit
 from .records import Job, Log, here, made_here, read_job
+from .runs import Run
 
 HERE = Path(__file__).resolve().parent
 SECOND = {"loihi-like": ("loihi-sanafe",)}  # energy tables beside the profile's own
@@ -68,7 +69,7 @@ class Net:
 
 def prepare(settings: dict[str, Any], folder: Path, root: str | None) -> Net:
     """Train (or find) the net of a job's `config`; NotAvailable where its data are not there."""
-    config = train.Config.from_dict(settings)
+    config = Run.of(settings).config
     images, test = (data.load(config.data, root=root, train=part) for part in (True, False))
     place = folder / "nets" / key(config.to_dict())
     result = fit(config, place, (images, test))

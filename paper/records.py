@@ -9,7 +9,7 @@ from typing import Any
 
 from tools.records import read_record, write_record
 
-from firstspike import data, train
+from firstspike import data
 from firstspike.report import write_text
 
 from .runs import Run
@@ -53,7 +53,7 @@ def read_job(path: Path, job: Job) -> Job | None:
         record: Job = json.loads(path.read_text(encoding="utf-8"))
         same = all(record[name] == value for name, value in job.items())
         settings = record["settings"] if "settings" in record else job["config"]  # older records have no others
-        same = same and train.Config.from_dict(settings) == train.Config.from_dict(job["config"])
+        same = same and Run.of(settings) == Run.of(job["config"])
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
     return record if same else None

@@ -13,7 +13,10 @@ _SPIKING = {"steps", *Config.net_fields()} - {"pooling", "dropout"}
 #: A net of windows has these of them.
 _WINDOWED = {"steps", "input_steps", "normalization"}
 
-_DEFAULTS = {**Config().to_dict(), "images": ""}
+#: Of a net of windows that does not name them: the package's default when the first records were made.
+_INPUT_STEPS = 255
+
+_DEFAULTS = {**Config().to_dict(), "images": "", "input_steps": _INPUT_STEPS}
 
 
 def changed_fields(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -22,9 +25,18 @@ def changed_fields(values: Mapping[str, Any]) -> dict[str, Any]:
     Names made of them do not change where a later version has more fields.
     """
     changed = {name: value for name, value in values.items() if name in ("data", "spec") or value != _DEFAULTS[name]}
+    for name in _unused(values):
+        changed.pop(name, None)
     if changed.get("augmentation", {}).get("border") == "zeros":  # a field that is younger than the first records
         changed["augmentation"] = {name: value for name, value in changed["augmentation"].items() if name != "border"}
     return changed
+
+
+def _unused(values: Mapping[str, Any]) -> set[str]:
+    """The fields that a net of this kind does not have."""
+    if values.get("model") == "relu":
+        return _SPIKING
+    return _SPIKING - _WINDOWED if values.get("timing") == "windowed" else {"input_steps"}
 
 
 @dataclass(frozen=True)
@@ -42,17 +54,14 @@ class Run:
     def of(cls, values: Mapping[str, Any]) -> Self:
         """The run that `values` describe (`images` and the fields of `firstspike.train.Config`), in normal form.
 
-        In normal form a net has the defaults in all fields that only nets of another kind use. Raises ValueError and
-        TypeError that name the field.
+        In normal form a net has the defaults in all fields that only nets of another kind use. A net of windows without
+        `input_steps` has 255. Raises ValueError and TypeError that name the field.
         """
         images = values.get("images", "")
         if not isinstance(images, str):
             raise TypeError(f"images must be the name of a folder, got {images!r}")
-        unused = {"images"}
-        if values.get("model") == "relu":
-            unused |= _SPIKING
-        elif values.get("timing") == "windowed":
-            unused |= _SPIKING - _WINDOWED
+        unused = {"images", *_unused(values)}
+        values = {"input_steps": _INPUT_STEPS, **values}
         return cls(Config.from_dict({name: value for name, value in values.items() if name not in unused}), images)
 
     def __getattr__(self, name: str) -> Any:

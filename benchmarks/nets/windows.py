@@ -23,9 +23,11 @@ def channels_last(x: Tensor) -> Tensor:
 
 
 def net_of(workload: Workload, steps: int) -> nn.Module:
-    """A net of windows with batch normalisation."""
+    """A net of windows with batch normalisation, for exact pixels."""
     generator = torch.Generator().manual_seed(0)
-    return models.build(workload.spec, input_shape=workload.input_shape, steps=steps, timing="windowed", generator=generator)
+    return models.build(
+        workload.spec, input_shape=workload.input_shape, steps=steps, timing="windowed", input_steps=255, generator=generator
+    )
 
 
 def relu_of(workload: Workload, normalization: bool = True) -> nn.Module:

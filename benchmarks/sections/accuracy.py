@@ -39,8 +39,8 @@ def _spikingjelly(steps: int) -> Peer:
 
 #: By side: fields of `train.Config`, or the net of another library.
 SIDES: dict[str, dict[str, Any] | Peer] = {
-    "windows, T = 15": {"timing": "windowed", "steps": (1 << BITS) - 1},
-    "windows, T = 16": {"timing": "windowed", "steps": 16},
+    "windows, T = 15": {"timing": "windowed", "steps": (1 << BITS) - 1, "input_steps": 255},
+    "windows, T = 16": {"timing": "windowed", "steps": 16, "input_steps": 255},
     "step by step, T = 4": {"steps": 4},
     "ramp, T = 8": {"steps": 8, "synaptic_decay": 1.0},
     "ReLU, torch": {"model": "relu", "timing": "windowed"},
@@ -217,7 +217,7 @@ def _weight_run(work: Workload, bits: int, side: str, seed: int, threads: int) -
     """Train once, with rounded weights from the start, or ours in the last epoch; the test accuracy in percent."""
     make, datasets = WEIGHT_SIDES[side], (data.load(FRONT, train=True), data.load(FRONT, train=False))
     peer = None if make is None else make(work, bits, seed)
-    ours: dict[str, Any] = {"spec": work.spec, "timing": "windowed", "steps": (1 << bits) - 1} if make is None else {}
+    ours: dict[str, Any] = {"spec": work.spec, "timing": "windowed", "steps": (1 << bits) - 1, "input_steps": 255} if make is None else {}
     epochs = WEIGHT_EPOCHS - (make is None)
     config = train.Config(data=FRONT, lr=WEIGHT_RATE, epochs=epochs, seed=seed, validation=0, threads=threads, **LOOP, **ours)
     result = train.fit(config, datasets=datasets, progress=False, model=peer)

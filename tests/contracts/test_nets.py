@@ -67,7 +67,7 @@ def test_facts(name: str) -> None:
     net = build(name)
     windowed = name.startswith("windowed")
     assert net.timing == ("windowed" if windowed else "step") and net.input_shape == SHAPE and net.normalize is None
-    assert net.input_steps == (NETS[name].get("input_steps", 255) if windowed else T)
+    assert net.input_steps == (NETS[name].get("input_steps", 15) if windowed else T)
     assert net.steps == T and net.latency == (T * len(firing(net)) if windowed else T)
     assert net.spec == NETS[name]["spec"]
 

@@ -42,7 +42,7 @@ def test_a_layer_of_windows_is_silent_in_the_windows_of_others():
     x = torch.rand(7, 8, generator=torch.Generator().manual_seed(1))
     spikes = float(net.observe(x).layers[0].count().sum())
     figures = neurobench(net, x, batch=3)
-    run = 255 + 5  # the windows of input and layer
+    run = 15 + 5  # the windows of input and layer
     assert figures["ActivationSparsity"] == pytest.approx(1 - spikes / (7 * 6 * run))
     assert figures["SynapticOperations"]["Dense"] == (8 * 6 + 6 * 4) * run
 

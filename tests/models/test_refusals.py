@@ -41,7 +41,7 @@ BUILD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"output_surrogate": triangle(1.5)}, ValueError, "output_surrogate"),
     ({"output_surrogate": 1.5, "readout": "twd-exp"}, ValueError, "output_surrogate"),
     ({"spec": "16-4", "output_gain": 0.5, "readout": "twd-exp"}, ValueError, "output_gain"),
-    ({"input_steps": 15}, ValueError, "input_steps.*step.*15"),
+    ({"input_steps": 31}, ValueError, "input_steps.*step.*31"),
     ({"timing": "time"}, ValueError, "timing.*time"),
     ({"timing": "windowed", "steps": 256}, ValueError, "steps.*256"),
     ({"timing": "windowed", "input_steps": 256}, ValueError, "input_steps.*256"),

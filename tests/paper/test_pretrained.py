@@ -11,12 +11,13 @@ from typer.testing import CliRunner
 from firstspike import models, train
 from firstspike.models import shipped
 from paper import grid, pretrained
+from paper.runs import Run
 
 
 def test_shipped_configs_are_those_that_the_command_trains() -> None:
     profile = grid.load("paper")
     for name in shipped.names():
-        assert train.Config.from_dict(shipped.record(name)["config"]) == pretrained.run_of(profile, name).config
+        assert Run.of(shipped.record(name)["config"]).config == pretrained.run_of(profile, name).config
 
 
 def test_the_command_trains_writes_and_resumes(tmp_path, monkeypatch) -> None:

@@ -41,7 +41,7 @@ def test_changes_reach_into_a_file(tmp_path):
         ({"data": "imagenet"}, "data: must be one of digits"),
         ({"spec": "1-" * 6000}, "spec: "),
         ({"steps": 255}, "steps: "),
-        ({"input_steps": 15}, "input_steps: must be left out with timing 'step'"),
+        ({"input_steps": 31}, "input_steps: must be left out with timing 'step'"),
         ({"timing": "windowed", "input_steps": 256}, "input_steps: "),
         ({"timing": "windowed", "surrogate": "atan"}, "surrogate: must be left out"),
         ({"timing": "windowed", "surrogate_scale": 2.0}, "surrogate_scale: must be left out"),

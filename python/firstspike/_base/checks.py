@@ -16,6 +16,7 @@ from torch import Tensor
 
 MAX_STEPS = 254
 MAX_WINDOW = 255  # of a layer of windows: its times are below 255, too
+INPUT_STEPS = 15  # of the input's window by default; 255 gained nothing in trials (paper/LABBOOK.md, "Few spikes")
 #: The time of a silent neuron.
 SILENT = 255
 

@@ -65,7 +65,9 @@ def convert_command(
         converted = convert(net, as_float("images", drawn), steps)
         metrics, test = train.evaluate(converted, parts["test"]), parts["test"]
         before = train.predict(net, as_float("images", test.images)) == test.labels
-        settings = train.Config(data=dataset or "", timing="windowed", steps=steps, image_size=image_size)
+        settings = train.Config(
+            data=dataset or "", timing="windowed", steps=steps, input_steps=converted.input_steps, image_size=image_size
+        )
         run = RunInfo(config=settings, data={name: facts(part) for name, part in parts.items()}, tag=path.name)
         files.save(converted, folder / files.FILE, run.to_dict())
         report: Any = converted.report

@@ -9,12 +9,12 @@ from typing import Any
 
 import pandas as pd
 
+from .._base import checks
 from . import lemaire
 from .account import SCHEDULES, UPDATES, WINDOWED_SCHEDULES, Account, accounts, missing_figures, relu, relu_by_layer
 from .counts import LayerCounts
 from .table import EnergyTable, load
 
-_SHORT_WINDOW = 15  # steps of an input window that costs hardly any accuracy
 _POOLED = 1.1  # additions per multiply-add with an input that is not 0, from which on average pools are named
 _WITH_MEMORY = "45nm-integer"  # stands beside a table without figures of updates
 _NOTABLE = 0.05  # share of the energy from which on a change is named
@@ -199,8 +199,8 @@ def _changes(counts: Sequence[LayerCounts], account: Account, schedules: Sequenc
     table, schedule = account.table, account.schedule
     known: list[Change] = []
     first = counts[0]
-    if first.in_steps > _SHORT_WINDOW and first.timing == "windowed":
-        known.append(Change(f"input_steps = {_SHORT_WINDOW}", _total([_shorter(first), *counts[1:]], table, schedule)))
+    if first.in_steps > checks.INPUT_STEPS and first.timing == "windowed":
+        known.append(Change(f"input_steps = {checks.INPUT_STEPS}", _total([_shorter(first), *counts[1:]], table, schedule)))
     known += [
         Change(f'{"a chip with the" if schedules is None else "the"} schedule "{other}"', _total(counts, table, other))
         for other in possible(counts, table)
@@ -224,8 +224,8 @@ def _total(counts: Sequence[LayerCounts], table: EnergyTable, schedule: str) -> 
 
 def _shorter(layer: LayerCounts) -> LayerCounts:
     """The layer with a short window of its input, and as many spikes."""
-    before, after = layer.in_steps + layer.steps, _SHORT_WINDOW + layer.steps
-    return replace(layer, in_steps=_SHORT_WINDOW, active=layer.active * after / before, idle=layer.idle * after / before)
+    before, after = layer.in_steps + layer.steps, checks.INPUT_STEPS + layer.steps
+    return replace(layer, in_steps=checks.INPUT_STEPS, active=layer.active * after / before, idle=layer.idle * after / before)
 
 
 def _spiking(layer: LayerCounts) -> LayerCounts:

@@ -115,7 +115,7 @@ class TTFSNet(nn.Module):
     torch.Size([2, 10])
     >>> net = models.build("8C3-AP2-32-10", input_shape=(1, 8, 8), steps=16, timing="windowed")
     >>> net.timing, net.input_steps, net.latency
-    ('windowed', 255, 32)
+    ('windowed', 15, 32)
     """
 
     readout: Readout

@@ -46,7 +46,7 @@ class WindowedSettings(Record):
 
     timing: Literal["windowed"] = "windowed"
     steps: Annotated[int, Field(ge=1, le=checks.MAX_WINDOW)]
-    input_steps: Annotated[int, Field(ge=1, le=checks.MAX_WINDOW)] = 255
+    input_steps: Annotated[int, Field(ge=1, le=checks.MAX_WINDOW)] = checks.INPUT_STEPS
     normalization: bool = True
     pooling: str | None = None
     dropout: Share = 0.0

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from .. import data as data_sets
 from .. import surrogate as surrogates
+from .._base import checks
 from .._base.records import FieldError, Record, read_toml
 from ..models.settings import StepSettings, WindowedSettings, settings_of
 
@@ -112,7 +113,7 @@ class Config(Record):
     model: Literal["ttfs", "relu"] = "ttfs"
     steps: Annotated[int, Field(ge=1, le=255)] = 8
     timing: Literal["step", "windowed"] = "step"
-    input_steps: int = 255
+    input_steps: int = checks.INPUT_STEPS
     encoder: str = "direct"
     readout: str = "membrane"
     gamma: float | None = None

@@ -9,6 +9,9 @@ from ..emulator.program.profile import Profile
 from .build import build_model
 from .config import Config
 
+#: What a change to step-by-step timing takes away.
+_OF_STEPS = {"input_steps": Config.model_fields["input_steps"].default}
+
 
 def recipe(config: Config, profile: str | os.PathLike[str] | Profile, *, input_shape: tuple[int, ...]) -> Config:
     """Change the settings that a chip refuses, one after the other, until `emulator.check` accepts the untrained net.
@@ -48,7 +51,7 @@ def recipe(config: Config, profile: str | os.PathLike[str] | Profile, *, input_s
         if not fresh:
             raise ValueError(_with_changes(checked.text().strip(), config, asked))
         try:
-            config = config.replace(**fresh[0])
+            config = config.replace(**(_OF_STEPS if fresh[0].get("timing") == "step" else {}), **fresh[0])
         except ValueError as error:
             needs = " and ".join(f"{name} = {value!r}" for name, value in fresh[0].items())
             refusal = f"{checked.profile} needs {needs}, which other settings contradict: {error}"
