@@ -38,7 +38,14 @@ ROW = "TTFS, membrane"
 _WINDOWED = {"timing": "windowed", "optimizer": "muon", "lr": 0.05, "warmup": 1.0, "label_smoothing": 0.1}
 #: Few levels, and a penalty on spikes, which held-out images chose (LABBOOK.md, "Few spikes").
 _FEW = {**_WINDOWED, "steps": 8, "input_steps": 15, "spike_penalty": 0.4, "threads": 1}
-_MAPS = {**_FEW, "spec": "32C3-MP2-64C3-MP2-128C3-AP7-10", "batch": 128, "epochs": 12, "validation": 5000, "precision": "bfloat16"}
+_MAPS = {
+    **_FEW,
+    "spec": "32C3-MP2-64C3-MP2-128C3-AP7-10",
+    "batch": 128,
+    "epochs": 12,
+    "validation": 5000,
+    "precision": "bfloat16",
+}
 #: Nets of windows, small enough for the package.
 WINDOWED = {
     "digits-windowed": {

@@ -217,7 +217,9 @@ def _weight_run(work: Workload, bits: int, side: str, seed: int, threads: int) -
     """Train once, with rounded weights from the start, or ours in the last epoch; the test accuracy in percent."""
     make, datasets = WEIGHT_SIDES[side], (data.load(FRONT, train=True), data.load(FRONT, train=False))
     peer = None if make is None else make(work, bits, seed)
-    ours: dict[str, Any] = {"spec": work.spec, "timing": "windowed", "steps": (1 << bits) - 1, "input_steps": 255} if make is None else {}
+    ours: dict[str, Any] = (
+        {"spec": work.spec, "timing": "windowed", "steps": (1 << bits) - 1, "input_steps": 255} if make is None else {}
+    )
     epochs = WEIGHT_EPOCHS - (make is None)
     config = train.Config(data=FRONT, lr=WEIGHT_RATE, epochs=epochs, seed=seed, validation=0, threads=threads, **LOOP, **ours)
     result = train.fit(config, datasets=datasets, progress=False, model=peer)

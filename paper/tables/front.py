@@ -1,5 +1,6 @@
 """The table of README.md: the best nets of each data set."""
 
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
@@ -8,12 +9,13 @@ from tools.tables import DATASETS, Column, present
 from firstspike.report import MISSING
 
 from .. import published
-from ..grid import Profile
-from ..measures import frame
+from ..energies import energies as energies_of
+from ..grid import Condition, Profile
+from ..measures import MEASURES, frame, records
 from ..records import Store
 from .accuracy import MEMBRANE_METHOD, TWD_METHOD, relu_result
 from .accuracy import table1 as table1_of
-from .table import ACCURACY, SEEDS
+from .table import ACCURACY
 
 
 def best(profile: Profile, store: Store) -> pd.DataFrame:
@@ -29,17 +31,36 @@ def best(profile: Profile, store: Store) -> pd.DataFrame:
     chosen = rows.loc[rows.groupby(["dataset", "kind"])["accuracy"].idxmax()]
     order = {name: index for index, name in enumerate(DATASETS)}
     chosen = chosen.sort_values(["dataset", "kind"], key=lambda column: column.map(lambda value: order.get(value, value)))
+    conditions = {(each.setup, each.label): each for name in ("windows", "time", "table1") for each in profile.of(name)}
+    spent = [_spent(conditions[key], store) for key in zip(chosen["setup"], chosen["label"], strict=True)]
+    chosen = pd.concat([chosen, pd.DataFrame(spent, index=chosen.index)], axis=1)
     columns = (
         Column("dataset", "data set", lambda row: DATASETS[row["dataset"]] + (", JPEG copy" if row["images"] else "")),
-        Column("kind", "neurons"),
+        Column("kind", "neurons", lambda row: f"{row['kind']}, T = {row['steps']}"),
         Column("net", "net"),
-        Column("steps", "T"),
-        SEEDS,
         ACCURACY,
         Column("relu_accuracy", "same net, ReLU, %", relu_result),
         Column("published", "published, %", _published),
+        Column("spikes_per_neuron", "spikes per neuron", "{:.2f}"),
+        Column("decided", "steps", "{:.3g}"),
+        Column("microjoules", "energy, µJ", "{:.3g}"),
+        Column("relu_microjoules", "ReLU, dense, µJ", "{:.3g}"),
     )
     return present(chosen, columns)
+
+
+def _spent(condition: Condition, store: Store) -> dict[str, float]:
+    """Means over seeds: steps to the decision with the input's window, and microjoules per image of the net and with ReLU."""
+    found = records(condition, store)
+    windowed = condition.runs[0].timing == "windowed"
+    energies = [energies_of(record) for record in found]
+    ours = [each["neuron-by-neuron" if windowed else "clocked"] or 0.0 for each in energies]
+    decided = fmean(MEASURES["decision_mean"](record) or 0.0 for record in found)
+    return {
+        "decided": decided + (condition.runs[0].input_steps if windowed else 0),
+        "microjoules": fmean(ours) / 1e3,
+        "relu_microjoules": fmean(each["relu"] or 0.0 for each in energies) / 1e3,
+    }
 
 
 def _published(row: Any) -> str:
