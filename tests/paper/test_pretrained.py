@@ -6,12 +6,12 @@ import json
 
 import pytest
 import torch
+from paper.runs import Run
 from typer.testing import CliRunner
 
 from firstspike import models, train
 from firstspike.models import shipped
 from paper import grid, pretrained
-from paper.runs import Run
 
 
 def test_shipped_configs_are_those_that_the_command_trains() -> None:

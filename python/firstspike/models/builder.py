@@ -64,7 +64,7 @@ def build(
         learned clip (docs/windowed.md). Such a net takes `input_steps`, `normalization`, `pooling` and `dropout`; a step by
         step net takes all settings but `input_steps`. Others are refused unless they are left at their defaults.
     input_steps : int
-        The steps of the input's window, 1 to 255: its values are multiples of 1 / input_steps. With 255, pixels of 8 bits are exact.
+        The steps of the input's window, 1 to 255; its values are multiples of 1 / input_steps. 255 is exact for pixels of 8 bits.
     encoder : str
         "direct": the first layer gets the data as a constant current. "latency", "latency-log": see `encode.latency`.
         "spikes": the data are SpikeTimes [B, *input_shape] over `steps` steps.
