@@ -159,7 +159,7 @@ def test_plot_writes_four_pictures(call, trained, tmp_path):
 def test_nets_of_windows_are_profiled_and_drawn(call):
     rows = json.loads(call("profile", "digits-windowed", "--count", 5, "--json")[1])
     assert [row["layer"] for row in rows] == ["layers.0", "layers.1", "layers.2", "readout", "total"]
-    assert rows[-1]["latency"] == 32
+    assert rows[-1]["latency"] == 16
     assert len(call("plot", "digits-windowed", "--count", 5, "--output", "new")[1].split()) == 4
 
 
@@ -201,7 +201,7 @@ def test_schedules_are_those_of_the_chip(call):
     clocked, sorted_ = (
         json.loads(call("profile", *net, "--json", *more)[1]) for more in ((), ("--schedule", "neuron-by-neuron"))
     )
-    assert sorted_[-1]["energy_nj"] < 0.1 * clocked[-1]["energy_nj"]
+    assert sorted_[-1]["energy_nj"] < 0.2 * clocked[-1]["energy_nj"]
     code, _, err = call("profile", *net, "--schedule", "payload")
     assert code == 1 and "loihi2-graded" in err
     assert "payload" in call("profile", *net, "--profile", "loihi2-graded", "--schedule", "payload")[1]

@@ -56,13 +56,13 @@ def test_a_net_of_windows(call, tmp_path):
     train.fit(config, directory=tmp_path / "run", progress=False)
     options = ("--profile", "loihi-like", "--bits", "4", "--finetune", 1, "--output", "out", "--export-c", "c")
     code, out, err = call("emulate", "run", *options, "--no-progress")
-    assert code == 0 and "latency on the chip in steps, mean: 269\n" in out, err  # 255 + 12 and two delays
+    assert code == 0 and "latency on the chip in steps, mean: 29\n" in out, err  # 15 + 12 and two delays
     assert "multiply-adds of the first layer per image: 0\n" in out and "weight bits: 4\n" in out
     assert (tmp_path / "c" / "fs_core.c").is_file()
     accuracy = re.search(r"^accuracy: .*$", out, re.MULTILINE)[0]
     code, again, err = call("emulate", "out/program.safetensors", "--dataset", "digits", "--trace", "t.npz")
     assert code == 0 and accuracy in again, err
-    assert np.load("t.npz")["membrane.0"].shape == (1, 255 + 12, 32)
+    assert np.load("t.npz")["membrane.0"].shape == (1, 15 + 12, 32)
 
 
 def test_the_table_of_mismatches_numbers_the_samples_of_the_test_set(call, trained, tmp_path):
