@@ -21,7 +21,7 @@ from .records import Job, Log, read_job, run_jobs
 
 #: Nets by profile; with a number, run with so many input steps in place of those that it was trained with.
 NETS: dict[str, tuple[tuple[str, int | None], ...]] = {
-    "paper": (("fashion-windowed", 255), ("mnist-mlp", None), ("fashion-cnn", None)),
+    "paper": (("fashion-windowed", 255), ("mnist-windowed", None), ("mnist-mlp", None), ("fashion-cnn", None)),
 }
 COLUMNS = ("change", "steps", "energy, nJ", "share", "accuracy, %", "choice, %")
 _KEPT = ("change", "steps", "energy_nj", "share", "accuracy", "choice_accuracy")
