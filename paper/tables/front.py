@@ -42,7 +42,7 @@ def best(profile: Profile, store: Store) -> pd.DataFrame:
         Column("relu_accuracy", "same net, ReLU, %", relu_result),
         Column("published", "published, %", _published),
         Column("spikes_per_neuron", "spikes per neuron", "{:.2f}"),
-        Column("decided", "steps", "{:.3g}"),
+        Column("answered", "steps", "{:.0f}"),
         Column("microjoules", "energy, µJ", "{:.3g}"),
         Column("relu_microjoules", "ReLU, dense, µJ", "{:.3g}"),
     )
@@ -50,14 +50,14 @@ def best(profile: Profile, store: Store) -> pd.DataFrame:
 
 
 def _spent(condition: Condition, store: Store) -> dict[str, float]:
-    """Means over seeds: steps to the decision with the input's window, and microjoules per image of the net and with ReLU."""
+    """Means over seeds: steps of an image with the input's window, and microjoules per image of the net and with ReLU."""
     found = records(condition, store)
     windowed = condition.runs[0].timing == "windowed"
     energies = [energies_of(record) for record in found]
     ours = [each["neuron-by-neuron" if windowed else "clocked"] or 0.0 for each in energies]
-    decided = fmean(MEASURES["decision_mean"](record) or 0.0 for record in found)
+    latency = fmean(MEASURES["latency"](record) or 0.0 for record in found)
     return {
-        "decided": decided + (condition.runs[0].input_steps if windowed else 0),
+        "answered": latency + (condition.runs[0].input_steps if windowed else 0),
         "microjoules": fmean(ours) / 1e3,
         "relu_microjoules": fmean(each["relu"] or 0.0 for each in energies) / 1e3,
     }
