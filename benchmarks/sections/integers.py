@@ -136,3 +136,20 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
             cell = f"{milliseconds(times, side)}, {ratio(times, side, 'integers')}" if side in times else ABSENT
             lines[-1][label] = cell
     return [(f"Inference, T = {STEPS}; behind each peer, times as long as ours in integers", pd.DataFrame(lines))]
+
+
+def summaries(rows: list[dict[str, Any]]) -> dict[str, tuple[str, pd.DataFrame]]:
+    """`summary`: integers beside the ReLU net in torch and in ONNX Runtime's int8."""
+    sides = {"ReLU, torch float32": "relu", "ReLU, ONNX Runtime int8": "onnxruntime int8"}
+    lines = []
+    for row in rows:
+        times = row["times"]
+        line = {
+            "net": workload_named(row["work"]).spec,
+            "batch": row["batch"],
+            "windows in integers, ms": milliseconds(times, "integers"),
+        }
+        for label, side in sides.items():
+            line |= {f"{label}, ms": milliseconds(times, side), f"{label}: times as long": ratio(times, side, "integers")}
+        lines.append(line)
+    return {"summary": (f"Inference of a batch, T = {STEPS}, median (quartiles)", pd.DataFrame(lines))}
