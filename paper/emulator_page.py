@@ -1,4 +1,4 @@
-"""Tables, figure and page of the emulator's records; nothing is trained or run here."""
+"""Table, figure and page of the emulator's records; nothing is trained or run here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 from tools.tables import csv, latex, markdown
 
-from firstspike.emulator import profile
 from firstspike.report import Page, figure, line_style, write_text
 from paper.page import origins
 from paper.progress import several
@@ -27,14 +26,7 @@ def frame(records: list[Record]) -> pd.DataFrame:
         rows.append({
             "net": r["net"], "seed": r["config"]["seed"],
             "chip": r["chip"], "bits": r["bits"], "tuned": r["tuned"], "accuracy": 100 * s["accuracy"],
-            "float": 100 * s["float_accuracy"], "mismatches": s["mismatches"], "ties": s["ties"],
-            "spikes": s["spikes_per_image"], "delivered": s["operations_delivered_per_image"],
-            "effective": s["operations_effective_per_image"], "host": s["macs_per_image"],
-            "steps": s["latency_steps_mean"], "ns_min": s["latency_ns_min"], "ns_max": s["latency_ns_max"],
-            "fits": s["fits"], "refusal": s["refusal"],
-            "cores": s.get("cores_used"), "overflows": s["membrane_overflows"] + s["accumulator_overflows"],
-            "images_per_second": r["images"] / r["seconds"],
-            **{f"nJ {part['table']} {part['part']}": part["energy_nj_per_image"] for part in r["energy"]},
+            "float": 100 * s["float_accuracy"],
         })  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -64,48 +56,6 @@ def _cell(values: pd.Series[float], asked: int) -> str:
     return of_seeds(mean_and_sd(values.mean(), values.std()), len(values), asked)
 
 
-def energy(rows: pd.DataFrame, asked: pd.DataFrame) -> pd.DataFrame:
-    """Energy (host layer included) and latency per image at the chip's full width, rounded weights, mean over seeds.
-
-    asked: one row per job. A net that was not run at a chip's full width has no row.
-    """
-    widest = rows[~rows["tuned"] & (rows["bits"] == rows["chip"].map(asked.groupby("chip")["bits"].max()))]
-    made = []
-    for (net, chip), part in widest.groupby(["net", "chip"], sort=False):
-        seeds = asked[(asked["net"] == net) & (asked["chip"] == chip)]["seed"].nunique()
-        first = part.iloc[0]
-        columns = [str(c) for c in part if str(c).endswith(" total")]
-        totals = {c.split()[1]: part[c].mean() for c in columns if part[c].notna().all()}
-        table = profile.load(str(chip)).energy_table()
-        own = None if table is None or table.name not in totals else table.name
-        second = next((name for name in totals if name not in (own, "45nm-integer")), None)
-        made.append({
-            "net": net, "chip": of_seeds(str(chip), len(part), seeds),
-            "spikes": f"{part['spikes'].mean():.0f}", "operations": f"{part['delivered'].mean():.0f}",
-            "effective": f"{part['effective'].mean():.0f}", "latency, steps": f"{part['steps'].mean():.1f}",
-            "ns": "unknown" if part["ns_min"].isna().any()
-            else f"{part['ns_min'].mean():.0f} to {part['ns_max'].mean():.0f}",
-            "nJ, own table": "none" if own is None else f"{totals[own]:.0f} ({own})",
-            "nJ, second table": "none" if second is None else f"{totals[second]:.0f} ({second})",
-            "nJ, 45nm-integer": f"{totals['45nm-integer']:.0f}", "host MACs": f"{first['host']:.0f}",
-            "placement": f"fits, cores: {int(first['cores'])}" if first["fits"] else first["refusal"],
-        })  # fmt: skip
-    return pd.DataFrame(made)
-
-
-def speed(rows: pd.DataFrame) -> pd.DataFrame:
-    """Images and operations per second of the C++ core alone, with full accounting; medians over widths."""
-    rows = rows.assign(rate=rows["images_per_second"] * rows["delivered"])
-    grouped = rows.groupby(["net", "chip"], sort=False)
-    made = grouped.agg(
-        images=("images_per_second", "median"), operations=("delivered", "mean"), rate=("rate", "median")
-    ).reset_index()
-    made["operations per second"] = [f"{value / 1e9:.2f} G" for value in made.pop("rate")]
-    made["images per second"] = [f"{value:.0f}" for value in made.pop("images")]
-    made["operations per image"] = [f"{value:.0f}" for value in made.pop("operations")]
-    return made
-
-
 def _absences(jobs: dict[str, Job], missing: dict[str, str]) -> str:
     """The runs without a record as a list in Markdown, by net and reason."""
     chips: dict[tuple[str, str], list[str]] = {}
@@ -131,11 +81,11 @@ def bits_figure(rows: pd.DataFrame) -> Figure:
 
 
 def write(folder: Path, jobs: dict[str, Job], found: dict[str, Record], missing: dict[str, str]) -> Path:
-    """Write the tables (CSV, Markdown, LaTeX) and the page; returns the page's path.
+    """Write the table (CSV, Markdown, LaTeX) and the page; returns the page's path.
 
     By key: all jobs, the records that there are, and why each of the others is missing.
     """
-    page = Page("The emulated cores", "accuracy by weight bits, energy, latency and speed")
+    page = Page("The emulated cores", "accuracy by weight bits")
     if missing:
         page.notice("**Not everything was run.** Cells without a run say so.\n\n" + _absences(jobs, missing))
     records = [found[name] for name in jobs if name in found]
@@ -145,37 +95,21 @@ def write(folder: Path, jobs: dict[str, Job], found: dict[str, Record], missing:
         return page.text("No run has a record yet.").write(folder / "emulator.html")
     rows = frame(records)
     asked = pd.DataFrame([{**job, "seed": job["config"]["seed"]} for job in jobs.values()])
-    tables = {"accuracy": accuracy(rows, asked), "energy": energy(rows, asked), "speed": speed(rows)}
-    for name, table in tables.items():
-        for suffix, text in (("csv", csv(table)), ("md", markdown(table)), ("tex", latex(table))):
-            write_text(folder / "tables" / f"{name}.{suffix}", text)
+    table = accuracy(rows, asked)
+    for suffix, text in (("csv", csv(table)), ("md", markdown(table)), ("tex", latex(table))):
+        write_text(folder / "tables" / f"accuracy.{suffix}", text)
     page.section("Accuracy").table(
-        tables["accuracy"], "Test accuracy, %, by chip profile and weight bits.",
+        table, "Test accuracy, %, by chip profile and weight bits.",
         "Nets without biases. A directly coded first layer runs on the host in float32 and is not quantised; the latency-coded "
         "net is on the cores as a whole. *Rounded*: after training, scales of least squared error. *Fine-tuned*: "
         "trained on with straight-through rounding. The arithmetic is emulated even where a chip has no room for the net. "
         f"Seeds: {rows['seed'].nunique()}{', mean ± standard deviation' if rows['seed'].nunique() > 1 else ''}. odin-like and "
         "speck-like test a neuron after every event and not after every step, for which these nets were not trained: "
         "where many events meet in a step, they lose accuracy at any width of weights.",
-        rules(tables["accuracy"], "net"),
+        rules(table, "net"),
     )  # fmt: skip
     page.figure(bits_figure(rows), f"Accuracy over weight bits on {rows['chip'].iloc[0]}.")
-    page.section("Energy and latency").table(
-        tables["energy"], "Means per image at each chip's full width.",
-        "Operations are delivered synaptic events; effective ones met a neuron that had not fired. By 45nm-integer a neuron's "
-        "update counts once per step; odin-like and speck-like update at every event, so for them it is a lower bound. "
-        "Energy is dynamic "
-        "and as good as its table (see the profile and table files for sources). It includes the host layer, at 4.6 pJ per "
-        "multiply-add where the chip's table has no figure. Latency ends when the chip can give the result: with the first "
-        "output spike where that settles the class, else, as with the membrane readout here, at the end of the run.",
-        rules(tables["energy"], "net"),
-    )  # fmt: skip
-    page.section("Speed").table(
-        tables["speed"],
-        "The C++ core alone, all accounting on, on a machine that did other work: for speed see docs/emulator.md.",
-        rules=rules(tables["speed"], "net"),
-    )
     page.section("Provenance").text(
-        "One JSON record per run lies beside this page, in `records`; tables, figure and page are made from the records alone."
+        "One JSON record per run lies beside this page, in `records`; table, figure and page are made from the records alone."
     ).facts({"runs": f"{len(records)} of {len(jobs)}", **origins([record["provenance"] for record in records])})
     return page.write(folder / "emulator.html")

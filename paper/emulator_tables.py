@@ -1,8 +1,8 @@
-"""The emulator's tables: accuracy by weight bits, energy and latency by chip profile, and the emulator's own speed.
+"""The emulator's table: accuracy by chip profile and weight bits. Energies stand in the table of chips (chips.py).
 
 Trains the nets of `emulator.toml` (once: `train.fit` resumes and remembers), quantises each for every chip and width,
 with and without fine-tuning, runs all test images, and keeps one JSON record per run in
-`results/PROFILE/emulator/records`. Tables and the page `emulator.html` are made from the records alone. It
+`results/PROFILE/emulator/records`. The table and the page `emulator.html` are made from the records alone. It
 resumes if interrupted. `reproduce.py` calls it.
 """
 
@@ -34,7 +34,6 @@ from .records import Job, Log, here, made_here, read_job
 from .runs import Run
 
 HERE = Path(__file__).resolve().parent
-SECOND = {"loihi-like": ("loihi-sanafe",)}  # energy tables beside the profile's own
 INTEGER = "45nm-integer"  # the energy table that all chips are compared by
 
 
@@ -99,20 +98,17 @@ def measure(job: Job, net: Net) -> Job:
     except em.DoesNotFit as error:
         placement, refusal = None, str(error)
     ran = em.run(program, test.images, labels=test.labels)
-    tables = list(dict.fromkeys([program.profile.energy or INTEGER, *SECOND.get(job["chip"], ()), INTEGER]))
+    tables = [program.profile.energy or INTEGER]
     report = em.report(ran, placement=placement, refusal=refusal, tables=tables, float_predictions=net.predictions)
-    core, times = program.engine(), program.input_times(test.images)
-    began = time.perf_counter()
-    core.run(times)
     return {**job, "summary": report.summary(), "energy": json.loads(report.to_json())["energy"], "tables": tables,
-            "seconds": time.perf_counter() - began, "images": len(test), "tuning_seconds": tuning,
+            "tuning_seconds": tuning,
             "settings": net.config.to_dict(), "sessions": list(net.sessions),
             "provenance": {**report.origin, "commit": provenance.commit(HERE.parent, (".", ":!paper/results"))},
             }  # fmt: skip
 
 
 def make(profile: str, folder: Path, root: str | None, *, report_only: bool, keep: bool, log: Log) -> int:
-    """Run the jobs that have no record yet, then write tables and page; return the number of missing runs.
+    """Run the jobs that have no record yet, then write table and page; return the number of missing runs.
 
     root: folder with the data sets. keep: records of other checkouts count, too.
     """

@@ -2,7 +2,7 @@
 
     python paper/reproduce.py --profile quick
 
-Conversions (conversion.py), the emulator's tables (emulator_tables.py), those of chips (chips.py) and of what lowers energy
+Conversions (conversion.py), the emulator's table (emulator_tables.py), those of chips (chips.py) and of what lowers energy
 (advice.py) come last, unless other runs were chosen; `--only conversion`, `emulator`, `chips` and `advice` make them alone.
 Exit status: 0 where everything that was asked for was run, 3 where some were not, 2 for a wrong argument.
 """

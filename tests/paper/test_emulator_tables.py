@@ -29,12 +29,9 @@ def test_tables_and_page(records, tmp_path):
     found = {str(number): record for number, record in enumerate(records)}
     jobs, missing = found | {"x": records[0], "y": records[0]}, dict.fromkeys("xy", "no data for this one")
     page = emulator_page.write(tmp_path, jobs, found, missing).read_text()
-    assert f"{records[0]['chip']} (2): no data for this one" in page and "loihi-davies2018" in page
+    assert f"{records[0]['chip']} (2): no data for this one" in page
     assert f"{len(records)} of {len(jobs)}" in page and records[0]["provenance"]["versions"]["numpy"] in page
-    assert {path.name for path in Path(tmp_path, "tables").iterdir()} >= {"accuracy.csv", "energy.md", "speed.tex"}
-    energy = emulator_page.energy(emulator_page.frame(records), asked(*records)).set_index("chip")
-    assert energy.loc["odin-like", "nJ, own table"].endswith("(odin-frenkel2019)")
-    assert energy["nJ, second table"].str.endswith(("none", "(loihi-sanafe)")).all()
+    assert {path.name for path in Path(tmp_path, "tables").iterdir()} >= {"accuracy.csv", "accuracy.md", "accuracy.tex"}
     assert "No run has a record yet" in emulator_page.write(tmp_path / "none", {}, {}, {}).read_text()
 
 
