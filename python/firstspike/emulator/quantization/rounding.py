@@ -184,8 +184,8 @@ class WindowedQuantize(Quantizer):
 class _Rounded(torch.autograd.Function):
     """`column` times the whole numbers of weight / column, in float64, within the limits; in the weight's type.
 
-    The gradient passes unchanged where the weight lies within the limits, and is zero elsewhere. One function has a third of the
-    passes over the weights that autograd's steps would take.
+    The gradient passes unchanged where the weight lies within the limits, and is zero elsewhere. One function makes fewer
+    passes over the weights than autograd's steps would.
     """
 
     @staticmethod
