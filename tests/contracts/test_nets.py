@@ -35,6 +35,7 @@ NETS: dict[str, dict[str, Any]] = {
     "windowed mlp": {"spec": MLP, "timing": "windowed", "dropout": 0.1},
     "windowed cnn": {"spec": CNN, "timing": "windowed", "normalization": False, "input_steps": 15},
     "windowed max pool": {"spec": "4C3-MP2-8C3-4", "timing": "windowed", "input_steps": 1},
+    "windowed single-spike pools": {"spec": "4C3-SP2-8C3-SP1x3-12-4", "timing": "windowed"},
     "windowed residual": {"spec": RESIDUAL, "timing": "windowed"},
 }
 RELUS = {"relu mlp": {"spec": MLP}, "relu residual": {"spec": RESIDUAL, "normalization": True, "dropout": 0.1}}
@@ -124,7 +125,7 @@ def test_observation_and_monitor(name: str, training: bool) -> None:
     assert torch.equal(seen.spikes(), sum(spikes.count() for spikes in seen.layers))
     assert not any(module._forward_hooks for module in net.modules())
     seen.scores.square().sum().backward()
-    assert all(parameter.grad is not None for parameter in net.parameters())
+    assert all(parameter.grad is not None for parameter in net.parameters() if parameter.requires_grad)
     assert len(monitor.table()) == len(monitor.layers)
 
 

@@ -36,6 +36,7 @@ NETS = {  # by kind of program: spec, settings, chip
     "windowed linear": ("128-20-5", {"timing": "windowed"}, "generic8"),
     "windowed convolution": ("4C3-AP2-6C3s2-5", {"timing": "windowed"}, "loihi-like"),
     "windowed pools": ("4C3-MP2-6C3-AP2-5", {"timing": "windowed"}, "generic8"),
+    "windowed single-spike pools": ("4C3-SP2-6C3-SP1x2-5", {"timing": "windowed"}, "generic8"),
     "windowed residual": ("4C3-R(6C3s2-6C3)-R(6C3)-5", {"timing": "windowed"}, "generic8"),
 }
 KINDS = [*NETS, "windowed grouped"]

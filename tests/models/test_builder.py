@@ -71,6 +71,15 @@ def test_pooling_replaces_every_pool(pooling: str, kinds: list[str]) -> None:
     assert [name for name, _ in shapes(net) if "Pool" in name] == kinds * 2
 
 
+def test_single_spike_pools_are_of_windows_alone() -> None:
+    shared: dict[str, Any] = {"input_shape": (1, 7, 8), "steps": 4}
+    net = models.build("4C3-SP2-8C3-AP2-10", timing="windowed", pooling="single", **shared)
+    assert [name for name, _ in shapes(net) if "Pool" in name] == ["WindowedAvgPool2d"] * 2
+    with pytest.raises(models.GrammarError, match="windowed") as caught:
+        models.build("4C3-SP2-10", **shared)
+    assert (caught.value.start, caught.value.end) == (4, 7)
+
+
 @pytest.mark.parametrize(("encoder", "curve"), [("latency", "linear"), ("latency-log", "log")])
 def test_latency_encoders(encoder: str, curve: str) -> None:
     net = build(encoder=encoder)

@@ -12,11 +12,13 @@ from ..samples import generator
 
 
 def test_layers() -> None:
-    counterpart = models.relu_counterpart("4C3-AP2-6C5-MP2-8C1-EP2-20-10", input_shape=(3, 24, 17), generator=generator(0)).layers
-    kinds = "Conv2d ReLU AvgPool2d Conv2d ReLU MaxPool2d Conv2d ReLU MaxPool2d Flatten Linear ReLU Linear"
+    counterpart = models.relu_counterpart(
+        "4C3-AP2-6C5-MP2-8C1-EP2-8C1-SP1-20-10", input_shape=(3, 24, 17), generator=generator(0)
+    ).layers
+    kinds = "Conv2d ReLU AvgPool2d Conv2d ReLU MaxPool2d Conv2d ReLU MaxPool2d Conv2d ReLU AvgPool2d Flatten Linear ReLU Linear"
     assert " ".join(type(layer).__name__ for layer in counterpart) == kinds
     assert counterpart(torch.rand(2, 3, 24, 17)).shape == (2, 10)
-    assert counterpart[3].padding == (2, 2) and counterpart[10].in_features == 8 * 3 * 2
+    assert counterpart[3].padding == (2, 2) and counterpart[13].in_features == 8 * 3 * 2
 
 
 @pytest.mark.parametrize(("spec", "shape"), [("36-20-16-4", (1, 6, 6)), ("4C3-AP2-6C3-AP3-12-4", (1, 6, 6))])
@@ -57,4 +59,5 @@ def test_dropout_where_the_spiking_net_has_it() -> None:
 
     assert kinds("4C3-AP2-9-4", (1, 6, 6)) == "Conv2d ReLU Dropout AvgPool2d Flatten Linear ReLU Dropout Linear"
     assert kinds("4C3-MP2-4", (1, 6, 6)) == "Conv2d ReLU MaxPool2d Dropout Flatten Linear"
+    assert kinds("4C3-SP2-4", (1, 6, 6)) == "Conv2d ReLU AvgPool2d Dropout Flatten Linear"
     assert kinds("16-8-4", (16,)) == "Flatten Linear ReLU Dropout Linear"

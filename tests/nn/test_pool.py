@@ -73,6 +73,15 @@ def test_pools_of_one_direction_and_their_gradients() -> None:
     assert torch.equal(ours, theirs) and ours.abs().sum() > 0
 
 
+@given(seed=st.integers(0, 2**32 - 1), k=st.sampled_from([1, 2, 3, (1, 2), (3, 1)]), steps=st.integers(1, 255))
+def test_an_average_of_a_single_spike_is_the_nearest_level(seed: int, k: int | tuple[int, int], steps: int) -> None:
+    spikes = SpikeTimes(spike_times((2, 3, 7, 6), 9, "mixed", generator(seed)), 9)
+    layer = nn.WindowedAvgPool2d(3, k, steps=steps, clip=0.8)
+    mean = F.avg_pool2d(functional.windowed_values(spikes), k)
+    pooled = functional.windowed_values(layer(spikes))
+    torch.testing.assert_close(pooled, (mean / 0.8).clamp(max=1), rtol=0, atol=0.501 / steps)
+
+
 def test_a_window_may_be_wider_than_the_kernel_takes() -> None:
     times = spike_times((1, 2, 20, 20), 5, "mixed", generator(0))
     assert torch.equal(nn.EarliestPool2d(17)(SpikeTimes(times, 5)).times, times[:, :, :17, :17].amin((2, 3), keepdim=True))

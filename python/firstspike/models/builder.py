@@ -52,8 +52,9 @@ def build(
 
     The parts of the string: "784" neurons; "32C3" a convolution with 32 channels and a 3 x 3 kernel; "32C3x5" one with 3 rows
     and 5 columns; "32C3s2" one with a stride of 2; "AP2", "MP2", "EP2" average, max and earliest pooling, "AP1x2" of
-    pairs of columns; "R(64C3-64C3)" a residual block (`nn.Residual`, its scale the threshold). A `GrammarError` points at the
-    part that does not fit.
+    pairs of columns; in nets of windows, "SP2" averages that each send a single spike (`nn.WindowedAvgPool2d`);
+    "R(64C3-64C3)" a residual block (`nn.Residual`, its scale the threshold). A `GrammarError` points at the part that does
+    not fit.
 
     Parameters
     ----------
@@ -84,7 +85,7 @@ def build(
     affine, bias : str or None, bool, optional
         gamma and beta per output ("channel"), per "layer", or None; beta, by default only with an affine.
     pooling : str, optional
-        "avg", "max" or "earliest" replaces the kind of every pool in the string.
+        "avg", "max", "earliest" or "single" (SPk) replaces the kind of every pool in the string.
     dropout : float
         In training, the probability that a neuron is silent for the fully connected layer after it (`nn.Synapses`).
     threshold, learn_threshold : float, bool
@@ -179,7 +180,7 @@ class _Maker:
                 continue
             dropout = self.settings.dropout if layers else 0.0  # the data keep all their spikes
             if isinstance(token, Pool):
-                layers.append(self.pool(token))
+                layers.append(self.pool(item))
             elif isinstance(token, Residual):
                 body = [self.layer(part, 1 if number else factor, dropout) for number, part in enumerate(item.body)]
                 layers.append(self.block(item, body, factor, layers))
@@ -192,9 +193,9 @@ class _Maker:
             factor = 1
         return layers
 
-    def pool(self, token: Pool) -> nn.Module:
+    def pool(self, item: SizedLayer) -> nn.Module:
         """A pool that is not a factor of the layer after it."""
-        return (fs.MaxPool2d if token.kind == "max" else fs.EarliestPool2d)(token.kernel)
+        raise NotImplementedError
 
 
 class _StepMaker(_Maker):
@@ -243,6 +244,13 @@ class _StepMaker(_Maker):
             options["gain"] = settings.hidden_gain * firing_gain(factor, settings.steps, *self.decays.values())
         return _layer(item, outputs, fs.TTFSConv2d, fs.TTFSLinear, {"dropout": dropout}, **options)
 
+    def pool(self, item: SizedLayer) -> nn.Module:
+        """A pool that passes on every spike of its window, or the earliest."""
+        token: Any = item.token
+        if token.kind == "single":
+            raise fail(self.spec, token, "averages of a single spike need timing='windowed'; here take average pooling")
+        return (fs.MaxPool2d if token.kind == "max" else fs.EarliestPool2d)(token.kernel)
+
     def block(self, item: SizedLayer, body: list[nn.Module], factor: int, before: list[nn.Module]) -> nn.Module:
         """A block whose shortcut fires a neuron alone."""
         if before and isinstance(before[-1], fs.MaxPool2d):
@@ -260,8 +268,11 @@ class _WindowedMaker(_Maker):
         encoder = fs.WindowedEncoder(self.settings.input_steps)
         return TTFSNet(layers, encoder=encoder, readout=readout, input_shape=shape)  # type: ignore[arg-type]
 
-    def pool(self, token: Pool) -> nn.Module:
-        """The earliest spike has the largest value."""
+    def pool(self, item: SizedLayer) -> nn.Module:
+        """Neurons that fire once with the mean, or with the earliest spike, which has the largest value."""
+        token: Any = item.token
+        if token.kind == "single":
+            return fs.WindowedAvgPool2d(item.outputs, token.kernel, steps=self.settings.steps, generator=self.generator)
         return fs.EarliestPool2d(token.kernel)
 
     def layer(self, item: SizedLayer, factor: int, dropout: float, *, first: bool = False, last: bool = False) -> nn.Module:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-POOLS = {"AP": "avg", "MP": "max", "EP": "earliest"}
+POOLS = {"AP": "avg", "MP": "max", "EP": "earliest", "SP": "single"}
 _N = r"0|[1-9][0-9]{0,8}"  # no leading zeros, so that a net has one string
 _TOKEN = re.compile(
     rf"(?P<channels>{_N})C(?P<kernel>{_N})(x(?P<columns>{_N}))?(s(?P<stride>{_N})(x(?P<across>{_N}))?)?"
     rf"|(?P<pool>[A-Z]+P)(?P<high>{_N})(x(?P<wide>{_N}))?|(?P<width>{_N})"
 )
 _EXPECTED = (
-    "expected nCk (convolution; nCkxm, nCks2), APk, MPk or EPk (average, max, earliest pooling; APkxm), n (fully connected) "
+    "expected nCk (convolution; nCkxm, nCks2), APk, MPk, EPk or SPk (average, max, earliest pooling, averages of a single "
+    "spike; APkxm), n (fully connected) "
     "or R(...) (residual block)"
 )
 
@@ -63,7 +64,7 @@ class Conv(Token):
 
 @dataclass(frozen=True)
 class Pool(Token):
-    """APk, MPk, EPk: pooling of k x k units without overlap, APkxm of k x m; kind "avg", "max" or "earliest"."""
+    """APk, MPk, EPk, SPk: pooling of k x k units without overlap, APkxm of k x m; kind as in `POOLS`."""
 
     kind: str
     kernel: tuple[int, int]
@@ -100,9 +101,9 @@ class Residual(Token):
 def parse(spec: str) -> list[Token]:
     """The tokens of a net's string, checked for their order.
 
-    Tokens are joined by "-": nCk, APk, MPk, EPk, n, R(...); APkxm pools k rows and m columns. Convolutions and pools come first,
-    a pool after a convolution or a block of them; then the fully connected layers, of which the last one is the number of
-    classes. A net without convolutions starts with the size of its input. A block R(...) stands after a layer that fires, and
+    Tokens are joined by "-": nCk, APk, MPk, EPk, SPk, n, R(...); APkxm pools k rows and m columns. Convolutions and pools come
+    first, a pool after a convolution or a block of them; then the fully connected layers, of which the last one is the number
+    of classes. A net without convolutions starts with the size of its input. A block R(...) stands after a layer that fires, and
     holds convolutions or fully connected layers. A GrammarError points at the token that does not fit.
 
     Parameters

@@ -28,7 +28,7 @@ def relu_counterpart(
 ) -> ReluNet:
     """The net of a string with ReLU in place of TTFS neurons: x, float32 [B, *input_shape], to logits [B, classes].
 
-    The same sizes, kernels, padding, pools (earliest pooling becomes max pooling) and dropout; biases, and true He
+    The same sizes, kernels, padding, pools (earliest ones by maximum, single spikes by average) and dropout; biases, and true He
     initialisation with biases of 0.
 
     Parameters
@@ -90,7 +90,7 @@ class ReluNet(nn.Module):
 
 def _layers(sized: list[SizedLayer], dropout: float, normal: bool) -> list[nn.Module]:
     layers: list[nn.Module] = []
-    for item in sized:
+    for before, item in zip([None, *sized], sized, strict=False):
         token = item.token
         if is_dense(token) and not any(isinstance(layer, nn.Flatten) for layer in layers):
             layers.append(nn.Flatten())
@@ -99,10 +99,10 @@ def _layers(sized: list[SizedLayer], dropout: float, normal: bool) -> list[nn.Mo
         elif isinstance(token, Residual):
             layers.append(Block(item, dropout, normal))
         elif isinstance(token, Pool):
-            layers.append(nn.AvgPool2d(token.kernel) if token.kind == "avg" else nn.MaxPool2d(token.kernel))
+            layers.append((nn.AvgPool2d if token.kind in ("avg", "single") else nn.MaxPool2d)(token.kernel))
         else:
             if dropout and layers[:-1]:
-                layers.insert(_behind_the_neurons(layers), nn.Dropout(dropout))
+                layers.insert(_behind_the_neurons(layers, before), nn.Dropout(dropout))
             layers.append(nn.Linear(item.inputs, item.outputs))
             if item is not sized[-1]:
                 layers += [*_normalization(item, normal), nn.ReLU()]
@@ -143,9 +143,7 @@ def _normalization(item: SizedLayer, normal: bool) -> list[nn.Module]:
     return [nn.BatchNorm2d(item.outputs) if isinstance(item.token, Conv) else nn.BatchNorm1d(item.outputs)]
 
 
-def _behind_the_neurons(layers: list[nn.Module]) -> int:
+def _behind_the_neurons(layers: list[nn.Module], before: SizedLayer | None) -> int:
     """Where units are dropped: a TTFS layer that pools its input by averages loses spikes before it pools."""
-    place = len(layers)
-    while isinstance(layers[place - 1], (nn.Flatten, nn.AvgPool2d)):
-        place -= 1
-    return place
+    pooled = before is not None and isinstance(before.token, Pool) and before.token.kind == "avg"
+    return len(layers) - isinstance(layers[-1], nn.Flatten) - pooled

@@ -12,6 +12,7 @@ from .synapses import Affine, Synapses
 from .ttfs import Integrate, TTFSConv2d, TTFSLinear
 from .weight_normalization import WeightNormalization
 from .windowed import (
+    WindowedAvgPool2d,
     WindowedConv2d,
     WindowedEncoder,
     WindowedLinear,
@@ -43,6 +44,7 @@ __all__ = [
     "TTFSNode",
     "TemporalWeighting",
     "WeightNormalization",
+    "WindowedAvgPool2d",
     "WindowedConv2d",
     "WindowedEncoder",
     "WindowedLinear",

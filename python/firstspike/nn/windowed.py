@@ -196,7 +196,8 @@ class WindowedLayer(WindowedSynapses):
 
     def settings(self) -> dict[str, Any]:
         """As `Settings.settings`."""
-        return super().settings() | {"normalization": self.gamma is not None, "clip_per_channel": len(self.clip) > 1}
+        parameters = {"normalization": self.gamma is not None, "clip_per_channel": len(self.clip) > 1}
+        return {name: parameters.get(name, value) for name, value in super().settings().items()}
 
 
 class WindowedLinear(FullyConnected, WindowedLayer):
@@ -254,6 +255,48 @@ class WindowedConv2d(Convolution, WindowedLayer):
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int | Pair, *, groups: int = 1, **options: Any) -> None:
         self.groups = checks.size("groups", groups)
         super().__init__(in_channels, out_channels, kernel_size, **options)
+
+
+class WindowedAvgPool2d(WindowedConv2d):
+    """Average pooling by neurons that each send one spike of the mean of their window, without overlap.
+
+    An average pool in the layer after it (`avg_pool`) gets every spike of the window. This one sends at most one, for T further
+    steps. It is a convolution of each channel whose weights, 1 over the window's size, are not trained; its clip is, from 1 on.
+
+    Parameters
+    ----------
+    channels : int
+    kernel_size : int or (rows, columns)
+        A remainder at the lower and right edge is dropped.
+    steps, clip, clip_per_channel : as in `WindowedLinear`.
+    generator : torch.Generator
+        As in all layers with a weight; the values of this one do not depend on it.
+
+    Examples
+    --------
+    >>> spikes = SpikeTimes(torch.tensor([[[[0, 2], [4, 6]]]], dtype=torch.uint8), steps=8)
+    >>> nn.WindowedAvgPool2d(1, 2, steps=8)(spikes).times.flatten()
+    tensor([3], dtype=torch.uint8)
+    """
+
+    _fixed = ("stride", "padding", "groups", "avg_pool", "dropout", "normalization", "momentum", "eps")
+
+    def __init__(self, channels: int, kernel_size: int | Pair, *, clip: float = 1.0, **options: Any) -> None:
+        self.channels = checks.size("channels", channels)
+        places: dict[str, Any] = {"stride": kernel_size, "groups": channels}
+        super().__init__(channels, channels, kernel_size, **places, clip=clip, normalization=False, **options)
+        nn.init.constant_(self.weight, 1 / self.weight[0].numel())
+        self._freeze()
+
+    def _freeze(self) -> None:
+        for parameter in (self.weight, self.bias):
+            parameter.requires_grad_(False)
+
+    def fold(self) -> Self:
+        """As `Synapses.fold`; weight and bias stay as they are in training."""
+        super().fold()
+        self._freeze()
+        return self
 
 
 class WindowedShortcut(Convolution, WindowedSynapses):

@@ -94,6 +94,7 @@ class _Writer:
             fs.WindowedEncoder: self._encoder,
             fs.WindowedLinear: self._layer,
             fs.WindowedConv2d: self._layer,
+            fs.WindowedAvgPool2d: self._layer,
             fs.EarliestPool2d: self._max_pool,
             fs.WindowedMaxPool2d: self._max_pool,
             fs.Residual: self._residual,

@@ -107,7 +107,7 @@ def test_random_programs(simulators, tmp_path_factory, data):
     assert printed["images"] == str(len(times)) and printed["differences"] == "0"
 
 
-SPECS = ("64-24-10", "4C3-R(6C3s2-6C3)-MP2-10", "8C3-MP2-12C3-AP2-20-10", "3C3-R(3C3)-MP2-R(6C3)-AP3-10")
+SPECS = ("64-24-10", "4C3-R(6C3s2-6C3)-MP2-10", "8C3-MP2-12C3-MP2-20-10", "4C3-SP2-6C3-SP1x2-10", "3C3-R(3C3)-MP2-R(6C3)-MP3-10")
 
 
 @needs_verilator
@@ -116,7 +116,7 @@ SPECS = ("64-24-10", "4C3-R(6C3s2-6C3)-MP2-10", "8C3-MP2-12C3-AP2-20-10", "3C3-R
 @pytest.mark.parametrize("encoder", [nn.WindowedEncoder(), nn.WindowedEncoder(20, (0, 1), (0.3,))])
 def test_from_pixels_to_class(simulators, spec, chip, encoder, tmp_path):
     draw = torch.Generator().manual_seed(0)
-    net = models.build(spec, input_shape=(1, 8, 8), steps=8, timing="windowed", pooling="earliest", generator=draw)
+    net = models.build(spec, input_shape=(1, 8, 8), steps=8, timing="windowed", generator=draw)
     if any(encoder.padding) and spec[0] == "6":
         encoder = nn.WindowedEncoder(20)
     net.encoder = encoder

@@ -38,11 +38,11 @@ def test_random_programs(tmp_path_factory, data):
 
 @needs_compiler
 @pytest.mark.parametrize("chip", ["generic8", "loihi-like"])
-@pytest.mark.parametrize("spec", ["64-24-10", "4C3-R(6C3s2-6C3)-MP2-10"])
+@pytest.mark.parametrize("spec", ["64-24-10", "4C3-R(6C3s2-6C3)-MP2-10", "4C3-SP2-6C3-SP2-10"])
 @pytest.mark.parametrize("encoder", [nn.WindowedEncoder(), nn.WindowedEncoder(20, (0, 1), (0.3,))])
 def test_from_pixels_to_class(spec, chip, encoder, tmp_path):
     draw = torch.Generator().manual_seed(0)
-    net = models.build(spec, input_shape=(1, 8, 8), steps=8, timing="windowed", pooling="earliest", generator=draw)
+    net = models.build(spec, input_shape=(1, 8, 8), steps=8, timing="windowed", generator=draw)
     if any(encoder.padding) and spec[0] == "6":
         encoder = nn.WindowedEncoder(20)
     net.encoder = encoder

@@ -15,7 +15,7 @@ from firstspike.emulator.program.nir import to_nir
 from firstspike.emulator.quantization.facts import core_layers
 from firstspike.nn.residual import fold_layers
 
-SPECS = ("30-20-5", "6C3-AP2-8C3-MP2-12-5", "4C3s2-R(4C3)-AP2-R(6C3s2-6C3)-10-R(10-10)-5")
+SPECS = ("30-20-5", "6C3-AP2-8C3-MP2-12-5", "4C3s2-R(4C3)-AP2-R(6C3s2-6C3)-10-R(10-10)-5", "6C3-SP2-8C3-SP1x2-5")
 
 
 def window_net(spec=SPECS[1], *, steps=7, seed=0):

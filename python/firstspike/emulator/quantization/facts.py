@@ -258,7 +258,7 @@ def _step(layer: Any, net: TTFSNet) -> StepFacts:
     )
 
 
-@reader("windowed", fs.WindowedLinear, fs.WindowedConv2d, fs.WindowedReadout)
+@reader("windowed", fs.WindowedLinear, fs.WindowedConv2d, fs.WindowedAvgPool2d, fs.WindowedReadout)
 def _windowed(layer: Any, net: TTFSNet) -> WindowedFacts:
     """A quantiser's integers are of the rounded weights."""
     clip, rise = None, getattr(layer.quantizer, "rise", None)
