@@ -40,6 +40,8 @@ def curves(profile: Profile, store: Store) -> NamedFigure | None:
         seconds = np.mean([list(running(record["timing"]["epochs"])) for record in found], axis=0)
         _band(panels[2], seconds, accuracy, look, name)
     panels[0].set(xlabel="epoch", ylabel="training loss", yscale="log")
+    for set_formatter in (panels[0].yaxis.set_major_formatter, panels[0].yaxis.set_minor_formatter):
+        set_formatter("{x:.1g}")
     panels[1].set(xlabel="epoch", ylabel=f"{measured} accuracy, %")
     panels[2].set(xlabel="training time, s", ylabel=f"{measured} accuracy, %")
     for axes in panels[:2]:
