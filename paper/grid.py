@@ -167,7 +167,7 @@ def _conditions(
     Settings come from the profile, the setup, the experiment in the profile (`set`), the row, and the profile's entry
     for this row (`rows`, by label), and the setup's entry for it; the later one wins.
     `learning_rates`: by setup, the `values` among which every row's rate is chosen, in place of any other `lr`, and what
-    differs in the trials (`set`).
+    differs in the trials (`set`). A row with `pools = true` is there for nets with pools alone.
     """
     unknown = set(asked) - _ENTRIES
     if unknown:
@@ -185,6 +185,8 @@ def _conditions(
             raise ValueError(f"[{name}] asks for the setup {setup!r}, which is not defined")
         for row in _rows(experiment, asked):
             values = {**settings, **setups[setup].settings, **asked.get("set", {}), **row.get("set", {})}
+            if row.get("pools") and "P" not in values["spec"]:
+                continue
             extra = own.get(row["label"], {}) | setups[setup].rows.get(row["label"], {})
             trials: tuple[Run, ...] = ()
             if setup in rates:

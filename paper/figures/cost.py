@@ -75,8 +75,14 @@ def _panel(axes: Any, measure: str, conditions: list[Condition], store: Store) -
             axes.plot(*zip(*sorted(points), strict=True), **line_style(index).plot(), label=name)
 
 
-def _spiking(timing: str) -> Callable[[Record, str], float | None]:
-    return lambda record, measure: ENERGIES[measure](record) if _kind(record) == timing else None
+def _spiking(timing: str, *, single: bool = False) -> Callable[[Record, str], float | None]:
+    """Energies of nets of a timing, with averages of a single spike or without."""
+
+    def found(record: Record, measure: str) -> float | None:
+        chosen = _kind(record) == timing and (record["spec"].get("pooling") == "single") == single
+        return ENERGIES[measure](record) if chosen else None
+
+    return found
 
 
 def _kind(record: Record) -> str:
@@ -106,6 +112,7 @@ _SERIES: dict[str, Callable[[Record, str], float | None]] = {
     "ReLU, 8 bits, skipping zeros": _skipping,
     "step by step": _spiking("step"),
     "the net of windows as a ReLU net of as many bits, skipping zeros": _equal_bits,
+    "windows, averages of a spike": _spiking("windowed", single=True),
 }
 
 

@@ -94,6 +94,13 @@ def test_a_net_of_windows_has_none_of_the_settings_of_neurons_in_steps():
     assert one == Run.of({"data": "digits", "spec": "64-10", "timing": "windowed", "steps": 255})
 
 
+def test_rows_for_nets_with_pools_alone(tmp_path):
+    made = profile(tmp_path, PROFILE.replace('[cost]\nsetups = ["small"]', '[cost]\nsetups = ["small", "cnn"]'))
+    rows = {setup: {each.label for each in made.of("cost") if each.setup == setup} for setup in ("small", "cnn")}
+    (more,) = {each.runs[0].pooling for each in made.of("cost") if each.label in rows["cnn"] - rows["small"]}
+    assert rows["small"] < rows["cnn"] and more == "single"
+
+
 def test_each_row_for_each_value_of_a_sweep(tmp_path):
     found = profile(tmp_path).of("time")
     assert [condition.label for condition in found[:3]] == ["windows, T = 2", "windows, T = 8", "ReLU, batch normalisation"]
