@@ -144,8 +144,11 @@ class WindowedLayer(WindowedSynapses):
     @property
     def neuron(self) -> Neurons:
         """The neurons as they are in this mode: in training they normalise by the batch, else by running statistics."""
+        return self._neurons(self.bias)
+
+    def _neurons(self, bias: Tensor | None) -> Neurons:
         batch = self.gamma is not None and self.training
-        return Neurons(self.clip, self.steps, self.gamma, self.bias, None if batch else self.running, self.eps, batch)
+        return Neurons(self.clip, self.steps, self.gamma, bias, None if batch else self.running, self.eps, batch)
 
     def forward(self, spikes: SpikeTimes, current: Tensor | None = None) -> SpikeTimes:
         """Return spikes [B, O] or [B, O, H', W'] in the layer's window, of spikes in any other.
@@ -153,7 +156,7 @@ class WindowedLayer(WindowedSynapses):
         current: that of a shortcut, float32 of the shape of the output; it is added to W x before the normalisation.
         """
         weight, bias = self._rounded(self._tied_weight(), self.bias)
-        neurons = self.neuron._replace(bias=bias)
+        neurons = self._neurons(bias)
         if current is None and self.training and torch.is_grad_enabled():
             spikes, weight = self.drop(spikes, weight)  # type: ignore[assignment]
             fired, moments = windowed.layer_of(spikes, weight, self._product(), neurons)
