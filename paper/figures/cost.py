@@ -79,10 +79,13 @@ def _spiking(timing: str, *, single: bool = False) -> Callable[[Record, str], fl
     """Energies of nets of a timing, with averages of a single spike or without."""
 
     def found(record: Record, measure: str) -> float | None:
-        chosen = _kind(record) == timing and (record["spec"].get("pooling") == "single") == single
-        return ENERGIES[measure](record) if chosen else None
+        return ENERGIES[measure](record) if _kind(record) == timing and _is_single(record) == single else None
 
     return found
+
+
+def _is_single(record: Record) -> bool:
+    return bool(record["spec"].get("pooling") == "single")
 
 
 def _kind(record: Record) -> str:
@@ -100,7 +103,7 @@ def _skipping(record: Record, measure: str) -> float | None:
 
 
 def _equal_bits(record: Record, measure: str) -> float | None:
-    if _kind(record) != "windowed" or measure == "lemaire":
+    if _kind(record) != "windowed" or _is_single(record) or measure == "lemaire":
         return None
     return ENERGIES["equal_bits"](record)
 
@@ -112,7 +115,7 @@ _SERIES: dict[str, Callable[[Record, str], float | None]] = {
     "ReLU, 8 bits, skipping zeros": _skipping,
     "step by step": _spiking("step"),
     "the net of windows as a ReLU net of as many bits, skipping zeros": _equal_bits,
-    "windows, averages of a spike": _spiking("windowed", single=True),
+    "windows, single-spike averages": _spiking("windowed", single=True),
 }
 
 

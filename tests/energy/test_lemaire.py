@@ -59,6 +59,12 @@ def test_a_convolution_to_the_digit():
     assert dense.operations == pytest.approx(macs * 3.2 + 80 * 0.1) and dense.addresses == pytest.approx((192 + 80 + 45) * 0.1)
 
 
+def test_an_event_reaches_the_channels_of_its_group_alone():
+    """A convolution of two groups costs what two of half the channels do, but for the sizes of their memories."""
+    found, half = lemaire.spiking(replace(STRIDED, outputs=6, groups=2)), lemaire.spiking(replace(STRIDED, outputs=3))
+    assert found.weights == half.weights and found.addresses == half.addresses
+
+
 def test_a_layer_on_pixels_multiplies_as_the_dense_one_and_then_fires():
     found, dense = lemaire.spiking(replace(DENSE, events=0, additions=0, direct_macs=1000)), lemaire.relu(DENSE)
     assert found.weights == dense.weights and found.addresses == dense.addresses

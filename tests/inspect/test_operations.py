@@ -65,6 +65,13 @@ def test_updates_of_windows_are_the_emulators():
         assert found[ours].tolist() == pytest.approx(ran[theirs].tolist(), rel=0.02, abs=1)
 
 
+def test_groups_are_those_of_the_convolutions():
+    net = models.build("4C3-SP2-6C3-5", input_shape=(1, 8, 8), steps=8, timing="windowed").eval()
+    images = torch.arange(256).byte().view(4, 1, 8, 8)
+    ran = emulator.counts(emulator.run(emulator.quantize(net, "generic8"), images))
+    assert [layer.groups for layer in inspect.counts(net, images)] == [layer.groups for layer in ran] == [1, 4, 1, 1]
+
+
 def test_what_is_given_by_name_counts_as_well():
     class Net(torch.nn.Module):
         def __init__(self, call):

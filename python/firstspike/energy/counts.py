@@ -22,6 +22,7 @@ class LayerCounts:
     outputs : output channels, or outputs of a fully connected layer.
     taps : places of the kernel, 1 of a fully connected layer.
     reached : output places that an input reaches: the kernel over its stride, rounded up per axis.
+    groups : of a convolution; an input reaches the output channels of one group.
     weights : stored weights.
     macs : multiply-adds of the same layer with ReLU; taps in the padding do not count.
     nonzero_macs : those of them whose input is not 0 in this net.
@@ -55,6 +56,7 @@ class LayerCounts:
     outputs: int = 1
     taps: int = 1
     reached: int = 1
+    groups: int = 1
     weights: int = 0
     macs: float = 0.0
     nonzero_macs: float = 0.0

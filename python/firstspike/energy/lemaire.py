@@ -61,7 +61,8 @@ def spiking(layer: LayerCounts) -> Estimate:
         synapses, macs, inputs = 0.0, _products(layer), _reads(layer) * access_pj(layer.inputs)
         weights, addresses = macs * access_pj(layer.weights), relu(layer).addresses
     else:
-        synapses = layer.additions if layer.kind == "pool" else events * layer.outputs * layer.taps  # Eq. 7, 8: weights read
+        read = events * layer.outputs * layer.taps / layer.groups  # Eq. 7, 8: weights
+        synapses = layer.additions if layer.kind == "pool" else read
         macs, inputs = 0.0, (events + layer.shortcut_events) * access_pj(QUEUE)  # Eq. 5
         weights = 0.0 if layer.kind == "pool" else synapses * access_pj(layer.weights)
         addresses = 2 * events * _MAC_PJ * (layer.kind == "convolution") + synapses * ADD_PJ  # Eq. 16.2, 16.3, 17.2

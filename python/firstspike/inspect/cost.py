@@ -210,6 +210,7 @@ def _geometry(layer: Any, places: Tensor, neurons: int) -> dict[str, Any]:
         "outputs": len(weight),
         "taps": math.prod(weight.shape[2:]),
         "reached": math.prod(math.ceil(kernel / stride) for kernel, stride in sizes),
+        "groups": getattr(layer, "groups", 1),
         "weights": weight.numel(),
         "biased": getattr(layer, "bias", None) is not None,
     }

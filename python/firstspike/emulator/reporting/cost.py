@@ -125,6 +125,7 @@ def _facts(program: Program, layer: Layer, run: Run) -> dict[str, Any]:
         "outputs": layer.out_shape[2],
         "taps": prod(layer.kernel),
         "reached": prod(ceil(kernel / stride) for kernel, stride in sizes) if layer.kind == "conv" else 1,
+        "groups": own.groups,
         "weights": 0 if pool else layer.stored_weights,
         "macs": 0 if pool else sum(part.synapses for part in layer.inputs if part.kind != "diagonal"),
         "in_steps": float(sum(windows.values())) if windowed else 0.0,
