@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self, Unpack
 
 import torch
@@ -69,8 +69,12 @@ class WindowedSynapses(Synapses):
 
     def current(self, spikes: SpikeTimes) -> Tensor:
         """Return the current W x of spikes of values x, float32 [B, O] or [B, O, H', W'], without bias and normalisation."""
-        current = self._current(spikes, self._rounded(self._tied_weight(), self.bias)[0])
+        current = self._current(spikes, self._weight_and_bias()[0])
         return current if self.weight.dim() == 2 else current.permute(0, 3, 1, 2)
+
+    def _weight_and_bias(self) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias of this pass, without the normalisation that the neurons do."""
+        return self._rounded(self._tied_weight(), self.bias)
 
     def _current(self, spikes: SpikeTimes, weight: Tensor, bias: Tensor | None = None) -> Tensor:  # in site order
         spikes, weight = self.drop(spikes, weight)  # type: ignore[assignment]
@@ -143,19 +147,37 @@ class WindowedLayer(WindowedSynapses):
 
     @property
     def neuron(self) -> Neurons:
-        """The neurons as they are in this mode: in training they normalise by the batch, else by running statistics."""
-        return self._neurons(self.bias)
+        """The neurons as they are in this mode: in training they normalise by the batch, else by running statistics.
+
+        A rounded weight has the running statistics in it in evaluation, and its neurons do not normalise.
+        """
+        return self._neurons(self._weight_and_bias()[1])
 
     def _neurons(self, bias: Tensor | None) -> Neurons:
-        batch = self.gamma is not None and self.training
-        return Neurons(self.clip, self.steps, self.gamma, bias, None if batch else self.running, self.eps, batch)
+        if self.gamma is None or (self.quantizer is not None and not self.training):
+            return Neurons(self.clip, self.steps, None, bias, None, self.eps, False)
+        return Neurons(self.clip, self.steps, self.gamma, bias, None if self.training else self.running, self.eps, self.training)
+
+    def _weight_and_bias(self) -> tuple[Tensor, Tensor | None]:
+        if self.quantizer is None or self.gamma is None:
+            return super()._weight_and_bias()
+        if self.training:
+            return self._round_normalized(self._tied_weight(), lambda weight: self._rounded(weight, self.bias)[0]), self.bias
+        return self.effective_weight_and_bias()
+
+    def _round_normalized(self, weight: Tensor, rounded: Callable[[Tensor], Tensor]) -> Tensor:
+        """A weight whose product with the factor of the normalisation is rounded; the factor counts as a constant."""
+        factor = self.normalization_factor()
+        assert factor is not None
+        factor = torch.where(factor == 0, 1, factor).detach().view(-1, *[1] * (weight.dim() - 1))
+        return rounded(weight * factor) / factor
 
     def forward(self, spikes: SpikeTimes, current: Tensor | None = None) -> SpikeTimes:
         """Return spikes [B, O] or [B, O, H', W'] in the layer's window, of spikes in any other.
 
         current: that of a shortcut, float32 of the shape of the output; it is added to W x before the normalisation.
         """
-        weight, bias = self._rounded(self._tied_weight(), self.bias)
+        weight, bias = self._weight_and_bias()
         neurons = self._neurons(bias)
         if current is None and self.training and torch.is_grad_enabled():
             spikes, weight = self.drop(spikes, weight)  # type: ignore[assignment]
@@ -175,12 +197,12 @@ class WindowedLayer(WindowedSynapses):
         return fired
 
     def effective_weight_and_bias(self) -> tuple[Tensor, Tensor]:
-        """Return weight and bias with the normalisation by running statistics in them."""
-        (weight, bias), factor = self._rounded(self._tied_weight(), self.bias), self.normalization_factor()
-        assert bias is not None
-        if factor is None or self.running is None:
-            return weight, bias
-        return weight * factor.view(-1, *[1] * (weight.dim() - 1)), bias - self.running[0] * factor
+        """Return weight and bias with the normalisation by running statistics in them, rounded by a quantizer."""
+        weight, bias, factor = self._tied_weight(), self.bias, self.normalization_factor()
+        if factor is not None and self.running is not None:
+            weight, bias = weight * factor.view(-1, *[1] * (weight.dim() - 1)), bias - self.running[0] * factor
+        weight, bias = self._rounded(weight, bias)  # type: ignore[assignment]
+        return weight, bias
 
     def normalization_factor(self) -> Tensor | None:
         """Return the factor of the current by the running statistics, [O]; None without normalisation."""
@@ -188,8 +210,14 @@ class WindowedLayer(WindowedSynapses):
 
     def effective_shortcut_scale(self, shortcut: Tensor) -> Tensor:
         """Return the weight or scale of a shortcut that goes with `effective_weight_and_bias`."""
-        shortcut, factor = self.round_shortcut(shortcut), self.normalization_factor()
-        return shortcut if factor is None else shortcut * factor.view(-1, *[1] * (shortcut.dim() - 1))
+        factor = self.normalization_factor()
+        return super().round_shortcut(shortcut if factor is None else shortcut * factor.view(-1, *[1] * (shortcut.dim() - 1)))
+
+    def round_shortcut(self, shortcut: Tensor) -> Tensor:
+        """As `Synapses.round_shortcut`, in the unit of the current that the neurons get in this mode."""
+        if self.quantizer is None or self.gamma is None:
+            return super().round_shortcut(shortcut)
+        return self._round_normalized(shortcut, super().round_shortcut) if self.training else self.effective_shortcut_scale(shortcut)
 
     def fold(self) -> Self:
         """As `Synapses.fold`, up to rounding; the normalisation is that by running statistics."""

@@ -92,6 +92,25 @@ def test_a_prepared_net_is_its_program_exactly(spec, bits, chip):
         quantize(net, chip, bits=5)
 
 
+def test_normalisation_goes_on_in_a_prepared_net():
+    net = qat.prepare(window_net(SPECS[2]), bits=4)
+    layer = net.layers[0]
+    with torch.no_grad():
+        layer.gamma[0] = 0.0
+        layer.gamma[1] *= -1
+    before = [layer.gamma.detach().clone(), layer.running.clone()]
+    x = torch.randint(0, 256, (21, *net.input_shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    qat.finetune(net, x, torch.arange(21) % 5, batch=10, lr=0.01)  # a batch of one image has no variance
+    assert not any(torch.equal(old, new) for old, new in zip(before, (layer.gamma, layer.running), strict=True))
+    for mine, theirs in layers_of(quantize(net), net, x):
+        np.testing.assert_array_equal(mine, theirs)
+    with torch.no_grad():
+        layer.train().gamma[0] = 0.0
+        weight = layer._weight_and_bias()[0] * layer.normalization_factor()[:, None, None, None]
+    integers = weight / (layer.quantizer.scale * layer.quantizer.share)[:, None, None, None]
+    assert 2 < abs(integers).max() < 8.001 and abs(integers - integers.round()).max() < 1e-4
+
+
 def test_folding_leaves_a_prepared_net_as_it_is():
     net = qat.prepare(window_net(SPECS[2]), bits=3)
     x = torch.rand((10, *net.input_shape), generator=torch.Generator().manual_seed(1))

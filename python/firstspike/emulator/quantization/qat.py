@@ -36,8 +36,9 @@ def prepare(
 ) -> TTFSNet:
     """Copy a net so that its core layers round weight, bias and threshold as `quantize` will; the copy trains like any module.
 
-    Normalisation and affine are folded into the weights; `layer.weight` stays the unrounded weight. A bias stays at zero if the
-    profile has none. A directly coded first layer gets the net's `normalize` folded into it, and its currents rounded; with
+    Step by step, normalisation and affine are folded into the weights. Layers of windows go on with their batch normalisation:
+    what is rounded is the weight times its factor by the running statistics. `layer.weight` stays the unrounded weight. A bias
+    stays at zero if the profile has none. A directly coded first layer gets the net's `normalize` folded into it, and its currents rounded; with
     `first_layer="float"` it trains in float. `quantize` of the result, without `calibration`, has the very integers
     that were trained. Training ignores overflow (`program.table` names the registers that can overflow). A residual block's scale
     is rounded; it is trained in nets of windows alone. Pruned weights are trained like all others. In nets of windows the
@@ -122,7 +123,8 @@ def finetune(
     total, done = epochs * -(-len(images) // batch), 0
     model.train()
     for _ in range(epochs):
-        for pick in torch.randperm(len(images), generator=generator).split(batch):
+        # Batches of about one size: normalisation by the batch takes no batch of one image.
+        for pick in torch.randperm(len(images), generator=generator).tensor_split(-(-len(images) // batch)):
             for group in optimizer.param_groups:
                 group["lr"] = lr * (1 - done / total)
             scores = model(images[pick.to(images.device)].to(device))
@@ -142,9 +144,13 @@ def finetune(
 
 
 def _fold(net: TTFSNet, first_layer: str) -> None:
-    """Fold all layers that will be rounded; a block's scale is then fixed, or in a net of windows one number per channel."""
-    host = direct_layer(net) if first_layer == "float" else None
-    fold_layers(nn.ModuleList([*(layer for layer in net.layers if layer is not host), net.readout]))
+    """Fold the layers that run step by step and will be rounded; a block's scale is then fixed.
+
+    Layers of windows keep their normalisation, and a block's scale becomes one number per channel.
+    """
+    if net.timing == "step":
+        host = direct_layer(net) if first_layer == "float" else None
+        fold_layers(nn.ModuleList([*(layer for layer in net.layers if layer is not host), net.readout]))
     for block in net.modules():
         if isinstance(block, fs.Residual) and block.scale is not None:
             scale, last = block.scale.detach(), block.layers[-1]
