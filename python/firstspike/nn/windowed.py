@@ -217,7 +217,9 @@ class WindowedLayer(WindowedSynapses):
         """As `Synapses.round_shortcut`, in the unit of the current that the neurons get in this mode."""
         if self.quantizer is None or self.gamma is None:
             return super().round_shortcut(shortcut)
-        return self._round_normalized(shortcut, super().round_shortcut) if self.training else self.effective_shortcut_scale(shortcut)
+        if self.training:
+            return self._round_normalized(shortcut, super().round_shortcut)
+        return self.effective_shortcut_scale(shortcut)
 
     def fold(self) -> Self:
         """As `Synapses.fold`, up to rounding; the normalisation is that by running statistics."""

@@ -37,12 +37,12 @@ def prepare(
     """Copy a net so that its core layers round weight, bias and threshold as `quantize` will; the copy trains like any module.
 
     Step by step, normalisation and affine are folded into the weights. Layers of windows go on with their batch normalisation:
-    what is rounded is the weight times its factor by the running statistics. `layer.weight` stays the unrounded weight. A bias
-    stays at zero if the profile has none. A directly coded first layer gets the net's `normalize` folded into it, and its currents rounded; with
-    `first_layer="float"` it trains in float. `quantize` of the result, without `calibration`, has the very integers
-    that were trained. Training ignores overflow (`program.table` names the registers that can overflow). A residual block's scale
-    is rounded; it is trained in nets of windows alone. Pruned weights are trained like all others. In nets of windows the
-    units of membranes follow the learned clips.
+    what is rounded is the weight times its factor by the running statistics, and the units of membranes follow the learned
+    clips. `layer.weight` stays the unrounded weight. A bias stays at zero if the profile has none. A directly coded first layer
+    gets the net's `normalize` folded into it, and its currents rounded; with `first_layer="float"` it trains in float.
+    `quantize` of the result, without `calibration`, has the very integers that were trained. Training ignores overflow
+    (`program.table` names the registers that can overflow). A residual block's scale is rounded; it is trained in nets of
+    windows alone. Pruned weights are trained like all others.
 
     Parameters
     ----------
