@@ -55,7 +55,7 @@ FOUR_BITS = ("windows, T = 15", "Brevitas, 4 bits", "LSQ in torch, 4 bits")
 FRONT_SIDES = (*FOUR_BITS, "windows, T = 16", "step by step, T = 4", "ReLU, torch", "SpikingJelly, T = 4")
 #: Bits of weights and activations of nets in which both are rounded, and the epochs and rate of their training.
 WEIGHT_BITS = (8, 4)
-WEIGHT_EPOCHS, WEIGHT_RATE, FINE_RATE = 4, 2e-3, 2e-4
+WEIGHT_EPOCHS, WEIGHT_RATE = 4, 2e-3
 LOOP: dict[str, Any] = {"batch": 128, "label_smoothing": 0.1}
 RATES = (1e-3, 2e-3, 4e-3, 8e-3)
 EPOCHS = (1, 2, 3, 4, 6, 8)
@@ -214,20 +214,17 @@ def _weight_steps(session: Session, work: Workload, bits: int) -> dict[str, Any]
 
 
 def _weight_run(work: Workload, bits: int, side: str, seed: int, threads: int) -> dict[str, float]:
-    """Train once, with rounded weights from the start, or ours in the last epoch; the test accuracy in percent."""
+    """Train once, with rounded weights from the start, or ours in the second half; the test accuracy in percent."""
     make, datasets = WEIGHT_SIDES[side], (data.load(FRONT, train=True), data.load(FRONT, train=False))
-    peer = None if make is None else make(work, bits, seed)
-    ours: dict[str, Any] = (
-        {"spec": work.spec, "timing": "windowed", "steps": (1 << bits) - 1, "input_steps": 255} if make is None else {}
-    )
-    epochs = WEIGHT_EPOCHS - (make is None)
-    config = train.Config(data=FRONT, lr=WEIGHT_RATE, epochs=epochs, seed=seed, validation=0, threads=threads, **LOOP, **ours)
-    result = train.fit(config, datasets=datasets, progress=False, model=peer)
-    net = result.model
-    if make is None:
-        net, draw = emulator.qat.prepare(net, bits=bits), torch.Generator().manual_seed(seed)
-        emulator.qat.finetune(net, datasets[0].images, datasets[0].labels, batch=LOOP["batch"], lr=FINE_RATE, generator=draw)
-    return {"accuracy": 100 * train.evaluate(net, datasets[1]).accuracy}
+    shared: dict[str, Any] = {"data": FRONT, "lr": WEIGHT_RATE, "seed": seed, "validation": 0, "threads": threads, **LOOP}
+    if make is not None:
+        net, epochs = make(work, bits, seed), WEIGHT_EPOCHS
+    else:
+        epochs, window = WEIGHT_EPOCHS // 2, {"timing": "windowed", "steps": (1 << bits) - 1, "input_steps": 255}
+        config = train.Config(spec=work.spec, epochs=WEIGHT_EPOCHS - epochs, **window, **shared)
+        net = emulator.qat.prepare(train.fit(config, datasets=datasets, progress=False).model, bits=bits)
+    result = train.fit(train.Config(epochs=epochs, **shared), datasets=datasets, progress=False, model=net)
+    return {"accuracy": 100 * train.evaluate(result.model, datasets[1]).accuracy}
 
 
 class Found(NamedTuple):
