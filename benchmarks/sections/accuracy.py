@@ -214,14 +214,14 @@ def _weight_steps(session: Session, work: Workload, bits: int) -> dict[str, Any]
 
 
 def _weight_run(work: Workload, bits: int, side: str, seed: int, threads: int) -> dict[str, float]:
-    """Train once, with rounded weights from the start, or ours in the second half; the test accuracy in percent."""
+    """Train once, with rounded weights from the start, or ours from the second epoch on; the test accuracy in percent."""
     make, datasets = WEIGHT_SIDES[side], (data.load(FRONT, train=True), data.load(FRONT, train=False))
     shared: dict[str, Any] = {"data": FRONT, "lr": WEIGHT_RATE, "seed": seed, "validation": 0, "threads": threads, **LOOP}
     if make is not None:
         net, epochs = make(work, bits, seed), WEIGHT_EPOCHS
     else:
-        epochs, window = WEIGHT_EPOCHS // 2, {"timing": "windowed", "steps": (1 << bits) - 1, "input_steps": 255}
-        config = train.Config(spec=work.spec, epochs=WEIGHT_EPOCHS - epochs, **window, **shared)
+        epochs, window = WEIGHT_EPOCHS - 1, {"timing": "windowed", "steps": (1 << bits) - 1, "input_steps": 255}
+        config = train.Config(spec=work.spec, epochs=1, **window, **shared)
         net = emulator.qat.prepare(train.fit(config, datasets=datasets, progress=False).model, bits=bits)
     result = train.fit(train.Config(epochs=epochs, **shared), datasets=datasets, progress=False, model=net)
     return {"accuracy": 100 * train.evaluate(result.model, datasets[1]).accuracy}
