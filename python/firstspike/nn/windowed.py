@@ -192,7 +192,10 @@ class WindowedLayer(WindowedSynapses):
             fired, moments = windowed.fired_of(z, neurons)
         if neurons.batch and self.running is not None:
             if fired.times.numel() < 2 * len(weight):
-                raise ValueError(f"spikes must give two values per channel in training, got {tuple(spikes.shape)}")
+                raise ValueError(
+                    "spikes must give two values per channel in training, for the normalisation, got those of shape "
+                    f"{tuple(spikes.shape)}; take a batch size that leaves no single sample over"
+                )
             self.running.lerp_(moments, self.momentum)
         return fired
 
