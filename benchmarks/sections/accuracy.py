@@ -220,8 +220,8 @@ def _weight_run(work: Workload, bits: int, side: str, seed: int, threads: int) -
     if make is not None:
         net, epochs = make(work, bits, seed), WEIGHT_EPOCHS
     else:
-        epochs, window = WEIGHT_EPOCHS - 1, {"timing": "windowed", "steps": (1 << bits) - 1, "input_steps": 255}
-        config = train.Config(spec=work.spec, epochs=1, **window, **shared)
+        epochs, steps = WEIGHT_EPOCHS - 1, (1 << bits) - 1
+        config = train.Config(spec=work.spec, timing="windowed", steps=steps, input_steps=255, epochs=1, **shared)
         net = emulator.qat.prepare(train.fit(config, datasets=datasets, progress=False).model, bits=bits)
     result = train.fit(train.Config(epochs=epochs, **shared), datasets=datasets, progress=False, model=net)
     return {"accuracy": 100 * train.evaluate(result.model, datasets[1]).accuracy}
