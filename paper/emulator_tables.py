@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 import tomllib
 import traceback
 from collections.abc import Iterator
@@ -79,13 +78,11 @@ def prepare(settings: dict[str, Any], folder: Path, root: str | None) -> Net:
 def measure(job: Job, net: Net) -> Job:
     """Quantise the net as the job says, run all test images, and return the record."""
     images, test, model = net.images, net.test, net.net
-    began = time.perf_counter()
     if job["tuned"]:
         few = images.subset(slice(0, min(job["tune_images"], len(images))))
         model = em.qat.prepare(model, job["chip"], bits=job["bits"], first_layer="float")
         draw = torch.Generator().manual_seed(job["config"]["seed"])
         em.qat.finetune(model, few.images, few.labels, epochs=job["tune_epochs"], generator=draw)
-    tuning = time.perf_counter() - began
     program = em.quantize(
         model,
         job["chip"],
@@ -101,7 +98,6 @@ def measure(job: Job, net: Net) -> Job:
     tables = [program.profile.energy or INTEGER]
     report = em.report(ran, placement=placement, refusal=refusal, tables=tables, float_predictions=net.predictions)
     return {**job, "summary": report.summary(), "energy": json.loads(report.to_json())["energy"], "tables": tables,
-            "tuning_seconds": tuning,
             "settings": net.config.to_dict(), "sessions": list(net.sessions),
             "provenance": {**report.origin, "commit": provenance.commit(HERE.parent, (".", ":!paper/results"))},
             }  # fmt: skip
