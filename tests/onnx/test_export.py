@@ -48,10 +48,11 @@ def answers(path: Path, x: np.ndarray, *outputs: str) -> list[np.ndarray]:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("input_steps", [255, 15])
+@pytest.mark.parametrize(("input_steps", "bits"), [(255, None), (15, None), (15, 4)])
 @pytest.mark.parametrize("name", SPECS)
-def test_scores_and_levels_of_a_net(tmp_path: Path, name: str, input_steps: int) -> None:
+def test_scores_and_levels_of_a_net(tmp_path: Path, name: str, input_steps: int, bits: int | None) -> None:
     net, images = trained(*SPECS[name], input_steps=input_steps)
+    net = emulator.qat.prepare(net, bits=bits).eval() if bits else net
     path, x = firstspike.to_onnx(net, tmp_path / "net.onnx"), images.float() / 255
     firing = [key for key, layer in net.named_modules() if layer is not net and hasattr(layer, "clip")]
     scores, *levels = answers(path, x.numpy(), *(f"{key}.levels" for key in firing))

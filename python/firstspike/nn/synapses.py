@@ -68,7 +68,8 @@ class Synapses(Settings):
         Parameters, float32 [O, ...] and [O] or [1]; `bias` may be None.
     quantizer : Module, optional
         forward(weight, bias) -> (weight, bias) rounds both in each pass; a method `round_shortcut`, if it has one, rounds the
-        weight or scale of a shortcut into the layer.
+        weight or scale of a shortcut into the layer. A layer of windows with batch normalisation gives it both with the running
+        statistics in them, and in training takes the weight alone.
     timing, fires, steps : str, bool, int
         "step" or "windowed"; whether the layer's neurons fire; T, 0 of a windowed layer that does not fire.
 

@@ -68,7 +68,7 @@ class WindowedSynapses(Synapses):
         nn.init.kaiming_normal_(self.weight, generator=generator)
 
     def current(self, spikes: SpikeTimes) -> Tensor:
-        """Return the current W x of spikes of values x, float32 [B, O] or [B, O, H', W'], without bias and normalisation."""
+        """Return the current W x of spikes of values x, float32 [B, O] or [B, O, H', W'], without what `neuron` adds to it."""
         current = self._current(spikes, self._weight_and_bias()[0])
         return current if self.weight.dim() == 2 else current.permute(0, 3, 1, 2)
 
@@ -153,23 +153,29 @@ class WindowedLayer(WindowedSynapses):
         """
         return self._neurons(self._weight_and_bias()[1])
 
+    @property
+    def _rounds_normalized(self) -> bool:
+        """Whether a quantizer rounds the weight with the normalisation by running statistics in it."""
+        return self.quantizer is not None and self.gamma is not None
+
     def _neurons(self, bias: Tensor | None) -> Neurons:
-        if self.gamma is None or (self.quantizer is not None and not self.training):
+        if self.gamma is None or (self._rounds_normalized and not self.training):
             return Neurons(self.clip, self.steps, None, bias, None, self.eps, False)
         return Neurons(self.clip, self.steps, self.gamma, bias, None if self.training else self.running, self.eps, self.training)
 
     def _weight_and_bias(self) -> tuple[Tensor, Tensor | None]:
-        if self.quantizer is None or self.gamma is None:
+        if not self._rounds_normalized:
             return super()._weight_and_bias()
-        if self.training:
-            return self._round_normalized(self._tied_weight(), lambda weight: self._rounded(weight, self.bias)[0]), self.bias
-        return self.effective_weight_and_bias()
+        if not self.training:
+            return self.effective_weight_and_bias()
+        return self._round_normalized(self._tied_weight(), lambda weight: self._rounded(weight, self.bias)[0]), self.bias
 
     def _round_normalized(self, weight: Tensor, rounded: Callable[[Tensor], Tensor]) -> Tensor:
         """A weight whose product with the factor of the normalisation is rounded; the factor counts as a constant."""
-        factor = self.normalization_factor()
-        assert factor is not None
-        factor = torch.where(factor == 0, 1, factor).detach().view(-1, *[1] * (weight.dim() - 1))
+        with torch.no_grad():
+            factor = self.normalization_factor()
+            assert factor is not None
+            factor = torch.where(factor == 0, 1, factor).view(-1, *[1] * (weight.dim() - 1))
         return rounded(weight * factor) / factor
 
     def forward(self, spikes: SpikeTimes, current: Tensor | None = None) -> SpikeTimes:
@@ -217,8 +223,11 @@ class WindowedLayer(WindowedSynapses):
         return super().round_shortcut(shortcut if factor is None else shortcut * factor.view(-1, *[1] * (shortcut.dim() - 1)))
 
     def round_shortcut(self, shortcut: Tensor) -> Tensor:
-        """As `Synapses.round_shortcut`, in the unit of the current that the neurons get in this mode."""
-        if self.quantizer is None or self.gamma is None:
+        """As `Synapses.round_shortcut`, as `forward` takes it: in evaluation with the normalisation in it, if it is rounded.
+
+        `effective_shortcut_scale` has the normalisation in it always.
+        """
+        if not self._rounds_normalized:
             return super().round_shortcut(shortcut)
         if self.training:
             return self._round_normalized(shortcut, super().round_shortcut)

@@ -148,14 +148,12 @@ class _Writer:
         return self.graph.levels(name, x, encoder.steps)
 
     def _layer(self, name: str, layer: Any, x: str, shortcut: Callable[[NDArray[np.float32]], str] | None = None) -> str:
-        """Write a layer that fires. shortcut: writes a current to add, multiplied by a factor per output channel."""
+        """Write a layer that fires. shortcut: writes a current to add, divided by a clip per output channel."""
         weight, bias = (_array(values) for values in layer.effective_weight_and_bias())
         clip = _array(layer.clip)
         current = self.product(name, layer, x, weight / clip.reshape(-1, *[1] * (weight.ndim - 1)), bias / clip)
         if shortcut is not None:
-            factor = layer.normalization_factor()
-            scale = (np.ones(1, np.float32) if factor is None else _array(factor)) / clip
-            current = self.graph.node(f"{name}.sum", "Add", current, shortcut(np.broadcast_to(scale, bias.shape)))
+            current = self.graph.node(f"{name}.sum", "Add", current, shortcut(np.broadcast_to(clip, bias.shape)))
         return self.graph.levels(name, current, layer.steps)
 
     def _max_pool(self, name: str, pool: Any, x: str) -> str:
@@ -168,11 +166,11 @@ class _Writer:
     def _residual(self, name: str, block: Any, x: str) -> str:
         *layers, last = block.layers
 
-        def shortcut(factor: NDArray[np.float32]) -> str:
+        def shortcut(clip: NDArray[np.float32]) -> str:
             if block.shortcut is not None:
-                weight = _array(last.round_shortcut(block.shortcut.weight)) * factor.reshape(-1, 1, 1, 1)
+                weight = _array(last.effective_shortcut_scale(block.shortcut.weight)) / clip.reshape(-1, 1, 1, 1)
                 return self.product(f"{name}.shortcut", block.shortcut, x, weight, None)
-            scale = _array(last.round_shortcut(block.scale)) * factor
+            scale = _array(last.effective_shortcut_scale(block.scale)) / clip
             pool, values = layers[0].avg_pool if layers else last.avg_pool, x
             if pool > 1:
                 values = self.graph.node(f"{name}.average", "AveragePool", x, kernel_shape=[pool, pool], strides=[pool, pool])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 
 import numpy as np
@@ -13,7 +14,9 @@ from firstspike import models, nn
 from firstspike.emulator import CannotQuantize, check, profile, qat, quantize, run
 from firstspike.emulator.program.nir import to_nir
 from firstspike.emulator.quantization.facts import core_layers
+from firstspike.emulator.quantization.rounding import WindowedQuantize
 from firstspike.nn.residual import fold_layers
+from firstspike.ops.windowed import Neurons
 
 SPECS = ("30-20-5", "6C3-AP2-8C3-MP2-12-5", "4C3s2-R(4C3)-AP2-R(6C3s2-6C3)-10-R(10-10)-5", "6C3-SP2-8C3-SP1x2-5")
 
@@ -109,6 +112,32 @@ def test_normalisation_goes_on_in_a_prepared_net():
         weight = layer._weight_and_bias()[0] * layer.normalization_factor()[:, None, None, None]
     integers = weight / (layer.quantizer.scale * layer.quantizer.share)[:, None, None, None]
     assert 2 < abs(integers).max() < 8.001 and abs(integers - integers.round()).max() < 1e-4
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_a_prepared_net_decides_in_evaluation_as_in_training(spec, monkeypatch):
+    """But for the statistics, which are those of the batch in training."""
+    net = qat.prepare(window_net(spec), bits=4)
+    x = torch.randint(0, 256, (40, *net.input_shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    qat.finetune(net, x, torch.arange(40) % 5, batch=10, lr=0.003)
+
+    def running(layer, bias):
+        return Neurons(layer.clip, layer.steps, layer.gamma, bias, layer.running, layer.eps, False)
+
+    expected = net(x)
+    for layer in net.train().modules():
+        if getattr(layer, "gamma", None) is not None:
+            monkeypatch.setattr(layer, "_neurons", functools.partial(running, layer))
+    torch.testing.assert_close(net(x), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("bits", [3, 4])
+def test_a_prepared_net_can_be_prepared_again(bits):
+    net = qat.prepare(qat.prepare(window_net(SPECS[2]), bits=4), bits=bits)
+    assert all(layer.bits == bits for layer in net.modules() if isinstance(layer, WindowedQuantize))
+    x = torch.rand((10, *net.input_shape), generator=torch.Generator().manual_seed(1))
+    for mine, theirs in layers_of(quantize(net), net, x):
+        np.testing.assert_array_equal(mine, theirs)
 
 
 def test_folding_leaves_a_prepared_net_as_it_is():

@@ -38,11 +38,12 @@ def prepare(
 
     Step by step, normalisation and affine are folded into the weights. Layers of windows go on with their batch normalisation:
     what is rounded is the weight times its factor by the running statistics, and the units of membranes follow the learned
-    clips. `layer.weight` stays the unrounded weight. A bias stays at zero if the profile has none. A directly coded first layer
-    gets the net's `normalize` folded into it, and its currents rounded; with `first_layer="float"` it trains in float.
-    `quantize` of the result, without `calibration`, has the very integers that were trained. Training ignores overflow
-    (`program.table` names the registers that can overflow). A residual block's scale is rounded; it is trained in nets of
-    windows alone. Pruned weights are trained like all others.
+    clips. The units are fixed here, so train in floats first, until the statistics have settled. `layer.weight` stays the
+    unrounded weight. A bias stays at zero if the profile has none. A directly coded first layer gets the net's `normalize`
+    folded into it, and its currents rounded; with `first_layer="float"` it trains in float. `quantize` of the result, without
+    `calibration`, has the very integers that were trained. Training ignores overflow (`program.table` names the registers that
+    can overflow). A residual block's scale is rounded; it is trained in nets of windows alone. Pruned weights are trained like
+    all others.
 
     Parameters
     ----------
@@ -120,11 +121,13 @@ def finetune(
     checks.labels(labels, len(images))
     images, device = images.detach(), next(model.parameters()).device
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
-    total, done = epochs * -(-len(images) // batch), 0
+    sizes = [min(batch, len(images) - start) for start in range(0, len(images), batch)]
+    if model.timing == "windowed" and len(sizes) > 1 and sizes[-1] == 1:  # a batch of one image has no variance to normalise by
+        sizes[-2:] = [batch + 1]
+    total, done = epochs * len(sizes), 0
     model.train()
     for _ in range(epochs):
-        # Batches of about one size: normalisation by the batch takes no batch of one image.
-        for pick in torch.randperm(len(images), generator=generator).tensor_split(-(-len(images) // batch)):
+        for pick in torch.randperm(len(images), generator=generator).split(sizes):
             for group in optimizer.param_groups:
                 group["lr"] = lr * (1 - done / total)
             scores = model(images[pick.to(images.device)].to(device))
@@ -146,9 +149,13 @@ def finetune(
 def _fold(net: TTFSNet, first_layer: str) -> None:
     """Fold the layers that run step by step and will be rounded; a block's scale is then fixed.
 
-    Layers of windows keep their normalisation, and a block's scale becomes one number per channel.
+    Layers of windows keep their normalisation and lose an earlier quantizer, and a block's scale becomes one number per channel.
     """
-    if net.timing == "step":
+    if net.timing == "windowed":
+        for layer in net.modules():
+            if isinstance(layer, fs.Synapses):
+                layer.quantizer = None
+    else:
         host = direct_layer(net) if first_layer == "float" else None
         fold_layers(nn.ModuleList([*(layer for layer in net.layers if layer is not host), net.readout]))
     for block in net.modules():

@@ -130,9 +130,9 @@ class PixelQuantize(FakeQuantize):
 class WindowedQuantize(Quantizer):
     """Rounds weight and bias of a layer of windows, and its shortcut, to the integers of `quantize` times its unit.
 
-    The unit of membranes follows the layer's clip. A bias is rounded to the middle between two integers where the layer fires,
-    so that the float net's neurons decide as the integer ones. The gradient passes the rounding unchanged, and stops where a
-    weight is clipped.
+    The unit of membranes follows the layer's clip. Where the layer fires, a bias becomes the middle between the two integers
+    next to it: as sums are integers, the float net's neurons decide as the integer ones, and as with the bias itself. The
+    gradient passes the rounding unchanged, and stops where a weight is clipped.
 
     layer : whose quantizer it is. bits, step : of weights. rise : of the membrane per step, whole numbers [O], zeros of a
     readout. unit : of a readout's membrane. share : a weight divided by it belongs to one level of one pooled neuron: avg_pool^2
@@ -161,8 +161,8 @@ class WindowedQuantize(Quantizer):
         """The weight and bias that the cores will use, in the shapes of `weight` [O, ...] and `bias` [O]."""
         assert bias is not None
         unit, half, exact = self.scale, self.rise / 2, bias.detach().double()
-        between = 0.5 if self._layer[0].fires else 0.0
-        rounded = ((exact / unit + half + 0.5).floor() + between - half) * unit
+        position = exact / unit + half
+        rounded = ((position.floor() + 0.5 if self._layer[0].fires else position.round()) - half) * unit
         return self._rounded(weight, unit * self.share), bias + (rounded - exact).to(bias)
 
     def round_shortcut(self, shortcut: Tensor) -> Tensor:
