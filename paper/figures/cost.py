@@ -5,7 +5,7 @@ from collections.abc import Callable
 from statistics import fmean
 from typing import Any
 
-from matplotlib.ticker import FuncFormatter, LogLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from firstspike.report import figure, line_style
 
@@ -37,7 +37,8 @@ def cost(profile: Profile, store: Store) -> NamedFigure | None:
         for axes, (measure, title) in zip(panels, _PANELS.items(), strict=True):
             _panel(axes, measure, conditions, store)
             axes.set(title=title, xlabel="µJ per image", xscale="log")
-            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            left, right = axes.get_xlim()
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if right > 4 * left else MaxNLocator(4))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axes.minorticks_off()
         low, high = panels[0].get_ylim()

@@ -19,7 +19,10 @@ from .table import ACCURACY
 
 
 def best(profile: Profile, store: Store) -> pd.DataFrame:
-    """For each data set and kind of net the largest that every seed was run of, and of its ReLU net; no accuracy chooses."""
+    """For each data set and kind of net the largest that every seed was run of, and of its ReLU net; no accuracy chooses.
+
+    Of equally large ones it is the first of the profile, for windows the one with the image's 256 levels.
+    """
     step = table1_of(profile, store).raw.assign(kind="step by step")
     step = step[step["readout"] == "membrane"]
     layered = frame(profile, store, "windows")
