@@ -67,7 +67,7 @@ setups = ["small"]
 values = [2, 8]
 
 [windows]
-setups = ["small"]
+setups = ["small", "cnn"]
 
 [encoder]
 setups = ["small"]
