@@ -19,7 +19,7 @@ from .table import ACCURACY
 
 
 def best(profile: Profile, store: Store) -> pd.DataFrame:
-    """For each data set and kind of net the largest that was run with every seed, and with ReLU as well; no accuracy chooses it."""
+    """For each data set and kind of net the largest that every seed was run of, and of its ReLU net; no accuracy chooses."""
     step = table1_of(profile, store).raw.assign(kind="step by step")
     step = step[step["readout"] == "membrane"]
     layered = frame(profile, store, "windows")
