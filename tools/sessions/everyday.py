@@ -80,7 +80,7 @@ def claims(session: nox.Session) -> None:
 @nox.session
 def faults(session: nox.Session) -> None:
     """Provoke faults from outside, such as kills and a full disk; write docs/faults.md. Arguments name trials."""
-    install(session, extras="all")
+    install(session, extras="all,cluster")
     session.run("python", "-m", "tools.faults", *session.posargs)
 
 
