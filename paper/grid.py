@@ -11,7 +11,7 @@ from .runs import Run
 
 HERE = Path(__file__).resolve().parent
 PROFILES = ("smoke", "quick", "paper")
-_ENTRIES = {"setups", "set", "values", "seeds", "target_accuracy", "rows", "learning_rates"}
+_ENTRIES = {"setups", "only", "set", "values", "seeds", "target_accuracy", "rows", "learning_rates"}
 
 
 @dataclass(frozen=True)
@@ -168,24 +168,26 @@ def _conditions(
     for this row (`rows`, by label), and the setup's entry for it; the later one wins.
     `learning_rates`: by setup, the `values` among which every row's rate is chosen, in place of any other `lr`, and what
     differs in the trials (`set`). A row with `pools = true` is there for nets with pools alone.
+    `only`: by setup, the labels of the rows that are run; without it, all.
     """
     unknown = set(asked) - _ENTRIES
     if unknown:
         raise ValueError(f"[{name}] has the unknown entry {sorted(unknown)[0]!r}")
-    own, rates = asked.get("rows", {}), asked.get("learning_rates", {})
-    nobody = sorted(set(own) - {row["label"] for row in _rows(experiment, asked)})
-    if nobody:
-        raise ValueError(f"[{name}.rows] has no row {nobody[0]!r}")
-    nowhere = sorted(set(rates) - set(asked["setups"]))
-    if nowhere:
-        raise ValueError(f"[{name}.learning_rates] has no setup {nowhere[0]!r}")
+    own, rates, only = asked.get("rows", {}), asked.get("learning_rates", {}), asked.get("only", {})
+    labels = {row["label"] for row in _rows(experiment, asked)}
+    for entry, named in {"rows": own, **{f"only.{setup}": only[setup] for setup in only}}.items():
+        if nobody := sorted(set(named) - labels):
+            raise ValueError(f"[{name}.{entry}] has no row {nobody[0]!r}")
+    for entry, named in {"only": only, "learning_rates": rates}.items():
+        if nowhere := sorted(set(named) - set(asked["setups"])):
+            raise ValueError(f"[{name}.{entry}] has no setup {nowhere[0]!r}")
     conditions = []
     for setup in asked["setups"]:
         if setup not in setups:
             raise ValueError(f"[{name}] asks for the setup {setup!r}, which is not defined")
         for row in _rows(experiment, asked):
             values = {**settings, **setups[setup].settings, **asked.get("set", {}), **row.get("set", {})}
-            if row.get("pools") and "P" not in values["spec"]:
+            if row["label"] not in only.get(setup, labels) or (row.get("pools") and "P" not in values["spec"]):
                 continue
             extra = own.get(row["label"], {}) | setups[setup].rows.get(row["label"], {})
             trials: tuple[Run, ...] = ()

@@ -123,19 +123,15 @@ def _microjoules(values: Sequence[float | None]) -> str:
 
 def accurate_energies(profile: Profile, store: Store) -> pd.DataFrame:
     """One row per net of windows made for accuracy: microjoules per image in every schedule, beside ReLU."""
-    names = {
-        "clocked": "clocked",
-        "clocked, short": f"clocked, {SHORT} input steps, computed",
-        "neuron-by-neuron": "neuron by neuron",
-        "payload": "payload",
-    }
+    names = {"clocked": "clocked", "neuron-by-neuron": "neuron by neuron", "payload": "payload"}
     names |= {"relu": "ReLU", "relu_bits": "ReLU of as many levels", "relu_nonzero": "ReLU that skips its zeros"}
     rows = []
     for condition in profile.of("windows"):
         found = [energies_of(record) for record in records(condition, store)] if condition.runs[0].model == "ttfs" else []
         if found:
             cells = {words: _microjoules([each[name] for each in found]) for name, words in names.items()}
-            rows.append({"data set, net": profile.title(condition.setup), **cells})
+            first = {"data set, net": profile.title(condition.setup), "steps of input": condition.runs[0].input_steps}
+            rows.append(first | cells)
     return pd.DataFrame(rows)
 
 

@@ -101,6 +101,12 @@ def test_rows_for_nets_with_pools_alone(tmp_path):
     assert rows["small"] < rows["cnn"] and more == "single"
 
 
+def test_the_rows_that_a_profile_asks_for(tmp_path):
+    asked = '[cost.only]\nsmall = ["windows, penalty 1", "windows"]\n\n[pooling]'
+    made = profile(tmp_path, PROFILE.replace("[pooling]", asked))
+    assert [each.label for each in made.of("cost")] == ["windows", "windows, penalty 1"]
+
+
 def test_each_row_for_each_value_of_a_sweep(tmp_path):
     found = profile(tmp_path).of("time")
     assert [condition.label for condition in found[:3]] == ["windows, T = 2", "windows, T = 8", "ReLU, batch normalisation"]
@@ -120,6 +126,8 @@ def test_each_row_for_each_value_of_a_sweep(tmp_path):
         (("[setup.cnn]", '[setup.cnn]\nlike = "nobody"'), "setup.cnn"),
         (("[setup.cnn]", "[setup.cnn]\nrows = { nobody = { lr = 0.1 } }"), "nobody"),
         (("[pooling]", "[table4.rows]\nnobody = { lr = 0.5 }\n\n[pooling]"), "nobody"),
+        (("[pooling]", '[cost.only]\nsmall = ["nobody"]\n\n[pooling]'), "nobody"),
+        (("[pooling]", '[cost.only]\nnowhere = ["windows"]\n\n[pooling]'), "nowhere"),
         (("[pooling]", TRIALS.replace(", validation = 50", "") + "\n[pooling]"), "validation"),
         (("[pooling]", TRIALS.replace(".cnn", ".nowhere") + "\n[pooling]"), "nowhere"),
     ],
