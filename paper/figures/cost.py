@@ -76,11 +76,11 @@ def _panel(axes: Any, measure: str, conditions: list[Condition], store: Store) -
             axes.plot(*zip(*sorted(points), strict=True), **line_style(index).plot(), label=name)
 
 
-def _spiking(timing: str, *, single: bool = False) -> Callable[[Record, str], float | None]:
-    """Energies of nets of a timing, with averages of a single spike or without."""
+def _spiking(kind: str, *, single: bool = False) -> Callable[[Record, str], float | None]:
+    """Energies of spiking nets of a kind, with averages of a single spike or without."""
 
     def found(record: Record, measure: str) -> float | None:
-        return ENERGIES[measure](record) if _kind(record) == timing and _is_single(record) == single else None
+        return ENERGIES[measure](record) if _kind(record) == kind and _is_single(record) == single else None
 
     return found
 
@@ -90,7 +90,10 @@ def _is_single(record: Record) -> bool:
 
 
 def _kind(record: Record) -> str:
-    return "relu" if record["spec"]["model"] == "relu" else str(record["spec"]["timing"])
+    spec = record["spec"]
+    if spec["model"] == "relu":
+        return "relu"
+    return "ramp" if spec.get("synaptic_decay") else str(spec["timing"])
 
 
 def _dense(record: Record, measure: str) -> float | None:
@@ -117,6 +120,7 @@ _SERIES: dict[str, Callable[[Record, str], float | None]] = {
     "step by step": _spiking("step"),
     "the net of windows as a ReLU net of as many bits, skipping zeros": _equal_bits,
     "windows, single-spike averages": _spiking("windowed", single=True),
+    "step by step, ramp": _spiking("ramp"),
 }
 
 
